@@ -1,0 +1,45 @@
+"""Every error that is the user's to mend, as one tree; anything else that is raised is a bug.
+
+    MggtalkError            exit code 2, one line, no stack trace
+    ├── ParamsError         params.yaml: unknown key, wrong type, value out of range
+    ├── RecipeError         datasets/NAME/recipe.yaml: missing, unknown key, no videos
+    ├── RegistryError       a model or sample file: missing, wrong hash, no source answers
+    ├── VideoError          one video cannot be probed or decoded (stages turn it into a rejection)
+    ├── ShardError          shards or index: missing, damaged
+    │   └── SchemaVersionError   written by a version of the schema that this reader does not know
+    └── StageError          a stage cannot start or finish: its input is missing or nothing was kept
+"""
+
+
+class MggtalkError(Exception):
+    """Root of the errors that a user can mend; the message says what, got, expected, and on which key."""
+
+    exit_code = 2
+
+
+class ParamsError(MggtalkError):
+    """`params.yaml` does not fit the configuration of a stage."""
+
+
+class RecipeError(MggtalkError):
+    """A data-set recipe cannot be used."""
+
+
+class RegistryError(MggtalkError):
+    """A registered file is missing, has the wrong hash, or no source answered."""
+
+
+class VideoError(MggtalkError):
+    """A single video cannot be probed or decoded."""
+
+
+class ShardError(MggtalkError):
+    """Shards or their index are missing or damaged."""
+
+
+class SchemaVersionError(ShardError):
+    """The shards were written under a schema version that this reader does not know."""
+
+
+class StageError(MggtalkError):
+    """A stage cannot start (its input is missing) or has nothing to hand on."""

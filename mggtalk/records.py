@@ -1,0 +1,174 @@
+"""What travels between the stages: one frozen record type per boundary, and the rejection that every stage may give instead.
+
+    recipe -> ingest -> VideoRecord -> track -> ClipTrack -> shards -> ShardSample -> train, evaluate
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int32
+
+InputT = TypeVar("InputT", contravariant=True)
+OutputT = TypeVar("OutputT")
+
+
+class Split(StrEnum):
+    """Part of the data set that a video belongs to."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+class RejectReason(StrEnum):
+    """Why an input was left out."""
+
+    MISSING_FILE = "MISSING_FILE"
+    EMPTY_FILE = "EMPTY_FILE"
+    UNSUPPORTED_FILE = "UNSUPPORTED_FILE"
+    NO_VIDEO_STREAM = "NO_VIDEO_STREAM"
+    DUPLICATE = "DUPLICATE"
+    DECODE_ERROR = "DECODE_ERROR"
+    DECODE_TIMEOUT = "DECODE_TIMEOUT"
+    CRASHED = "CRASHED"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    NO_FACE = "NO_FACE"
+    MULTIPLE_FACES = "MULTIPLE_FACES"
+    FACE_TOO_SMALL = "FACE_TOO_SMALL"
+    EXTREME_POSE = "EXTREME_POSE"
+    TOO_SHORT = "TOO_SHORT"
+    NO_HEAD = "NO_HEAD"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An input left out on purpose; counted, and written beside what was kept."""
+
+    key: str
+    reason: RejectReason
+    detail: str = ""
+
+
+class Stage(Protocol[InputT, OutputT]):
+    """One record in; zero or more records or rejections out. Models load in __init__; __call__ is retry-safe."""
+
+    def __call__(self, record: InputT) -> Iterator[OutputT | Rejected]:
+        """Yield what becomes of `record`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRecord:
+    """One input video, or one interval of it that the recipe names.
+
+    Attributes:
+        video_id: first 16 hex digits of `sha256`; an interval adds its ends in milliseconds (`...-00014000-00019700`).
+        path: where the file lies: absolute, or relative to the directory that the pipeline runs in.
+        start_s, end_s: the interval in seconds of presentation time; the whole file is 0 and infinity.
+        fps: average frame rate as the container states it. num_frames, duration_s: likewise, 0 where it states none.
+        identity: the recipe's label, or `video:` and the sha256 prefix where it has none.
+        license: SPDX name from the recipe, or `unknown`.
+        name: the input's name in the recipe, for people: a path relative to the recipe's folder.
+    """
+
+    video_id: str
+    path: str
+    sha256: str
+    size_bytes: int
+    start_s: float
+    end_s: float
+    width: int
+    height: int
+    fps: float
+    num_frames: int
+    duration_s: float
+    has_audio: bool
+    identity: str
+    license: str
+    split: Split
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of consecutive resampled frames of a video with one fate: kept as `clip_id`, or dropped for `reason`."""
+
+    video_id: str
+    start_frame: int
+    num_frames: int
+    clip_id: str | None
+    reason: RejectReason | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipTrack:
+    """One face, no cut: a clip of a video at a constant frame rate, with its tracks.
+
+    Pixels are those of the video frame, centres at +0.5. Head space is canonical: centimetres, x = 0 the symmetry plane,
+    +x the person's left, +y up, +z out of the face. Camera axes are OpenCV's.
+
+    Attributes:
+        clip_id: `video_id` and the first resampled frame (`...-f000120`).
+        times_s: presentation time of the decoded frame that stands for each clip frame.
+        frame_index: its index in the video.
+        landmarks_px: image position of every landmark.
+        landmarks: the same landmarks in head space; they project exactly onto `landmarks_px`.
+        neutral_landmarks: the clip's symmetric mean shape in head space.
+        expression: coefficients in [0, 1], in the order of `expression_names`.
+        face_size: side of the landmarks' bounding box in pixels. sharpness: variance of the Laplacian of the face at 96 px.
+    """
+
+    clip_id: str
+    video: VideoRecord
+    fps: float
+    landmark_set: str
+    expression_names: tuple[str, ...]
+    intrinsics: Float64[np.ndarray, "3 3"]
+    times_s: Float64[np.ndarray, " num_frames"]
+    frame_index: Int32[np.ndarray, " num_frames"]
+    landmarks_px: Float32[np.ndarray, "num_frames num_landmarks 2"]
+    landmarks: Float32[np.ndarray, "num_frames num_landmarks 3"]
+    neutral_landmarks: Float32[np.ndarray, "num_landmarks 3"]
+    head_to_camera: Float32[np.ndarray, "num_frames 4 4"]
+    expression: Float32[np.ndarray, "num_frames num_coefficients"]
+    face_size: Float32[np.ndarray, " num_frames"]
+    sharpness: Float32[np.ndarray, " num_frames"]
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames of the clip."""
+        return len(self.frame_index)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedVideo:
+    """What became of one video that has clips: the clips, and the fate of every resampled frame."""
+
+    video: VideoRecord
+    clips: tuple[ClipTrack, ...]
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSample:
+    """One WebDataset sample: up to 64 consecutive frames of a clip as encoded members.
+
+    Attributes:
+        key: `clip_id` and the chunk's number (`...-f000120-0000`); no dots, for WebDataset splits names at the first.
+        members: member suffix (`000.rgb.jpg`, `tracks.npz`) -> encoded bytes, in the order of the tar.
+        meta: the content of `meta.json`, which is written first; also what `index.parquet` is made from.
+    """
+
+    key: str
+    clip_id: str
+    video_id: str
+    identity: str
+    license: str
+    split: Split
+    num_frames: int
+    source_frames: tuple[int, ...]
+    members: Mapping[str, bytes]
+    meta: Mapping[str, Any] = field(default_factory=dict)

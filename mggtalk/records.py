@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32
+from jaxtyping import Bool, Float32, Float64, Int16, Int32, UInt8
 
 InputT = TypeVar("InputT", contravariant=True)
 OutputT = TypeVar("OutputT")
@@ -172,3 +172,50 @@ class ShardSample:
     source_frames: tuple[int, ...]
     members: Mapping[str, bytes]
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadFrame:
+    """One frame of a clip's fixed square crop, read back from the shards. Pixels are the crop's, centres at +0.5.
+
+    Attributes:
+        head_mask: the head: hair in, neck and shoulders out. valid: false where the crop leaves the video frame.
+        landmarks: in head space, cm; they project onto `landmarks_px` through `head_to_camera` and `intrinsics`.
+    """
+
+    image: UInt8[np.ndarray, "size size 3"]
+    head_mask: Bool[np.ndarray, "size size"]
+    valid: Bool[np.ndarray, "size size"]
+    landmarks_px: Float32[np.ndarray, "num_landmarks 2"]
+    landmarks: Float32[np.ndarray, "num_landmarks 3"]
+    expression: Float32[np.ndarray, " num_coefficients"]
+    head_to_camera: Float32[np.ndarray, "4 4"]
+    intrinsics: Float32[np.ndarray, "3 3"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceFrame:
+    """A frame with geometry, from which a head can be reconstructed.
+
+    Attributes:
+        depth: z in the camera frame in cm; 0 where unknown. normals: unit, camera frame, towards the camera (z < 0).
+    """
+
+    frame: HeadFrame
+    depth: Float32[np.ndarray, "size size"]
+    normals: Float32[np.ndarray, "size size 3"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadCloud:
+    """The symmetric point cloud of one source frame in head space: visible points first, then mirrored ones.
+
+    Attributes:
+        source_pixel: column and row of the crop pixel that a point, or its twin, comes from.
+        twin: for a mirrored point the index of the visible point that it mirrors; -1 for visible points.
+    """
+
+    positions: Float32[np.ndarray, "num_points 3"]
+    normals: Float32[np.ndarray, "num_points 3"]
+    source_pixel: Int16[np.ndarray, "num_points 2"]
+    twin: Int32[np.ndarray, " num_points"]

@@ -1,14 +1,17 @@
 """Every error that is the user's to mend, as one tree; anything else that is raised is a bug.
 
-    MggtalkError            exit code 2, one line, no stack trace
-    ├── ParamsError         params.yaml: unknown key, wrong type, value out of range
-    ├── RecipeError         datasets/NAME/recipe.yaml: missing, unknown key, no videos
-    ├── RegistryError       a model or sample file: missing, wrong hash, no source answers
-    ├── VideoError          one video cannot be probed or decoded (stages turn it into a rejection)
-    ├── ShardError          shards or index: missing, damaged
-    │   └── SchemaVersionError   written by a version of the schema that this reader does not know
-    └── StageError          a stage cannot start or finish: its input is missing or nothing was kept
+MggtalkError            exit code 2, one line, no stack trace
+├── ParamsError         params.yaml: unknown key, wrong type, value out of range
+├── RecipeError         datasets/NAME/recipe.yaml: missing, unknown key, no videos
+├── RegistryError       a model or sample file: missing, wrong hash, no source answers
+├── VideoError          one video cannot be probed or decoded (stages turn it into a rejection)
+├── ShardError          shards or index: missing, damaged
+│   └── SchemaVersionError   written by a version of the schema that this reader does not know
+└── StageError          a stage cannot start or finish: its input is missing or nothing was kept
 """
+
+import sys
+from collections.abc import Callable
 
 
 class MggtalkError(Exception):
@@ -43,3 +46,20 @@ class SchemaVersionError(ShardError):
 
 class StageError(MggtalkError):
     """A stage cannot start (its input is missing) or has nothing to hand on."""
+
+
+def run_main(function: Callable[[], None]) -> int:
+    """Run the body of a command and return its exit code: 0, 2 for an error that the user can mend, 130 for Ctrl-C.
+
+    Raises:
+        Exception: anything else is a bug, and keeps its stack trace.
+    """
+    try:
+        function()
+    except MggtalkError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130  # what a shell reports for a command that SIGINT ended
+    return 0

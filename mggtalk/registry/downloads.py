@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 20
 _CONNECT_TIMEOUT_S, _READ_TIMEOUT_S = 10.0, 60.0
 _URL_ATTEMPTS = 3
-_ERROR_TEXT_LENGTH = 600
+_ERROR_TEXT_LENGTH = 1000
 _INTERRUPTIONS = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 

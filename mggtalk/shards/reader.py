@@ -1,0 +1,243 @@
+"""Random access to the frames, clouds and tracks of a data set through its index; only what is asked for is read and decoded."""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import UInt8
+
+from mggtalk.errors import ShardError
+from mggtalk.records import HeadCloud, HeadFrame, SourceFrame, Split
+from mggtalk.shards import images, resample, schema
+from mggtalk.shards.clouds import decode_cloud
+from mggtalk.shards.index import SampleRow, read_index, row_at
+from mggtalk.shards.schema import CHUNK_FRAMES, SampleMeta, parse_meta
+from mggtalk.shards.storage import LocalStorage
+from mggtalk.shards.tracks import ClipTracks, concatenate_tracks, decode_tracks
+
+DecodedT = TypeVar("DecodedT")
+
+# Rows and metadata of this many samples stay decoded; each takes some 30 kB.
+_CACHED_SAMPLES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class ClipEntry:
+    """A clip of the data set; `source_frames` are the clip's frames that have geometry."""
+
+    clip_id: str
+    video_id: str
+    identity: str
+    license: str
+    split: Split
+    num_frames: int
+    source_frames: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    row: SampleRow
+    meta: SampleMeta
+    members: Mapping[str, int]
+
+
+class Shards:
+    """A data set of shards in a local directory. Safe to share between threads, across a fork, and to pickle.
+
+    Every member is checked against the index's CRC-32 as it is read, for JPEG decoders do not notice damage.
+    """
+
+    def __init__(self, root: Path | str, *, cached_tracks: int = 64) -> None:
+        """Read the index.
+
+        Args:
+            cached_tracks: number of samples whose tracks stay in memory, some 0.6 MB each.
+
+        Raises:
+            SchemaVersionError: written under another schema version. ShardError: no index, or it is damaged.
+        """
+        self.root = Path(root)
+        self._cached_tracks = cached_tracks
+        self._storage = LocalStorage(self.root)
+        self._index = read_index(self.root)
+        self._clips, self._row_numbers = _collect_clips(self._index, self.root)
+        self._sample = lru_cache(maxsize=_CACHED_SAMPLES)(self._load_sample)
+        self._tracks = lru_cache(maxsize=cached_tracks)(self._load_tracks)
+
+    def __reduce__(self) -> tuple[Callable[..., "Shards"], tuple[Any, ...]]:
+        """Pickle the place, not the open files."""
+        return _reopen, (self.root, self._cached_tracks)
+
+    def clips(self, split: Split | str | None = None) -> tuple[ClipEntry, ...]:
+        """Return the clips of `split` (of all splits if None), sorted by clip id."""
+        wanted = None if split is None else Split(split)
+        return tuple(clip for clip in self._clips.values() if wanted is None or clip.split is wanted)
+
+    def clip(self, clip_id: str) -> ClipEntry:
+        """Return one clip.
+
+        Raises:
+            ShardError: there is no such clip.
+        """
+        try:
+            return self._clips[clip_id]
+        except KeyError:
+            raise ShardError(f"{self.root}: no clip {clip_id!r} among {len(self._clips)}") from None
+
+    def meta(self, clip_id: str, frame: int = 0) -> SampleMeta:
+        """Return the metadata of the sample that holds frame `frame` of the clip."""
+        return self._locate(clip_id, frame)[0].meta
+
+    def image(self, clip_id: str, frame: int) -> UInt8[np.ndarray, "size size 3"]:
+        """Return the RGB crop of frame `frame` of the clip at its stored size.
+
+        Raises:
+            ShardError: no such clip; a member is missing, truncated or damaged (also from all that read frames here).
+            IndexError: the clip has no such frame.
+        """
+        sample, local = self._locate(clip_id, frame)
+        return self._decode(sample, schema.rgb_member(local), images.decode_rgb)
+
+    def head_frame(self, clip_id: str, frame: int, size: int | None = None) -> HeadFrame:
+        """Return frame `frame` of the clip, resampled to `size` (at most the stored size; None keeps that).
+
+        Raises:
+            As `image`; ValueError: `size` is not within 1 and the stored size.
+        """
+        sample, local = self._locate(clip_id, frame)
+        size = _check_size(sample, size)
+        scale = size / sample.meta.size
+        tracks = self._tracks(clip_id, frame // CHUNK_FRAMES)
+        return HeadFrame(
+            image=resample.resize_image(self._decode(sample, schema.rgb_member(local), images.decode_rgb), size),
+            head_mask=resample.resize_mask(self._decode(sample, schema.head_member(local), images.decode_mask), size),
+            valid=resample.valid_mask(sample.meta.valid_box, sample.meta.size, size),
+            landmarks_px=tracks.landmarks_px[local] * np.float32(scale),
+            landmarks=tracks.landmarks[local],
+            expression=tracks.expression[local],
+            head_to_camera=tracks.head_to_camera[local],
+            intrinsics=resample.scale_intrinsics(np.array(sample.meta.intrinsics, np.float32), scale),
+        )
+
+    def source_frame(self, clip_id: str, frame: int, size: int | None = None) -> SourceFrame:
+        """Return a frame that has geometry (see `ClipEntry.source_frames`), resampled to `size`.
+
+        Raises:
+            As `head_frame`; ShardError: the frame has no geometry.
+        """
+        head = self.head_frame(clip_id, frame, size)
+        sample, local = self._locate(clip_id, frame)
+        scale = dict(zip(sample.meta.source_frames, sample.meta.depth_scale, strict=True)).get(local, 0.0)
+        depth = self._decode(sample, schema.depth_member(local), lambda data: images.decode_depth(data, scale))
+        normals = self._decode(sample, schema.normal_member(local), images.decode_normals)
+        resized = len(head.image)
+        return SourceFrame(head, resample.resize_depth(depth, resized), resample.resize_normals(normals, resized))
+
+    def cloud(self, clip_id: str, frame: int) -> HeadCloud:
+        """Return the cloud of a frame that has geometry; its `source_pixel` are pixels of the stored size.
+
+        Raises:
+            As `source_frame`.
+        """
+        sample, local = self._locate(clip_id, frame)
+        return self._decode(sample, schema.cloud_member(local), decode_cloud)
+
+    def tracks(self, clip_id: str) -> ClipTracks:
+        """Return the tracks of the whole clip, in pixels of the stored size.
+
+        Raises:
+            As `image`.
+        """
+        num_chunks = len(self._row_numbers[self.clip(clip_id).clip_id])
+        return concatenate_tracks([self._tracks(clip_id, chunk) for chunk in range(num_chunks)])
+
+    def audio(self, clip_id: str, frame: int) -> bytes | None:
+        """Return the FLAC file of the sample that holds frame `frame`; None if it is silent."""
+        sample, _ = self._locate(clip_id, frame)
+        return self._read(sample, schema.AUDIO_MEMBER) if schema.AUDIO_MEMBER in sample.members else None
+
+    def _locate(self, clip_id: str, frame: int) -> tuple[_Sample, int]:
+        num_frames = self.clip(clip_id).num_frames
+        if not 0 <= frame < num_frames:
+            raise IndexError(f"{clip_id}: frame {frame} of a clip of {num_frames}")
+        return self._sample(clip_id, frame // CHUNK_FRAMES), frame % CHUNK_FRAMES
+
+    def _load_sample(self, clip_id: str, chunk: int) -> _Sample:
+        row = row_at(self._index, self._row_numbers[clip_id][chunk])
+        members = {name: number for number, name in enumerate(row.member_names)}
+        data = _read_member(self._storage, row, members, schema.META_MEMBER)
+        return _Sample(row, parse_meta(data, _where(row, schema.META_MEMBER)), members)
+
+    def _load_tracks(self, clip_id: str, chunk: int) -> ClipTracks:
+        return self._decode(self._sample(clip_id, chunk), schema.TRACKS_MEMBER, decode_tracks)
+
+    def _decode(self, sample: _Sample, member: str, decoder: Callable[[bytes], DecodedT]) -> DecodedT:
+        data = self._read(sample, member)
+        try:
+            return decoder(data)
+        except ValueError as cause:
+            raise ShardError(f"{_where(sample.row, member)}: {cause}") from None
+
+    def _read(self, sample: _Sample, member: str) -> bytes:
+        return _read_member(self._storage, sample.row, sample.members, member)
+
+
+def _reopen(root: Path, cached_tracks: int) -> Shards:
+    return Shards(root, cached_tracks=cached_tracks)
+
+
+def _collect_clips(index: Any, root: Path) -> tuple[dict[str, ClipEntry], dict[str, tuple[int, ...]]]:
+    names = ["clip_id", "video_id", "identity", "license", "split", "start_frame", "num_frames", "clip_num_frames"]
+    rows = index.select([*names, "source_frames"]).to_pylist()
+    by_clip: defaultdict[str, list[int]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        by_clip[row["clip_id"]].append(number)
+    clips, row_numbers = {}, {}
+    for clip_id, numbers in sorted(by_clip.items()):
+        numbers.sort(key=lambda number: rows[number]["start_frame"])
+        chunks = [rows[number] for number in numbers]
+        starts = [chunk["start_frame"] for chunk in chunks]
+        num_frames = sum(chunk["num_frames"] for chunk in chunks)
+        if starts != list(range(0, num_frames, CHUNK_FRAMES)) or num_frames != chunks[0]["clip_num_frames"]:
+            raise ShardError(
+                f"{root / schema.INDEX_NAME}: clip {clip_id}: samples missing: got those at frames {starts}"
+            )
+        sources = tuple(chunk["start_frame"] + frame for chunk in chunks for frame in chunk["source_frames"])
+        labels = {name: chunks[0][name] for name in ("video_id", "identity", "license")}
+        split = Split(chunks[0]["split"])
+        clips[clip_id] = ClipEntry(clip_id, **labels, split=split, num_frames=num_frames, source_frames=sources)
+        row_numbers[clip_id] = tuple(numbers)
+    return clips, row_numbers
+
+
+def _check_size(sample: _Sample, size: int | None) -> int:
+    if size is None:
+        return sample.meta.size
+    if not 0 < size <= sample.meta.size:
+        raise ValueError(f"{sample.row.key}: size: got {size}, expected 1 to the stored size, {sample.meta.size}")
+    return size
+
+
+def _where(row: SampleRow, member: str) -> str:
+    return f"shard {row.shard}: sample {row.key}: member {member}"
+
+
+def _read_member(storage: LocalStorage, row: SampleRow, members: Mapping[str, int], member: str) -> bytes:
+    where = _where(row, member)
+    if member not in members:
+        raise ShardError(f"{where}: missing; the sample has geometry for its frames {list(row.source_frames)}")
+    number = members[member]
+    try:
+        data = storage.read(row.shard, row.member_offsets[number], row.member_sizes[number])
+    except OSError as cause:
+        raise ShardError(f"{where}: cannot be read: {cause}") from None
+    if len(data) != row.member_sizes[number]:
+        raise ShardError(f"{where}: truncated: got {len(data)} of {row.member_sizes[number]} bytes")
+    if zlib.crc32(data) != row.member_crc32[number]:
+        raise ShardError(f"{where}: damaged: its CRC-32 is not the index's")
+    return data

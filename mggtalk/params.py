@@ -6,7 +6,7 @@ are errors that name the key. Pydantic does the checking; nothing else of it is 
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, TypeVar, cast, dataclass_transform
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -20,7 +20,8 @@ ConfigT = TypeVar("ConfigT")
 @dataclass_transform(frozen_default=True)
 def config(cls: type[ConfigT]) -> type[ConfigT]:
     """Make `cls` a frozen dataclass that refuses unknown keys and wrong types."""
-    return pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))(cls)
+    made: Any = pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))(cls)
+    return cast("type[ConfigT]", made)
 
 
 def load_yaml_mapping(path: Path, error: type[Exception]) -> dict[str, Any]:

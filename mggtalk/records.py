@@ -1,6 +1,6 @@
 """What travels between the stages: one frozen record type per boundary, and the rejection that every stage may give instead.
 
-    recipe -> ingest -> VideoRecord -> track -> ClipTrack -> shards -> ShardSample -> train, evaluate
+recipe -> ingest -> VideoRecord -> track -> ClipTrack -> shards -> ShardSample -> train, evaluate
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int16, Int32, UInt8
 
 InputT = TypeVar("InputT", contravariant=True)
-OutputT = TypeVar("OutputT")
+OutputT = TypeVar("OutputT", covariant=True)
 
 
 class Split(StrEnum):
@@ -111,7 +111,8 @@ class ClipTrack:
     +x the person's left, +y up, +z out of the face. Camera axes are OpenCV's.
 
     Attributes:
-        clip_id: `video_id` and the first resampled frame (`...-f000120`).
+        clip_id: `video_id` and `start_frame` (`...-f000120`).
+        start_frame: number of its first frame among the resampled frames of the video.
         times_s: presentation time of the decoded frame that stands for each clip frame.
         frame_index: its index in the video.
         landmarks_px: image position of every landmark.
@@ -123,6 +124,7 @@ class ClipTrack:
 
     clip_id: str
     video: VideoRecord
+    start_frame: int
     fps: float
     landmark_set: str
     expression_names: tuple[str, ...]

@@ -1,0 +1,1 @@
+"""Cameras, rigid transforms, alignment, normals and symmetric clouds: pure functions, no models and no files."""

@@ -1,0 +1,39 @@
+"""Person mask of an image: MediaPipe's selfie segmentation model."""
+
+from pathlib import Path
+from typing import Self
+
+import mediapipe
+import numpy as np
+from jaxtyping import Float32, UInt8
+from mediapipe.tasks.python import BaseOptions, vision
+
+
+class PersonSegmenter:
+    """Tells person from background, each image by itself.
+
+    Args:
+        model_path: the verified `selfie_segmentation.tflite`.
+    """
+
+    def __init__(self, model_path: Path) -> None:
+        self._segmenter = vision.ImageSegmenter.create_from_options(
+            vision.ImageSegmenterOptions(
+                base_options=BaseOptions(model_asset_buffer=model_path.read_bytes()),
+                running_mode=vision.RunningMode.IMAGE,
+                output_confidence_masks=True,
+                output_category_mask=False,
+            )
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._segmenter.close()
+
+    def segment(self, image: UInt8[np.ndarray, "height width 3"]) -> Float32[np.ndarray, "height width"]:
+        """Return the probability of each pixel of `image` (RGB) to show a person."""
+        frame = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
+        masks = self._segmenter.segment(frame).confidence_masks
+        return np.array(masks[0].numpy_view(), dtype=np.float32).reshape(image.shape[:2])

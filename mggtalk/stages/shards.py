@@ -1,0 +1,192 @@
+"""Stage `shards`: a tracked clip becomes encoded samples: fixed crop, head mask, and geometry for every k-th frame.
+
+The clip is decoded once, 64 frames at a time; crop, mask, depth, normals and cloud are made where the pixels are, so
+raw frames never leave the worker.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+
+from mggtalk.geometry.head_cloud import symmetric_cloud
+from mggtalk.params import config
+from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadGeometry
+from mggtalk.perception.head_mask import head_mask
+from mggtalk.perception.landmark_sets import LandmarkSet, landmark_set
+from mggtalk.perception.person_segmenter import PersonSegmenter
+from mggtalk.records import ClipTrack, Rejected, RejectReason, ShardSample
+from mggtalk.shards.encode import SourceGeometry, encode_sample
+from mggtalk.shards.schema import CHUNK_FRAMES, SampleMeta
+from mggtalk.shards.tracks import ClipTracks
+from mggtalk.stages.crops import SquareCrop, head_crop
+from mggtalk.video.audio import extract_audio
+from mggtalk.video.decode import ResampledVideo, open_video
+
+
+@config
+class ShardsConfig:
+    """Group `shards` of params.yaml.
+
+    Attributes:
+        size: side of the stored crop in pixels. crop_margin: side of the crop over that of the head's box.
+        source_every: every k-th frame of a clip carries geometry, so that a head can be reconstructed from it.
+        cloud_stride: every k-th pixel in both directions gives a point. voxel_size_cm: of the mirrored points' filter.
+        min_head_share: a clip whose median head mask covers less of the crop is rejected.
+        jpeg_quality: 1 to 100. target_shard_mb: a shard that would grow larger splits.
+    """
+
+    size: int
+    crop_margin: float
+    source_every: int
+    cloud_stride: int
+    voxel_size_cm: float
+    min_head_share: float
+    jpeg_quality: int
+    target_shard_mb: float
+
+
+class ShardsStage:
+    """One `ClipTrack` in; its `ShardSample`s or one rejection out.
+
+    Args:
+        segmenter_path: the verified model file of the person segmenter.
+        model_hashes: of the models behind tracks and masks, for `meta.json`.
+    """
+
+    def __init__(self, settings: ShardsConfig, segmenter_path: Path, model_hashes: dict[str, str]) -> None:
+        self._settings = settings
+        self._segmenter = PersonSegmenter(segmenter_path)
+        self._model_hashes = model_hashes
+
+    def __call__(self, record: ClipTrack) -> Iterator[ShardSample | Rejected]:
+        """Yield the clip's samples in order.
+
+        Raises:
+            VideoError: the video can no longer be decoded.
+        """
+        landmarks = landmark_set(record.landmark_set)
+        crop = head_crop(record.head_to_camera, record.intrinsics, self._settings.crop_margin, self._settings.size)
+        video = open_video(record.video.path, record.fps, record.video.start_s, record.video.end_s)
+        tracks = _crop_tracks(record, crop)
+        geometry = FaceMeshGeometry(landmarks)
+        samples, shares = [], []
+        for start in range(0, record.num_frames, CHUNK_FRAMES):
+            stop = min(start + CHUNK_FRAMES, record.num_frames)
+            rgb = self._crops(video, crop, record.start_frame + start, record.start_frame + stop)
+            chunk = tracks.chunk(start, stop)
+            masks = np.stack([self._mask(image, chunk, frame, landmarks) for frame, image in enumerate(rgb)])
+            shares.extend(masks.mean(axis=(1, 2)))
+            meta = self._meta(record, crop, video, geometry, start, stop)
+            sources = {
+                frame: self._source(rgb[frame], masks[frame], chunk, frame, meta, geometry)
+                for frame in meta.source_frames
+            }
+            audio = self._audio(record, video, start, stop)
+            samples.append(
+                encode_sample(meta, rgb, masks, chunk, sources, audio, jpeg_quality=self._settings.jpeg_quality)
+            )
+        if np.median(shares) < self._settings.min_head_share:
+            yield Rejected(record.clip_id, RejectReason.NO_HEAD, f"head covers {np.median(shares):.1%} of the crop")
+            return
+        yield from samples
+
+    @staticmethod
+    def _crops(
+        video: ResampledVideo, crop: SquareCrop, start: int, stop: int
+    ) -> UInt8[np.ndarray, "num_frames size size 3"]:
+        return np.stack([crop.image(image) for image in video.frames(start, stop)])
+
+    def _mask(
+        self, image: UInt8[np.ndarray, "size size 3"], tracks: ClipTracks, frame: int, landmarks: LandmarkSet
+    ) -> Bool[np.ndarray, "size size"]:
+        up = tracks.head_to_camera[frame, :2, 1].astype(np.float64)
+        return head_mask(self._segmenter.segment(image), tracks.landmarks_px[frame].astype(np.float64), up, landmarks)
+
+    def _source(
+        self,
+        image: UInt8[np.ndarray, "size size 3"],
+        mask: Bool[np.ndarray, "size size"],
+        tracks: ClipTracks,
+        frame: int,
+        meta: SampleMeta,
+        geometry: HeadGeometry,
+    ) -> SourceGeometry:
+        intrinsics = np.array(meta.intrinsics)
+        pose = tracks.head_to_camera[frame].astype(np.float64)
+        depth, normals = geometry(image, mask, tracks.landmarks[frame].astype(np.float64), pose, intrinsics)
+        cloud = symmetric_cloud(
+            torch.from_numpy(depth),
+            torch.from_numpy(normals),
+            torch.from_numpy(tracks.head_to_camera[frame]),
+            torch.as_tensor(intrinsics, dtype=torch.float32),
+            self._settings.cloud_stride,
+            self._settings.voxel_size_cm,
+        )
+        return SourceGeometry(depth, normals, cloud)
+
+    def _meta(
+        self,
+        record: ClipTrack,
+        crop: SquareCrop,
+        video: ResampledVideo,
+        geometry: HeadGeometry,
+        start: int,
+        stop: int,
+    ) -> SampleMeta:
+        every = self._settings.source_every
+        intrinsics, similarity = crop.intrinsics(record.intrinsics), crop.video_to_crop
+        return SampleMeta(
+            clip_id=record.clip_id,
+            video_id=record.video.video_id,
+            video_sha256=record.video.sha256,
+            name=record.video.name,
+            identity=record.video.identity,
+            license=record.video.license,
+            split=record.video.split,
+            fps=record.fps,
+            start_frame=start,
+            num_frames=stop - start,
+            clip_num_frames=record.num_frames,
+            source_frames=tuple(frame - start for frame in range(start, stop) if frame % every == 0),
+            size=crop.size,
+            intrinsics=(_row(intrinsics[0]), _row(intrinsics[1]), _row(intrinsics[2])),
+            video_to_crop=(_row(similarity[0]), _row(similarity[1])),
+            valid_box=crop.valid_box(video.width, video.height),
+            landmark_set=record.landmark_set,
+            expression_names=record.expression_names,
+            perception={
+                "head_mask": "selfie",
+                "geometry": geometry.name,
+                "voxel_size_cm": self._settings.voxel_size_cm,
+                "cloud_stride": self._settings.cloud_stride,
+                "models": self._model_hashes,
+            },
+        )
+
+    @staticmethod
+    def _audio(record: ClipTrack, video: ResampledVideo, start: int, stop: int) -> bytes | None:
+        if not record.video.has_audio:
+            return None
+        origin = float(video.times_s[0]) + record.start_frame / record.fps
+        return extract_audio(record.video.path, origin + start / record.fps, origin + stop / record.fps)
+
+
+def _row(values: np.ndarray) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])
+
+
+def _crop_tracks(record: ClipTrack, crop: SquareCrop) -> ClipTracks:
+    return ClipTracks(
+        landmarks_px=crop.points(record.landmarks_px).astype(np.float32),
+        landmarks=record.landmarks,
+        neutral_landmarks=record.neutral_landmarks,
+        head_to_camera=record.head_to_camera,
+        expression=record.expression,
+        times_s=record.times_s,
+        frame_index=record.frame_index,
+        face_size=record.face_size,
+        sharpness=record.sharpness,
+    )

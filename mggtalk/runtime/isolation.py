@@ -1,0 +1,180 @@
+"""Runs a stage in a child process that a deadline and a memory limit can kill: one bad file costs that file only.
+
+The child builds the stage once and works record by record; when it had to be killed, the next record gets a new one.
+Memory is watched from outside, as resident size. RLIMIT_AS would count reservations, of which Torch and MediaPipe make
+many gigabytes that they never touch, so no useful limit can be set with it.
+"""
+
+import fcntl
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from multiprocessing.connection import wait as wait_for_sentinel
+from typing import Any, Generic, TypeVar
+
+import psutil
+from pebble import ProcessExpired, ProcessPool
+
+from mggtalk.errors import StageError, VideoError
+from mggtalk.records import Rejected, RejectReason, Stage
+from mggtalk.runtime.failures import Failure
+
+RecordT = TypeVar("RecordT")
+OutputT = TypeVar("OutputT")
+
+_POLL_S = 0.1
+"""How often memory is looked at. A process fills up to a few GB/s, so a limit is overshot by some 100 MB."""
+_STARTUP_S = 300.0
+"""Deadline for importing and building the stage; seconds as a rule, minutes from a cold network disk."""
+
+
+class Isolated(Generic[RecordT, OutputT]):
+    """A stage around a stage: records are worked on in a child process, and what kills the child is a rejection.
+
+    | in the child                                                    | out here             |
+    |-----------------------------------------------------------------|----------------------|
+    | outputs and rejections                                          | the same             |
+    | no result before the deadline                                   | `DECODE_TIMEOUT`     |
+    | the process ends (segmentation fault, kill)                     | `CRASHED`            |
+    | resident memory over the limit, or `MemoryError`                | `OUT_OF_MEMORY`      |
+    | `VideoError`                                                    | `DECODE_ERROR`       |
+    | any other `MggtalkError`                                        | the same error       |
+    | any other exception                                             | `StageBugError`      |
+
+    Args:
+        factory: builds the inner stage, in the child. It, `key_of` and the records must be picklable.
+        key_of: names a record in rejections and errors.
+        deadline_s: seconds that a record may take; the time to build the stage does not count.
+        memory_limit_bytes: largest resident size of the child.
+    """
+
+    def __init__(
+        self,
+        factory: Callable[[], Stage[RecordT, OutputT]],
+        key_of: Callable[[RecordT], str],
+        deadline_s: Callable[[RecordT], float],
+        memory_limit_bytes: int,
+    ) -> None:
+        self._factory = factory
+        self._key_of = key_of
+        self._deadline_s = deadline_s
+        self._memory_limit_bytes = memory_limit_bytes
+        self._pool: ProcessPool | None = None
+        self._child: psutil.Process | None = None
+
+    def __call__(self, record: RecordT) -> Iterator[OutputT | Rejected]:
+        """Yield what the inner stage makes of `record`, or the rejection that says what became of the child.
+
+        Raises:
+            MggtalkError: the inner stage raised it (`VideoError` is a rejection).
+            StageBugError: the inner stage raised anything else.
+        """
+        pool = self._pool or self._start()
+        deadline_s = self._deadline_s(record)
+        future = pool.schedule(_run, args=(record,), timeout=deadline_s)
+        killed = self._watch(future, deadline_s)
+        if killed is not None:
+            self.close()
+            yield Rejected(self._key_of(record), *killed)
+            return
+        result = future.result()
+        if isinstance(result, Failure):
+            result.reraise(f"on record {self._key_of(record)!r}")
+        yield from result
+
+    def close(self) -> None:
+        """Stop the child; the next record starts a new one."""
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+        self._pool = self._child = None
+
+    def _start(self) -> ProcessPool:
+        # Forking a process that has threads (a Ray worker has many) can deadlock the child, so it is spawned.
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPool(max_workers=1, context=context, initializer=_die_with_parent)
+        try:
+            built = self._pool.schedule(_build, args=(self._factory, self._key_of), timeout=_STARTUP_S).result()
+        except (TimeoutError, ProcessExpired) as cause:
+            self.close()
+            raise StageError(f"the stage's process did not start (deadline {_STARTUP_S:.0f} s): {cause}") from cause
+        if isinstance(built, Failure):
+            self.close()
+            built.reraise("while the stage was built")
+        self._child = psutil.Process(built)
+        return self._pool
+
+    def _watch(self, future: "Future[Any]", deadline_s: float) -> tuple[RejectReason, str] | None:
+        """Wait for the child; return why it was killed or died, or None if it has answered."""
+        while not wait([future], timeout=_POLL_S).done:
+            resident_bytes = self._resident_bytes()
+            if resident_bytes > self._memory_limit_bytes:
+                limit = self._memory_limit_bytes >> 20
+                return RejectReason.OUT_OF_MEMORY, f"{resident_bytes >> 20} MiB in use, limit {limit} MiB"
+        match future.exception():
+            case None:
+                return None
+            case TimeoutError():
+                return RejectReason.DECODE_TIMEOUT, f"no result within {deadline_s:.1f} s"
+            case ProcessExpired() as expired:
+                return RejectReason.CRASHED, _describe_exit(expired.exitcode)
+            case unexpected:
+                raise unexpected
+
+    def _resident_bytes(self) -> int:
+        assert self._child is not None, "watched before it was started"
+        try:
+            return int(self._child.memory_info().rss)
+        except psutil.NoSuchProcess:
+            return 0  # it has just died: the pool will say so
+
+
+def _describe_exit(code: int) -> str:
+    if code < 0:
+        return f"the process was killed by {signal.Signals(-code).name}"
+    return f"the process ended with exit code {code}"
+
+
+# What follows runs in the child.
+
+_built: tuple[Stage[Any, Any], Callable[[Any], str]] | None = None
+
+
+def _build(factory: Callable[[], Stage[Any, Any]], key_of: Callable[[Any], str]) -> int | Failure:
+    global _built  # noqa: PLW0603  the process exists for this one stage
+    try:
+        _built = factory(), key_of
+    except Exception as exception:
+        return Failure.of(exception)
+    return os.getpid()
+
+
+def _run(record: object) -> list[Any] | Failure:
+    assert _built is not None, "no stage in this process: the pool replaced the child unasked"
+    stage, key_of = _built
+    try:
+        return list(stage(record))
+    except VideoError as error:
+        return [Rejected(key_of(record), RejectReason.DECODE_ERROR, str(error))]
+    except MemoryError as error:
+        return [Rejected(key_of(record), RejectReason.OUT_OF_MEMORY, str(error))]
+    except Exception as exception:
+        return Failure.of(exception)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when its parent is gone, even while native code hangs with the GIL held.
+
+    The parent holds the other end of the sentinel pipe; its end closes it, and SIGKILL is what that sends us.
+    PR_SET_PDEATHSIG would fire as well when the parent's *thread* that started us ends, which is no reason to die.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "meant for child processes"
+    sentinel = parent.sentinel
+    fcntl.fcntl(sentinel, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(sentinel, fcntl.F_SETFL, fcntl.fcntl(sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    if wait_for_sentinel([sentinel], timeout=0):  # it died before we asked
+        os.kill(os.getpid(), signal.SIGKILL)

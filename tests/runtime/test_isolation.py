@@ -1,0 +1,122 @@
+"""What a stage can do to its process, done for real: hang, crash, eat memory, outlive its parent."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from operator import attrgetter
+
+import psutil
+import pytest
+
+from mggtalk.errors import RegistryError
+from mggtalk.records import Rejected, RejectReason
+from mggtalk.runtime.failures import StageBugError
+from mggtalk.runtime.isolation import Isolated
+from tests.runtime.toy_stages import Job, MisbehavingStage, MissingModelStage
+
+DEADLINE_S = 1.5
+LIMIT_BYTES = 400 << 20
+
+
+@pytest.fixture(scope="module")
+def isolated() -> Iterator[Isolated[Job, int]]:
+    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), lambda _: DEADLINE_S, LIMIT_BYTES)
+    with closing(stage):
+        yield stage
+
+
+def only(results: Iterator[int | Rejected]) -> Rejected:
+    (result,) = results
+    assert isinstance(result, Rejected)
+    return result
+
+
+def test_results_pass_unchanged_and_the_stage_is_built_once(isolated):
+    first, second = (list(isolated(Job("a", "pid"))) for _ in range(2))
+    assert first == second != [os.getpid()]
+    assert list(isolated(Job("b", "reject"))) == [Rejected("b", RejectReason.NO_FACE, "from inside")]
+    assert list(isolated(Job("c", "nothing"))) == []
+
+
+@pytest.mark.parametrize("deed", ["hang", "hang with the GIL"])
+def test_a_hang_is_a_timeout_within_the_deadline_and_the_next_record_works(isolated, deed):
+    list(isolated(Job("warm", "pid")))
+    started = time.monotonic()
+    rejected = only(isolated(Job("a", deed)))
+    assert (rejected.key, rejected.reason) == ("a", RejectReason.DECODE_TIMEOUT)
+    # Pebble asks with SIGTERM and waits 3 s before SIGKILL; code that holds the GIL never hears the first.
+    assert DEADLINE_S <= time.monotonic() - started < DEADLINE_S + 5
+    assert list(isolated(Job("b", "pid")))
+
+
+@pytest.mark.parametrize(("deed", "detail"), [("exit", "exit code 7"), ("segfault", "SIGSEGV"), ("killed", "SIGKILL")])
+def test_a_crash_is_a_rejection_that_says_how_and_the_next_record_works(isolated, deed, detail):
+    rejected = only(isolated(Job("a", deed)))
+    assert (rejected.key, rejected.reason) == ("a", RejectReason.CRASHED)
+    assert detail in rejected.detail
+    assert list(isolated(Job("b", "pid")))
+
+
+def test_a_memory_hog_is_killed_near_the_limit(isolated):
+    rejected = only(isolated(Job("a", "hog")))
+    assert rejected.reason is RejectReason.OUT_OF_MEMORY
+    assert "limit 400 MiB" in rejected.detail
+
+
+def test_memory_error_is_out_of_memory(isolated):
+    assert only(isolated(Job("a", "memory error"))).reason is RejectReason.OUT_OF_MEMORY
+
+
+def test_a_video_error_is_a_decode_error_without_the_outputs_before_it(isolated):
+    assert list(isolated(Job("a", "video error"))) == [Rejected("a", RejectReason.DECODE_ERROR, "a: broken at frame 3")]
+
+
+def test_a_bug_is_raised_with_the_record_and_the_original_trace(isolated):
+    with pytest.raises(StageBugError, match=r"on record 'a': ZeroDivisionError") as caught:
+        list(isolated(Job("a", "bug")))
+    assert "_divide_by_nothing" in str(caught.value)
+
+
+def test_a_user_error_while_building_is_raised_as_itself():
+    stage: Isolated[Job, int] = Isolated(MissingModelStage, attrgetter("key"), lambda _: DEADLINE_S, LIMIT_BYTES)
+    with pytest.raises(RegistryError, match="face_landmarker"):
+        list(stage(Job("a", "pid")))
+
+
+def test_close_ends_the_child():
+    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), lambda _: DEADLINE_S, LIMIT_BYTES)
+    (pid,) = stage(Job("a", "pid"))
+    stage.close()
+    assert not psutil.pid_exists(pid)
+
+
+PARENT = """
+import sys
+from operator import attrgetter
+from mggtalk.runtime.isolation import Isolated
+from tests.runtime.toy_stages import Job, MisbehavingStage
+
+if __name__ == "__main__":
+    stage = Isolated(MisbehavingStage, attrgetter("key"), lambda _: 600.0, 1 << 40)
+    print(*stage(Job("a", "pid")), flush=True)
+    list(stage(Job("a", "hang with the GIL")))
+"""
+
+
+def test_a_hung_child_dies_with_its_killed_parent(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        time.sleep(0.5)  # let it reach the hang
+        parent.kill()
+    try:
+        assert psutil.wait_procs([child], timeout=5)[1] == [], "the child outlived its parent"
+    finally:
+        if child.is_running():
+            child.kill()

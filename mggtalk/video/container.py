@@ -1,0 +1,106 @@
+"""Opens media containers safely, and puts every stream of a file on one clock.
+
+FFmpeg's demuxers include playlists, scripts and image sequences that open *other* files and URLs. Nothing of that is a
+video to us: only real containers may open, and only through the `file` protocol. Every reader of media starts here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+from jaxtyping import Int64
+
+from mggtalk.errors import VideoError
+
+# FFmpeg's names of the demuxers. None of them follows references to other files: mov/mp4 does so only under
+# `enable_drefs`, which is off by default.
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg,asf,mxf,wav,flac"  # the last two: sound, no picture
+)
+
+# Those whose index states the time of every frame, and in which every FFmpeg seeks to the frame it was asked for.
+INDEXED_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
+
+
+class UnsupportedFileError(VideoError):
+    """The file is no media container that we open."""
+
+
+class NoVideoStreamError(VideoError):
+    """The container holds no moving pictures."""
+
+
+@contextmanager
+def open_container(path: str) -> Iterator[InputContainer]:
+    """Open a media file for reading; FFmpeg's errors inside the block become `VideoError`.
+
+    Raises:
+        UnsupportedFileError: the file is no container of `CONTAINERS`, or cannot be opened.
+        VideoError: FFmpeg fails on the content while the block reads it; the message names the file.
+    """
+    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+    try:
+        # An absolute path, for FFmpeg takes `name:rest` for a protocol.
+        container = av.open(str(Path(path).absolute()), options=options)
+    except (av.FFmpegError, OSError) as cause:
+        raise UnsupportedFileError(f"{path}: no video container that can be opened ({_reason(cause)})") from cause
+    with container:
+        try:
+            yield container
+        except av.FFmpegError as cause:
+            raise VideoError(f"{path}: cannot be decoded ({_reason(cause)})") from cause
+
+
+def video_stream(container: InputContainer, path: str) -> VideoStream:
+    """Return the main video stream, set to decode on one thread (the stages run one process per core).
+
+    Raises:
+        NoVideoStreamError: there is none; cover pictures of sound files do not count.
+    """
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    best = container.streams.best("video")
+    if not streams:
+        raise NoVideoStreamError(f"{path}: no video stream")
+    stream = best if isinstance(best, VideoStream) and best in streams else streams[0]
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def start_s(container: InputContainer) -> float:
+    """Return the container's start time: second 0 of the presentation for all its streams."""
+    return (container.start_time or 0) / av.time_base
+
+
+def presentation_timestamps(container: InputContainer, stream: VideoStream) -> Int64[np.ndarray, " num_frames"]:
+    """Return the sorted timestamps of all frames that are shown, in units of `stream.time_base`.
+
+    An indexed container is read without decoding; frames that an edit list cuts away are left out. Elsewhere the
+    packets' times are a guess, and only the decoder knows.
+
+    Raises:
+        VideoError: there are none, or they run backwards.
+    """
+    if container.format.name in INDEXED_CONTAINERS:
+        packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
+        timestamps = sorted({packet.pts for packet in packets if packet.pts is not None})
+    else:
+        timestamps = [frame.pts for frame in container.decode(stream) if frame.pts is not None]
+    if not timestamps:
+        raise VideoError(f"{container.name}: its frames bear no timestamps")
+    ordered = np.array(timestamps, np.int64)
+    if np.any(np.diff(ordered) <= 0):
+        raise VideoError(
+            f"{container.name}: its timestamps run backwards (H.264 in AVI does); copy its streams into an MP4"
+        )
+    return ordered
+
+
+def _reason(cause: Exception) -> str:
+    if isinstance(cause, av.ArgumentError):
+        return f"its format is none of {CONTAINERS}"
+    return str(getattr(cause, "strerror", None) or cause)

@@ -1,0 +1,108 @@
+"""Frames of a video, or of an interval of it, at a constant rate."""
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int32
+
+from mggtalk.errors import VideoError
+from mggtalk.video.readers import DecordReader, FallbackReader, FrameReader, PyAvReader, RgbImage
+from mggtalk.video.timeline import resample_nearest
+
+logger = logging.getLogger(__name__)
+
+# decord states times as float32 seconds from its first frame; neighbouring frames are at least 4 ms apart (240 fps).
+_SAME_TIME_S = 2e-3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResampledVideo:
+    """An interval of a video at a constant frame rate: frame i stands for the time `times_s[0] + i / fps`.
+
+    Attributes:
+        path: the file. fps: frames per second of the grid.
+        times_s: presentation time of the decoded frame that stands for each frame, from the start of the container.
+        frame_index: its index among all frames of the video; never decreasing, repeats where the video is slower.
+        width, height: of the upright frames, in pixels.
+    """
+
+    path: str
+    fps: float
+    times_s: Float64[np.ndarray, " num_frames"]
+    frame_index: Int32[np.ndarray, " num_frames"]
+    width: int
+    height: int
+    reader: FrameReader
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames on the grid."""
+        return len(self.frame_index)
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[RgbImage]:
+        """Yield the frames `start` to `stop` (exclusive; the end if None), RGB, one at a time in constant memory.
+
+        No frame is decoded twice: one that repeats is copied, so each image is the caller's own.
+
+        Raises:
+            VideoError: a frame cannot be decoded; the message names the file.
+        """
+        wanted, repeats = np.unique(self.frame_index[start:stop], return_counts=True)
+        images = self.reader.frames(wanted.tolist())
+        for image, count in zip(images, repeats, strict=True):
+            yield image
+            for _ in range(count - 1):
+                yield image.copy()
+
+
+def open_video(path: str, fps: float = 25.0, start_s: float = 0.0, end_s: float = math.inf) -> ResampledVideo:
+    """Open the interval [start_s, end_s) of a video, resampled to `fps` by nearest presentation time.
+
+    decord reads the frames where it agrees with the container about them, else PyAV does: both give the same frames.
+
+    Raises:
+        VideoError: the file cannot be decoded, or no frame falls in the interval; the message names the file.
+    """
+    fallback = PyAvReader(path)
+    frame_index = resample_nearest(fallback.presentation_s, fps, start_s, end_s)
+    if not frame_index.size:
+        last_s = fallback.presentation_s[-1]
+        raise VideoError(f"{path}: no frame from {start_s:.3f} to {end_s:.3f} s; the last is at {last_s:.3f} s")
+    return ResampledVideo(
+        path=path,
+        fps=fps,
+        times_s=fallback.presentation_s[frame_index],
+        frame_index=frame_index,
+        width=fallback.width,
+        height=fallback.height,
+        reader=_fastest_reader(path, fallback),
+    )
+
+
+def _fastest_reader(path: str, fallback: PyAvReader) -> FrameReader:
+    # decord leaves rotated frames as they lie. Without an index it seeks past the first frames (12 of 75 in MPEG
+    # program streams), says nothing, and repeats the last frame at the end.
+    if fallback.rotation or not fallback.indexed:
+        return fallback
+    try:
+        primary = DecordReader(path)
+    except VideoError as failure:
+        logger.debug("%s; read with PyAV", failure)
+        return fallback
+    if not _same_times(primary.presentation_s, fallback.presentation_s):
+        logger.debug("%s: decord counts %d frames, the container %d; read with PyAV", path, *_counts(primary, fallback))
+        return fallback
+    return FallbackReader(primary, fallback)
+
+
+def _counts(primary: DecordReader, fallback: PyAvReader) -> tuple[int, int]:
+    return len(primary.presentation_s), len(fallback.presentation_s)
+
+
+def _same_times(decord_s: Float64[np.ndarray, " a"], container_s: Float64[np.ndarray, " b"]) -> bool:
+    if len(decord_s) != len(container_s):
+        return False
+    return bool(np.allclose(decord_s - decord_s[0], container_s - container_s[0], rtol=0.0, atol=_SAME_TIME_S))

@@ -1,0 +1,118 @@
+"""Small synthetic videos for tests: every frame bears its number as bars, so that a test can tell which one it got."""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+from jaxtyping import Float32, UInt8
+
+Samples = Float32[np.ndarray, " num_samples"]
+RgbImage = UInt8[np.ndarray, "height width 3"]
+
+NUM_BITS = 10
+AUDIO_RATE_HZ = 16_000
+_TIME_BASE = Fraction(1, 90_000)
+
+
+def numbered_frame(number: int, width: int = 160, height: int = 96) -> RgbImage:
+    """Return a picture that shows `number` (below 1024) as ten black or white bars, over a coloured lower half."""
+    bits = [(number >> bit) & 1 for bit in range(NUM_BITS)]
+    bars = np.repeat(np.array(bits, np.uint8) * 255, -(-width // NUM_BITS))[:width]
+    image = np.empty((height, width, 3), np.uint8)
+    image[: height // 2] = bars[None, :, None]
+    image[height // 2 :] = np.array([200, 90, 40], np.uint8)
+    image[height // 2 :, : width // 2, 2] = 160
+    return image
+
+
+def frame_number(image: RgbImage) -> int:
+    """Return the number that `numbered_frame` painted, after any lossy coding."""
+    height, width = image.shape[:2]
+    bar = -(-width // NUM_BITS)
+    centres = np.minimum(np.arange(NUM_BITS) * bar + bar // 2, width - 1)
+    return int(sum(1 << bit for bit, value in enumerate(image[height // 4, centres].mean(-1)) if value > 127))
+
+
+def tone(duration_s: float, frequency_hz: float = 440.0, amplitude: float = 0.5) -> Samples:
+    """Return a sine tone, mono at `AUDIO_RATE_HZ`."""
+    times = np.arange(round(duration_s * AUDIO_RATE_HZ)) / AUDIO_RATE_HZ
+    return (amplitude * np.sin(2 * np.pi * frequency_hz * times)).astype(np.float32)
+
+
+def write_video(
+    path: Path,
+    num_frames: int = 30,
+    fps: float = 25.0,
+    *,
+    width: int = 160,
+    height: int = 96,
+    codec: str = "libx264",
+    times_s: Sequence[float] | None = None,
+    audio: Samples | None = None,
+    audio_codec: str = "aac",
+    audio_start_s: float = 0.0,
+    rotation: int = 0,
+    picture: Callable[[int, int, int], RgbImage] = numbered_frame,
+) -> Path:
+    """Write a small video and return its path, whose suffix chooses the container.
+
+    Args:
+        codec: `libx264` or `mpeg4`, say. audio_codec: `aac`, or `pcm_s16le` for exact samples in `.mov` and `.mkv`.
+        times_s: presentation times of a variable frame rate; overrides `num_frames` and `fps`.
+        audio: samples at `AUDIO_RATE_HZ` that start at `audio_start_s`.
+        rotation: degrees in the display matrix. picture: paints frame `number` at (number, width, height).
+    """
+    times = [number / fps for number in range(num_frames)] if times_s is None else list(times_s)
+    rate = Fraction(fps).limit_denominator(1001)
+    with av.open(str(path), "w") as container:
+        stream = cast(VideoStream, container.add_stream(codec, rate=rate))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        # MPEG codecs take no finer time base than their frame rate.
+        time_base = _TIME_BASE if codec == "libx264" else 1 / rate
+        stream.codec_context.time_base = time_base
+        stream.codec_context.gop_size, stream.codec_context.thread_count = 12, 1
+        if rotation:
+            stream.set_display_rotation(rotation)
+        sound = None
+        if audio is not None:
+            sound = cast(AudioStream, container.add_stream(audio_codec, rate=AUDIO_RATE_HZ, layout="mono"))
+        for number, time_s in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(picture(number, width, height), format="rgb24")
+            frame.time_base = time_base
+            frame.pts = round(time_s / time_base)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        if sound is not None and audio is not None:
+            _mux_audio(container, sound, audio, audio_start_s)
+    return path
+
+
+def truncated_copy(source: Path, target: Path, keep: float = 0.5) -> Path:
+    """Write the first `keep` of the bytes of `source` to `target`."""
+    content = source.read_bytes()
+    target.write_bytes(content[: int(len(content) * keep)])
+    return target
+
+
+def corrupted_copy(source: Path, target: Path, start: float = 0.3, stop: float = 0.6, seed: int = 0) -> Path:
+    """Write `source` to `target` with the bytes between two fractions of its length replaced by noise."""
+    content = bytearray(source.read_bytes())
+    begin, end = int(len(content) * start), int(len(content) * stop)
+    content[begin:end] = np.random.default_rng(seed).bytes(end - begin)
+    target.write_bytes(content)
+    return target
+
+
+def _mux_audio(container: OutputContainer, sound: AudioStream, audio: np.ndarray, start_s: float) -> None:
+    samples = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16)[None]
+    frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+    frame.sample_rate, frame.time_base = AUDIO_RATE_HZ, Fraction(1, AUDIO_RATE_HZ)
+    frame.pts = round(start_s * AUDIO_RATE_HZ)
+    container.mux(sound.encode(frame))
+    container.mux(sound.encode(None))

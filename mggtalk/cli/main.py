@@ -1,0 +1,38 @@
+"""Entry point of the command `mggtalk`."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from mggtalk import __version__
+from mggtalk.cli.doctor import diagnose
+from mggtalk.cli.models import fetch_models, list_models
+from mggtalk.errors import run_main
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: the process's own) and return the exit code."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return run_main(lambda: arguments.run(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mggtalk", description="Model weights, and what is there to run on.")
+    parser.add_argument("--version", action="version", version=f"mggtalk {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    models = commands.add_parser("models", help="model weights in the cache").add_subparsers(
+        metavar="COMMAND", required=True
+    )
+    fetch = models.add_parser("fetch", help="download model weights; those that are there and right stay")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help="default: every model that the pipeline needs")
+    fetch.add_argument("--all", action="store_true", help="the optional models too")
+    fetch.set_defaults(run=lambda arguments: fetch_models(arguments.names, fetch_all=arguments.all))
+    models.add_parser("list", help="name, state, size, licence and purpose").set_defaults(run=lambda _: list_models())
+
+    doctor = commands.add_parser("doctor", help="what is there, and how to mend what is not")
+    doctor.add_argument("--artifacts", type=Path, default=Path("artifacts"), metavar="DIR", help="where results go")
+    doctor.set_defaults(run=lambda arguments: diagnose(Path.cwd(), arguments.artifacts))
+    return parser

@@ -1,0 +1,32 @@
+"""`mggtalk models`: fetch and list the registered model weights."""
+
+from collections.abc import Mapping, Sequence
+
+from mggtalk.registry.models import MODELS, fetch, find, status
+from mggtalk.registry.sources import ModelFile
+
+
+def fetch_models(names: Sequence[str], *, fetch_all: bool, models: Mapping[str, ModelFile] = MODELS) -> None:
+    """Download the models named, or the default ones, or all, and print where each lies.
+
+    Raises:
+        RegistryError: a name is unknown (nothing is downloaded then), or no source gave a file.
+    """
+    if fetch_all:
+        chosen = list(models.values())
+    elif names:
+        chosen = [find(name, models) for name in names]
+    else:
+        chosen = [model for model in models.values() if model.default]
+    for model in chosen:
+        print(f"{model.name}: {fetch(model.name, models)}")
+
+
+def list_models(models: Mapping[str, ModelFile] = MODELS) -> None:
+    """Print one line a model: name, state, size, licence, purpose."""
+    for model in models.values():
+        state = status(model.name, models)
+        optional = "" if model.default else ", optional"
+        print(
+            f"{model.name:26} {state:8} {model.size_bytes / 1e6:6.1f} MB  {model.license:11} {model.purpose}{optional}"
+        )

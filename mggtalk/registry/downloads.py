@@ -23,7 +23,7 @@ __all__ = ["cache_root", "extract_members", "fetch_distribution", "fetch_url", "
 
 logger = logging.getLogger(__name__)
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 16  # as much as a broken connection loses
 _CONNECT_TIMEOUT_S, _READ_TIMEOUT_S = 10.0, 60.0
 _URL_ATTEMPTS = 3
 _ERROR_TEXT_LENGTH = 1000

@@ -1,8 +1,8 @@
 """The shard format: WebDataset tars of encoded chunks, their index, a random-access reader and the data-set card.
 
 Read `docs/shards.md` for the normative description. In the order of use: `schema` names the members, `encode` makes a
-sample, `spool` writes one clip's samples as a small tar, `prefix_tree` says which clips share a shard, `writer` assembles
-shards, `index` finds every member again, `reader` decodes what is asked for, `card` sums it all up for people.
+sample, `spool` writes one clip's samples as a small tar, `prefix_tree` says which clips share a shard, `writer`
+assembles shards, `index` finds every member again, `reader` decodes what is asked for, `card` sums it up for people.
 """
 
 from mggtalk.shards.card import CardContext, write_card

@@ -18,6 +18,13 @@ from mggtalk.shards.atomic import atomic_path
 from mggtalk.shards.index import SampleRow
 from mggtalk.shards.schema import SCHEMA_VERSION
 
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.PackageLoader("mggtalk.shards", "."),
+    autoescape=jinja2.select_autoescape(),  # HTML only: this is Markdown
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 _SECONDS_PER_HOUR = 3600
 _SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -87,8 +94,7 @@ def render_card(content: Mapping[str, Any]) -> str:
             }
         ],
     }
-    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(_TEMPLATE)
+    template = _ENVIRONMENT.get_template("card.md.j2")
     return template.render(
         front_matter=yaml.safe_dump(front_matter, sort_keys=False, allow_unicode=True),
         parameters=yaml.safe_dump(content["parameters"], allow_unicode=True),
@@ -112,69 +118,3 @@ def _count(rows: list[SampleRow]) -> dict[str, Any]:
 
 def _size_category(samples: int) -> str:
     return next((name for limit, name in _SIZE_CATEGORIES if samples < limit), "n>1M")
-
-
-_TEMPLATE = """\
----
-{{ front_matter }}---
-
-# {{ name }}
-
-{% if description %}
-{{ description }}
-
-{% endif %}
-Talking-head clips prepared by mggtalk, shard schema version {{ schema_version }} (`docs/shards.md` describes it): fixed square crops, head
-masks, landmarks, head pose and expression for every frame; depth, normals and a symmetric point cloud for source frames. Plain `tar` and any
-WebDataset reader open the shards; `index.parquet` finds every member.
-
-## Contents
-
-| | identities | videos | clips | frames | source frames | hours | shards | bytes |
-|---|---|---|---|---|---|---|---|---|
-{% macro line(label, n) %}
-| {{ label }} | {{ n.identities }} | {{ n.videos }} | {{ n.clips }} | {{ n.frames }} | {{ n.source_frames }} | {{ n.hours }} | {{ n.shards }} | {{ n.bytes }} |
-{% endmacro %}
-{% for split, counts in splits.items() %}
-{{ line(split, counts) -}}
-{% endfor %}
-{{ line("total", total) }}
-## Licences
-
-{% for license, counts in licenses | dictsort %}
-* `{{ license }}`: {{ counts.clips }} clips of {{ counts.identities }} identities, {{ counts.hours }} hours
-{% else %}
-No clips.
-{% endfor %}
-
-## Left out
-
-{% for reason, count in rejects | dictsort %}
-* `{{ reason }}`: {{ count }}
-{% else %}
-Nothing.
-{% endfor %}
-
-## How it was made
-
-Parameters:
-
-```yaml
-{{ parameters }}```
-
-Models (SHA-256):
-
-{% for model, digest in models | dictsort %}
-* `{{ model }}`: `{{ digest }}`
-{% else %}
-None.
-{% endfor %}
-
-Tools:
-
-{% for tool, version in tools | dictsort %}
-* {{ tool }} {{ version }}
-{% else %}
-None named.
-{% endfor %}
-"""

@@ -1,4 +1,4 @@
-"""Random access to the frames, clouds and tracks of a data set through its index; only what is asked for is read and decoded."""
+"""Random access to a data set's frames, clouds and tracks through its index; reads and decodes what is asked for."""
 
 import zlib
 from collections import defaultdict

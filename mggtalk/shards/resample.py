@@ -1,14 +1,14 @@
 """Resamples frames of the stored crop to a smaller size, each pixel the mean of the area that it covers.
 
-With pixel centres at +0.5 a change of size is a pure scaling of pixel coordinates: of landmarks and of the first two rows of
-the intrinsics. What is unknown (0) takes no part in a mean, so depth and normals do not bleed at their edges.
+With pixel centres at +0.5 a change of size is a pure scaling of pixel coordinates: of landmarks and of the first two
+rows of the intrinsics. What is unknown (0) takes no part in a mean, so depth and normals do not bleed at their edges.
 """
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from mggtalk.shards.images import unit_or_zero
+from mggtalk.shards.images import known_normals, unit_or_zero
 
 # A video frame's edge is known to rounding errors of the similarity transform only.
 _EDGE_TOLERANCE_PX = 1e-3
@@ -31,16 +31,16 @@ def resize_depth(depth: Float32[np.ndarray, "stored stored"], size: int) -> Floa
     if depth.shape == (size, size):
         return depth
     share = _area((depth > 0).astype(np.float32), size)
-    known = share >= np.float32(0.5)
-    return np.where(known, _area(depth, size) / np.where(known, share, np.float32(1)), np.float32(0))
+    mean: np.ndarray = _area(depth, size) / np.maximum(share, np.float32(0.5))
+    return mean * (share >= np.float32(0.5))
 
 
 def resize_normals(normals: Float32[np.ndarray, "stored stored 3"], size: int) -> Float32[np.ndarray, "size size 3"]:
     """Return `normals` at `size`: the mean direction where at least half of a pixel's area is known; else (0, 0, 0)."""
     if normals.shape[:2] == (size, size):
         return normals
-    share = _area(normals.any(axis=-1).astype(np.float32), size)
-    return unit_or_zero(_area(normals, size) * (share >= np.float32(0.5))[..., None])
+    share = _area(known_normals(normals).astype(np.float32), size)
+    return unit_or_zero(cv2.copyTo(_area(normals, size), (share >= np.float32(0.5)).astype(np.uint8)))
 
 
 def scale_intrinsics(intrinsics: Float32[np.ndarray, "3 3"], scale: float) -> Float32[np.ndarray, "3 3"]:

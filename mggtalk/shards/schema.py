@@ -1,6 +1,6 @@
 """Version, names and metadata of one sample; `docs/shards.md` describes the same for people.
 
-A change of anything here, or of how a member is encoded, is a new `SCHEMA_VERSION`: readers refuse versions they don't know.
+A change of anything here, or of how a member is encoded, is a new `SCHEMA_VERSION`: readers refuse unknown versions.
 """
 
 import dataclasses
@@ -66,7 +66,7 @@ def sample_key(clip_id: str, start_frame: int) -> str:
 
 
 def member_names(num_frames: int, source_frames: tuple[int, ...], *, has_audio: bool) -> tuple[str, ...]:
-    """Return every member of a sample but `meta.json`, in the order of the tar: whole-sample members, then frame by frame."""
+    """Return the members of a sample but `meta.json`, in the order of the tar: the whole sample's, then by frame."""
     names = [TRACKS_MEMBER, *([AUDIO_MEMBER] if has_audio else [])]
     for frame in range(num_frames):
         names += [rgb_member(frame), head_member(frame)]
@@ -87,9 +87,10 @@ class SampleMeta:
         start_frame: number of the sample's first frame within the clip, a multiple of 64.
         source_frames: the frames with geometry, counted within the sample, ascending.
         size: side of the square crop in pixels.
-        intrinsics: 3x3, pixels of the crop. video_to_crop: 2x3 similarity from pixels of the video frame to pixels of the crop.
+        intrinsics: 3x3, pixels of the crop.
+        video_to_crop: 2x3 similarity from pixels of the video frame to pixels of the crop.
         valid_box: x0, y0, x1, y1 of the video frame's extent, in crop pixels; what lies outside is invalid.
-        depth_scale: centimetres per unit of the 16-bit depth, one per source frame and in their order; `encode_sample` sets it.
+        depth_scale: centimetres per unit of the 16-bit depth, one per source frame; `encode_sample` sets it.
         perception: names, model hashes and parameters that made masks, depth, normals and clouds.
     """
 

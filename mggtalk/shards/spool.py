@@ -1,7 +1,7 @@
-"""The tar bytes of samples: one clip's samples as a small tar on disk, from which shards are assembled by copying bytes.
+"""One clip's samples as a small tar on disk, from which shards are assembled by copying bytes.
 
-Tars are plain ustar with owner 0, mode 0644 and time 0, so that equal samples give equal bytes. A stored clip may as well lie in
-a finished shard: its rows say where.
+Tars are plain ustar with owner 0, mode 0644 and time 0, so that equal samples give equal bytes. A stored clip may as
+well lie in a finished shard: its rows say where.
 """
 
 import hashlib
@@ -53,16 +53,16 @@ class StoredClip:
 
 
 def spool_clip(path: Path, samples: Iterable[ShardSample]) -> StoredClip:
-    """Write the samples of one clip, in the order of its frames, to a tar that appears whole at `path`; one is held at a time.
+    """Write the samples of one clip, in the order of its frames, to a tar that appears whole at `path`.
+
+    One sample at a time is held in memory if `samples` is lazy.
 
     Raises:
-        ValueError: no samples, samples of several clips, a chunk missing or out of order, or members that the schema does not have.
+        ValueError: no samples or several clips'; a chunk missing or out of order; members missing or not in the schema.
     """
-    rows: list[SampleRow] = []
     with atomic_path(path) as partial:
         with partial.open("wb") as file:
-            for sample in samples:
-                rows.append(_write_sample(file, sample))
+            rows = [_write_sample(file, sample) for sample in samples]
             file.write(TAR_END)
         _check_clip(rows)
     return StoredClip(path, tuple(rows))

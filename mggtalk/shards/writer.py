@@ -20,8 +20,8 @@ _logger = logging.getLogger(__name__)
 def write_shards(root: Path, clips: Iterable[StoredClip], *, target_bytes: int) -> tuple[SampleRow, ...]:
     """Write `{train,val,test}/PREFIX.tar` under `root` and return the index rows, sorted by key.
 
-    The bytes are a function of the set of clips and of `target_bytes`. Shards that no clip belongs to are removed, and so is the
-    old index before anything changes: write the new one with `write_index` when all else is done.
+    The bytes are a function of the set of clips and of `target_bytes`. Shards that no clip belongs to are removed, and
+    so is the old index before anything changes: write the new one with `write_index` when all else is done.
 
     Args:
         target_bytes: a shard with more splits in several, unless it holds a single clip.

@@ -58,7 +58,8 @@ def make_clip(
     """Return a clip whose content is a function of the arguments."""
     random = np.random.default_rng([seed, *clip_id.encode()])
     focal = 1.5 * size
-    intrinsics = np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]])
+    intrinsics_rows = ((focal, 0.0, size / 2), (0.0, focal, size / 2), (0.0, 0.0, 1.0))
+    intrinsics = np.array(intrinsics_rows)
     source_frames = tuple(range(0, num_frames, source_every))
     meta = SampleMeta(
         clip_id=clip_id,
@@ -74,7 +75,7 @@ def make_clip(
         clip_num_frames=num_frames,
         source_frames=tuple(frame for frame in source_frames if frame < CHUNK_FRAMES),
         size=size,
-        intrinsics=tuple(map(tuple, intrinsics.tolist())),
+        intrinsics=intrinsics_rows,
         video_to_crop=((0.5, 0.0, -3.0), (0.0, 0.5, 2.0)),
         valid_box=valid_box or (0.0, 0.0, float(size), float(size)),
         landmark_set="test-7",

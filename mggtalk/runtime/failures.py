@@ -1,10 +1,15 @@
 """Carries an exception out of a worker: as data, for exceptions and their traces do not survive the way themselves."""
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
-from mggtalk.errors import MggtalkError
+from mggtalk.errors import MggtalkError, VideoError
+from mggtalk.records import Rejected, RejectReason, Stage
+
+RecordT = TypeVar("RecordT")
+OutputT = TypeVar("OutputT")
 
 
 class StageBugError(RuntimeError):
@@ -17,26 +22,37 @@ class Failure:
 
     error: MggtalkError | None
     description: str
-    trace: str
 
     @classmethod
-    def of(cls, exception: BaseException) -> "Failure":
-        """Return `exception`, which is being handled, as data."""
-        if isinstance(exception, StageBugError):  # has passed a process before: its text is the original trace
-            return cls(error=None, description="", trace=str(exception))
-        return cls(
-            error=exception if isinstance(exception, MggtalkError) else None,
-            description="".join(traceback.format_exception_only(exception)).strip(),
-            trace="".join(traceback.format_exception(exception)),
-        )
+    def of(cls, exception: BaseException, where: str) -> "Failure":
+        """Return `exception`, which is being handled, as data; `where` says on what it was raised."""
+        if isinstance(exception, MggtalkError):
+            return cls(exception, where)
+        if isinstance(exception, StageBugError):  # came out of a process further in, and says where itself
+            return cls(None, str(exception))
+        summary = "".join(traceback.format_exception_only(exception)).strip()
+        return cls(None, f"{where}: {summary}\n{''.join(traceback.format_exception(exception))}")
 
-    def reraise(self, where: str) -> NoReturn:
-        """Raise the error itself if it is the user's to mend, else a `StageBugError` that says `where`.
+    def reraise(self) -> NoReturn:
+        """Raise what was raised.
 
         Raises:
             MggtalkError: the error that was carried.
             StageBugError: anything else was raised.
         """
-        if self.error is not None:
-            raise self.error
-        raise StageBugError(f"{where}: {self.description}\n{self.trace}")
+        raise self.error or StageBugError(self.description)
+
+
+def attempt(
+    stage: Stage[RecordT, OutputT], record: RecordT, key_of: Callable[[RecordT], str]
+) -> list[OutputT | Rejected] | Failure:
+    """Return what `stage` makes of `record`; all of it, or the one rejection, or the failure that stopped it."""
+    key = key_of(record)
+    try:
+        return list(stage(record))
+    except VideoError as error:
+        return [Rejected(key, RejectReason.DECODE_ERROR, str(error))]
+    except MemoryError as error:
+        return [Rejected(key, RejectReason.OUT_OF_MEMORY, str(error))]
+    except Exception as exception:
+        return Failure.of(exception, f"on record {key!r}")

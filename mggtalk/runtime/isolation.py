@@ -17,9 +17,9 @@ from typing import Any, Generic, TypeVar
 import psutil
 from pebble import ProcessExpired, ProcessPool
 
-from mggtalk.errors import StageError, VideoError
+from mggtalk.errors import StageError
 from mggtalk.records import Rejected, RejectReason, Stage
-from mggtalk.runtime.failures import Failure
+from mggtalk.runtime.failures import Failure, attempt
 
 RecordT = TypeVar("RecordT")
 OutputT = TypeVar("OutputT")
@@ -81,7 +81,7 @@ class Isolated(Generic[RecordT, OutputT]):
             return
         result = future.result()
         if isinstance(result, Failure):
-            result.reraise(f"on record {self._key_of(record)!r}")
+            result.reraise()
         yield from result
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class Isolated(Generic[RecordT, OutputT]):
             raise StageError(f"the stage's process did not start (deadline {_STARTUP_S:.0f} s): {cause}") from cause
         if isinstance(built, Failure):
             self.close()
-            built.reraise("while the stage was built")
+            built.reraise()
         self._child = psutil.Process(built)
         return self._pool
 
@@ -147,21 +147,14 @@ def _build(factory: Callable[[], Stage[Any, Any]], key_of: Callable[[Any], str])
     try:
         _built = factory(), key_of
     except Exception as exception:
-        return Failure.of(exception)
+        return Failure.of(exception, "while the stage was built")
     return os.getpid()
 
 
 def _run(record: object) -> list[Any] | Failure:
     assert _built is not None, "no stage in this process: the pool replaced the child unasked"
     stage, key_of = _built
-    try:
-        return list(stage(record))
-    except VideoError as error:
-        return [Rejected(key_of(record), RejectReason.DECODE_ERROR, str(error))]
-    except MemoryError as error:
-        return [Rejected(key_of(record), RejectReason.OUT_OF_MEMORY, str(error))]
-    except Exception as exception:
-        return Failure.of(exception)
+    return attempt(stage, record, key_of)
 
 
 def _die_with_parent() -> None:

@@ -73,3 +73,15 @@ DEEDS: dict[str, Callable[[], object]] = {
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "hog": _hog,
 }
+
+
+class SquareStage:
+    """Squares numbers, takes its time over the record `slow`, and rejects what is negative."""
+
+    def __call__(self, record: Job) -> Iterator[int | Rejected]:
+        if record.key == "slow":
+            time.sleep(1.0)
+        if record.number < 0:
+            yield Rejected(record.key, RejectReason.NO_FACE)
+        else:
+            yield from (record.number**2 for _ in range(1 + record.number % 2))

@@ -1,0 +1,47 @@
+"""Shows how far a long run is: a bar on a terminal, a line now and then in a log."""
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+_logger = logging.getLogger(__name__)
+
+_BAR_AFTER_S = 2.0
+_LINE_EVERY_S = 30.0
+
+
+class Progress:
+    """Counts up to `total`, on stderr; shows nothing for what is over in a moment. Use it as a context manager."""
+
+    def __init__(self, name: str, total: int, unit: str) -> None:
+        self._name, self._total, self._unit = name, total, unit
+        self._done = 0
+        self._last_line_s = time.monotonic()
+        self._on_terminal = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=total, desc=name, unit=unit, delay=_BAR_AFTER_S, dynamic_ncols=True, disable=not self._on_terminal
+        )
+
+    def advance(self, note: str = "") -> None:
+        """Count one more; `note` is shown behind the count."""
+        self._done += 1
+        self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update()
+        now_s = time.monotonic()
+        if not self._on_terminal and now_s - self._last_line_s >= _LINE_EVERY_S:
+            self._last_line_s = now_s
+            _logger.info("%s: %d of %d %ss%s", self._name, self._done, self._total, self._unit, note and f", {note}")
+
+    def __enter__(self) -> Self:
+        """Start to show."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the terminal in order."""
+        self._bar.close()

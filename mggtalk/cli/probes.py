@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mggtalk.cli.checks import TorchBuild
 
-_TIMEOUT_S = 120  # the first import of torch from a cold disk takes tens of seconds
+_TIMEOUT_S = 120.0  # the first import of torch from a cold disk takes tens of seconds
 _TORCH = """
 import json, torch
 try:
@@ -33,14 +33,14 @@ mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=numpy.zeros((8, 8,
 """
 
 
-def run_python(code: str) -> tuple[str, str]:
+def run_python(code: str, timeout_s: float = _TIMEOUT_S) -> tuple[str, str]:
     """Run `code` in a fresh Python and return its output and, where it failed, why (else an empty string)."""
     try:
         outcome = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=_TIMEOUT_S
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=timeout_s
         )
     except subprocess.TimeoutExpired:
-        return "", f"no end after {_TIMEOUT_S} s"
+        return "", f"no end after {timeout_s:g} s"
     if outcome.returncode == 0:
         return outcome.stdout, ""
     if outcome.returncode < 0:

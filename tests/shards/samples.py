@@ -23,7 +23,7 @@ class MadeClip:
     sources: dict[int, SourceGeometry]
     audio: bytes | None
 
-    def samples(self) -> Iterator[ShardSample]:
+    def samples(self, jpeg_quality: int = 95) -> Iterator[ShardSample]:
         """Encode chunk by chunk."""
         for start in range(0, len(self.rgb), CHUNK_FRAMES):
             stop = min(start + CHUNK_FRAMES, len(self.rgb))
@@ -40,7 +40,7 @@ class MadeClip:
                 self.tracks.chunk(start, stop),
                 sources,
                 self.audio,
-                jpeg_quality=95,
+                jpeg_quality=jpeg_quality,
             )
 
 

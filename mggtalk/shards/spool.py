@@ -1,7 +1,7 @@
 """One clip's samples as a small tar on disk, from which shards are assembled by copying bytes.
 
 Tars are plain ustar with owner 0, mode 0644 and time 0, so that equal samples give equal bytes. A stored clip may as
-well lie in a finished shard: its rows say where.
+well lie in a finished shard, even one that is about to be replaced: its rows say where.
 """
 
 import hashlib

@@ -10,9 +10,9 @@ from tests.shards.samples import make_clip
 CONTEXT = CardContext(
     name="people",
     description="Ünïcode people.",
-    parameters={"size": 512, "jpeg_quality": 95},
+    parameters={"jpeg_quality": 95, "size": 512},
     models={"face_landmarker": "64" * 32},
-    tools={"opencv": "5.0.0", "mediapipe": "1.2.2"},
+    tools={"mediapipe": "1.2.2", "opencv": "5.0.0"},
     rejects={"NO_FACE": 3, "TOO_SHORT": 1},
 )
 
@@ -67,9 +67,9 @@ def test_same_inputs_same_bytes(tmp_path, write_dataset):
     rows = dataset(tmp_path, write_dataset)
     shuffled = dataclasses.replace(
         CONTEXT,
-        parameters=dict(reversed(CONTEXT.parameters.items())),
-        tools=dict(reversed(CONTEXT.tools.items())),
-        rejects=dict(reversed(CONTEXT.rejects.items())),
+        parameters=dict(sorted(CONTEXT.parameters.items(), reverse=True)),
+        tools=dict(sorted(CONTEXT.tools.items(), reverse=True)),
+        rejects=dict(sorted(CONTEXT.rejects.items(), reverse=True)),
     )
     write_card(tmp_path / "a", rows, CONTEXT)
     write_card(tmp_path / "b", reversed(rows), shuffled)

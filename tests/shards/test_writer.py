@@ -71,14 +71,27 @@ def test_clips_of_one_video_split_by_what_follows_its_hash(tmp_path, write_datas
     assert [row.shard for row in rows] == [f"train/{'ab' * 8}-f000{digit}.tar" for digit in "05"]
 
 
+def stored_in(root: Path) -> list[StoredClip]:
+    by_clip: dict[str, list[SampleRow]] = {}
+    for row in iterate_rows(read_index(root)):
+        by_clip.setdefault(row.clip_id, []).append(row)
+    return [StoredClip(root / rows[0].shard, tuple(rows)) for rows in by_clip.values()]
+
+
 def test_stored_clips_are_copied_from_old_shards_as_bytes(tmp_path, write_dataset):
     write_dataset(tmp_path / "old", CLIPS, TARGET)
-    by_clip: dict[str, list[SampleRow]] = {}
-    for row in iterate_rows(read_index(tmp_path / "old")):
-        by_clip.setdefault(row.clip_id, []).append(row)
-    stored = [StoredClip(tmp_path / "old" / rows[0].shard, tuple(rows)) for rows in by_clip.values()]
-    write_index(tmp_path / "new", write_shards(tmp_path / "new", stored, target_bytes=TARGET))
+    write_index(tmp_path / "new", write_shards(tmp_path / "new", stored_in(tmp_path / "old"), target_bytes=TARGET))
     assert contents(tmp_path / "new") == contents(tmp_path / "old")
+
+
+@pytest.mark.parametrize("old_target", [1, TARGET, 10**9])
+def test_stored_clips_may_lie_in_the_shards_that_are_replaced(tmp_path, write_dataset, old_target):
+    write_dataset(tmp_path / "expected", CLIPS, TARGET)
+    root = tmp_path / "shards"
+    write_dataset(root, CLIPS[1:], old_target)
+    clips = [*stored_in(root), spool_clip(tmp_path / "new.tar", CLIPS[0].samples())]
+    write_index(root, write_shards(root, clips, target_bytes=TARGET))
+    assert contents(root) == contents(tmp_path / "expected")
 
 
 def test_a_shard_can_be_indexed_from_its_bytes_alone(tmp_path, write_dataset):

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mggtalk.shards.prefix_tree import assign_leaves, shard_name
@@ -10,6 +10,7 @@ SIZES = st.dictionaries(CLIP_IDS, st.integers(1, 40), max_size=30)
 TARGETS = st.integers(1, 120)
 
 
+@settings(deadline=None)
 @given(SIZES, TARGETS)
 def test_every_clip_is_in_exactly_one_leaf_whose_prefix_it_has(sizes, target):
     leaves = assign_leaves(sizes, target)
@@ -18,12 +19,14 @@ def test_every_clip_is_in_exactly_one_leaf_whose_prefix_it_has(sizes, target):
     assert list(leaves) == sorted(leaves)
 
 
+@settings(deadline=None)
 @given(SIZES, TARGETS)
 def test_a_leaf_is_over_the_target_only_if_it_is_one_clip(sizes, target):
     for clips in assign_leaves(sizes, target).values():
         assert len(clips) == 1 or sum(sizes[clip] for clip in clips) <= target
 
 
+@settings(deadline=None)
 @given(SIZES, TARGETS)
 def test_no_leaf_was_split_without_need(sizes, target):
     for prefix in assign_leaves(sizes, target):
@@ -33,6 +36,7 @@ def test_no_leaf_was_split_without_need(sizes, target):
             assert sum(siblings) > target
 
 
+@settings(deadline=None)
 @given(SIZES.filter(bool), TARGETS, st.randoms())
 def test_order_does_not_matter(sizes, target, random):
     shuffled = list(sizes.items())
@@ -40,6 +44,7 @@ def test_order_does_not_matter(sizes, target, random):
     assert assign_leaves(dict(shuffled), target) == assign_leaves(sizes, target)
 
 
+@settings(deadline=None)
 @given(SIZES, TARGETS, CLIP_IDS, st.integers(1, 40))
 def test_a_new_clip_changes_only_the_leaf_that_it_falls_in(sizes, target, new_clip, new_size):
     sizes.pop(new_clip, None)

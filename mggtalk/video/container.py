@@ -71,7 +71,7 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
     return stream
 
 
-def start_s(container: InputContainer) -> float:
+def container_start_s(container: InputContainer) -> float:
     """Return the container's start time: second 0 of the presentation for all its streams."""
     return (container.start_time or 0) / av.time_base
 
@@ -98,6 +98,17 @@ def presentation_timestamps(container: InputContainer, stream: VideoStream) -> I
             f"{container.name}: its timestamps run backwards (H.264 in AVI does); copy its streams into an MP4"
         )
     return ordered
+
+
+def upright_rotation(rotation: int, path: str) -> int:
+    """Return rotation metadata as one of 0, 90, 180 and 270 degrees counter-clockwise.
+
+    Raises:
+        VideoError: any other angle.
+    """
+    if rotation % 90:
+        raise VideoError(f"{path}: rotated by {rotation} degrees; expected a multiple of 90")
+    return rotation % 360
 
 
 def _reason(cause: Exception) -> str:

@@ -13,7 +13,14 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from mggtalk.errors import VideoError
-from mggtalk.video.container import INDEXED_CONTAINERS, open_container, presentation_timestamps, start_s, video_stream
+from mggtalk.video.container import (
+    INDEXED_CONTAINERS,
+    container_start_s,
+    open_container,
+    presentation_timestamps,
+    upright_rotation,
+    video_stream,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +65,7 @@ class PyAvReader:
             first = next(container.decode(stream), None)
             if first is None:
                 raise VideoError(f"{path}: no frame can be decoded")
-            origin_s = start_s(container)
+            origin_s = container_start_s(container)
             time_base = float(stream.time_base or 1)
         self._timestamps: Int64[np.ndarray, " num_frames"] = timestamps
         self.presentation_s: Float64[np.ndarray, " num_frames"] = timestamps * time_base - origin_s
@@ -158,14 +165,3 @@ class FallbackReader:
             logger.warning("%s; reading on with PyAV", failure)
             self._reader = self._secondary
             yield from self._secondary.frames(indices[done:])
-
-
-def upright_rotation(rotation: int, path: str) -> int:
-    """Return rotation metadata as one of 0, 90, 180 and 270 degrees counter-clockwise.
-
-    Raises:
-        VideoError: any other angle.
-    """
-    if rotation % 90:
-        raise VideoError(f"{path}: rotated by {rotation} degrees; expected a multiple of 90")
-    return rotation % 360

@@ -1,0 +1,82 @@
+"""Tables between the stages: frozen dataclasses, one a row, as Parquet files that appear whole and are byte-stable."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mggtalk.errors import StageError
+from mggtalk.records import Rejected
+
+RowT = TypeVar("RowT")
+
+REJECTS_FILE = "rejects.parquet"
+
+_COLUMN_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+def schema_of(row_type: type) -> pa.Schema:
+    """Return the Parquet schema of a dataclass of plain fields: str, int, float, bool and string enumerations."""
+    hints = get_type_hints(row_type)
+    return pa.schema([pa.field(f.name, _column_type(hints[f.name]), nullable=False) for f in fields(row_type)])
+
+
+def write_rows(path: Path, rows: Sequence[RowT], row_type: type[RowT]) -> None:
+    """Write `rows` in their order; the same rows give the same bytes, and the file appears whole."""
+    schema = schema_of(row_type)
+    columns = {name: [getattr(row, name) for row in rows] for name in schema.names}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        pq.write_table(pa.table(columns, schema=schema), partial, compression="zstd")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_rows(path: Path, row_type: type[RowT]) -> list[RowT]:
+    """Return the rows of a table.
+
+    Raises:
+        StageError: the file is missing, damaged, or has other columns than `row_type` has fields.
+    """
+    if not path.is_file():
+        raise StageError(f"{path}: no such file; run the stage that writes it first")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as cause:
+        raise StageError(f"{path}: cannot be read as Parquet") from cause
+    expected = schema_of(row_type)
+    if not table.schema.equals(expected, check_metadata=False):
+        got, wanted = (", ".join(f"{f.name}: {f.type}" for f in schema) for schema in (table.schema, expected))
+        raise StageError(f"{path}: got the columns {got}; expected {wanted}; run the stage that writes it again")
+    hints = get_type_hints(row_type)
+    enums = {name: hint for name, hint in hints.items() if issubclass(hint, StrEnum)}
+    return [row_type(**_typed(row, enums)) for row in table.to_pylist()]
+
+
+def write_rejects(directory: Path, rejects: Sequence[Rejected]) -> None:
+    """Write `rejects.parquet`, sorted by key."""
+    ordered = sorted(rejects, key=lambda reject: (reject.key, reject.reason, reject.detail))
+    write_rows(directory / REJECTS_FILE, ordered, Rejected)
+
+
+def read_rejects(directory: Path) -> list[Rejected]:
+    """Return the rows of `rejects.parquet`.
+
+    Raises:
+        StageError: the table is missing or damaged.
+    """
+    return read_rows(directory / REJECTS_FILE, Rejected)
+
+
+def _column_type(hint: type) -> pa.DataType:
+    return pa.string() if issubclass(hint, StrEnum) else _COLUMN_TYPES[hint]
+
+
+def _typed(row: dict[str, Any], enums: dict[str, type[StrEnum]]) -> dict[str, Any]:
+    return row | {name: enum(row[name]) for name, enum in enums.items()}

@@ -1,0 +1,51 @@
+"""What a video file states about itself."""
+
+from dataclasses import dataclass
+
+import av
+
+from mggtalk.errors import VideoError
+from mggtalk.video.container import open_container, upright_rotation, video_stream
+
+
+@dataclass(frozen=True, slots=True)
+class VideoProbe:
+    """The main video stream of a file.
+
+    Attributes:
+        width, height: of the upright frames, in pixels.
+        fps: average frame rate. num_frames, duration_s: as the container states them; each 0 where it states none.
+        has_audio: there is a sound stream. codec: FFmpeg's name of the video codec.
+    """
+
+    width: int
+    height: int
+    fps: float
+    num_frames: int
+    duration_s: float
+    has_audio: bool
+    codec: str
+
+
+def probe(path: str) -> VideoProbe:
+    """Return what a video file states about itself; its first frame is decoded, to see that it can be.
+
+    Raises:
+        UnsupportedFileError: the file is no media container. NoVideoStreamError: it holds no moving pictures.
+        VideoError: no frame can be decoded.
+    """
+    with open_container(path) as container:
+        stream = video_stream(container, path)
+        first = next(container.decode(stream), None)
+        if first is None:
+            raise VideoError(f"{path}: no frame can be decoded")
+        upright = upright_rotation(first.rotation, path) % 180 == 0
+        return VideoProbe(
+            width=first.width if upright else first.height,
+            height=first.height if upright else first.width,
+            fps=float(stream.average_rate or 0),
+            num_frames=stream.frames,
+            duration_s=(container.duration or 0) / av.time_base,
+            has_audio=bool(container.streams.audio),
+            codec=stream.codec_context.name,
+        )

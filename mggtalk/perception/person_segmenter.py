@@ -1,7 +1,7 @@
 """Person mask of an image: MediaPipe's selfie segmentation model."""
 
+import weakref
 from pathlib import Path
-from typing import Self
 
 import mediapipe
 import numpy as np
@@ -25,12 +25,8 @@ class PersonSegmenter:
                 output_category_mask=False,
             )
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._segmenter.close()
+        # MediaPipe's own destructor fails when it runs after the interpreter has begun to shut down.
+        weakref.finalize(self, self._segmenter.close)
 
     def segment(self, image: UInt8[np.ndarray, "height width 3"]) -> Float32[np.ndarray, "height width"]:
         """Return the probability of each pixel of `image` (RGB) to show a person."""

@@ -1,0 +1,50 @@
+"""A trained predictor at rest: `model.safetensors` and `config.json` in one folder."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from mggtalk.errors import StageError
+from mggtalk.models.config import ModelConfig
+from mggtalk.models.predictor import TalkingHeadPredictor
+from mggtalk.params import load_yaml_mapping, validate
+
+WEIGHTS_NAME = "model.safetensors"
+CONFIG_NAME = "config.json"
+FORMAT_VERSION = 1
+
+
+def dump_predictor(predictor: TalkingHeadPredictor, training: dict[str, Any]) -> dict[str, bytes]:
+    """Return the files of a model folder by name; equal weights give equal bytes.
+
+    Args:
+        training: what the weights came from (parameters, data), kept in `config.json` for people.
+    """
+    content = {"version": FORMAT_VERSION, "model": dataclasses.asdict(predictor.settings), "training": training}
+    weights = {name: value.detach().cpu().contiguous() for name, value in predictor.state_dict().items()}
+    return {WEIGHTS_NAME: save(weights), CONFIG_NAME: (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()}
+
+
+def load_predictor(directory: Path) -> TalkingHeadPredictor:
+    """Return the predictor in a model folder, on the CPU, in evaluation mode.
+
+    Raises:
+        StageError: a file is missing, damaged, of another version, or weights and configuration do not fit.
+    """
+    content = load_yaml_mapping(directory / CONFIG_NAME, StageError)
+    if content.get("version") != FORMAT_VERSION:
+        raise StageError(f"{directory / CONFIG_NAME}: version {content.get('version')!r}, expected {FORMAT_VERSION}")
+    settings = validate(content.get("model"), ModelConfig, f"{directory / CONFIG_NAME}: model", StageError)
+    predictor = TalkingHeadPredictor(settings)
+    path = directory / WEIGHTS_NAME
+    try:
+        predictor.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise StageError(f"{path}: no such file; run the train stage") from None
+    except (SafetensorError, RuntimeError) as cause:
+        raise StageError(f"{path}: weights do not fit {CONFIG_NAME} or are damaged: {cause}") from cause
+    return predictor.eval()

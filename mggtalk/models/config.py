@@ -1,0 +1,39 @@
+"""Size of the predictor."""
+
+from mggtalk.params import config
+
+
+@config
+class ModelConfig:
+    """Group `train.model` of params.yaml; written beside the weights.
+
+    Attributes:
+        resolution: side in pixels of source, target and output images.
+        point_stride: one visible parent point stands for `point_stride`^2 source pixels, and spawns as many children.
+        voxel_size_cm: edge of the filter's voxels; about the spacing of parent points or larger.
+        expression_size: number of expression coefficients.
+        unet_channels: width of the geometry-refinement and inpainting networks at full resolution.
+        feature_channels: of the identity feature map. hidden_channels: width of the point networks.
+        max_depth_offset_cm: how far geometry refinement may move a point along its ray.
+        max_displacement_cm: how far the deformation may move a point; jaws drop by 4 cm.
+    """
+
+    resolution: int
+    point_stride: int
+    voxel_size_cm: float
+    expression_size: int
+    unet_channels: int
+    feature_channels: int
+    hidden_channels: int
+    max_depth_offset_cm: float
+    max_displacement_cm: float
+
+    def __post_init__(self) -> None:
+        """Check that the resolution can be halved as often as the networks do.
+
+        Raises:
+            ValueError: it cannot.
+        """
+        step = 4 * self.point_stride
+        if self.resolution % step:
+            raise ValueError(f"resolution {self.resolution}: expected a multiple of 4 * point_stride = {step}")

@@ -1,0 +1,219 @@
+"""Gaussian decoders: visible points, their mirror twins' occluded side, and densification into children.
+
+Every decoder predicts residuals on a start that already looks like the source: the colour of the pixel, the spacing of
+the neighbours, a disc on the surface. So little data goes a long way; the paper does not say how its decoders start.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mggtalk.models.batches import SourceBatch
+from mggtalk.models.config import ModelConfig
+from mggtalk.models.head_points import HeadPoints
+from mggtalk.models.layers import ConvBlock, PositionalEncoding, mlp, zero_initialized
+
+_ATTRIBUTES = 11
+"""Offset 3, log scale 3, rotation 4 (wxyz), opacity 1; colour is predicted apart."""
+_FLATNESS = 0.5
+"""Thickness of a Gaussian along the normal over its width."""
+_OPACITY_LOGIT = 3.0
+_SPREAD = 0.55
+"""Standard deviation of a Gaussian over the spacing of its neighbours; the rasteriser's own blur closes the gaps."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawGaussians:
+    """Gaussians before activation, one list for a batch of heads, with the features that made them.
+
+    Attributes:
+        means: head space, cm, after deformation. log_scales: of cm. rotations: wxyz, any length.
+        colors: RGB, nominally in [0, 1]; the losses keep them there, nothing clips them.
+        features: of the decoder's last hidden layer.
+    """
+
+    means: Float[Tensor, "num_points 3"]
+    log_scales: Float[Tensor, "num_points 3"]
+    rotations: Float[Tensor, "num_points 4"]
+    opacity_logits: Float[Tensor, " num_points"]
+    colors: Float[Tensor, "num_points 3"]
+    features: Float[Tensor, "num_points hidden"]
+
+
+class IdentityEncoder(nn.Module):
+    """Convolutions on the head image -> a feature map with one cell per parent point, and one vector per head."""
+
+    def __init__(self, settings: ModelConfig) -> None:
+        super().__init__()
+        features = settings.feature_channels
+        self.stride = settings.point_stride
+        self.enter = ConvBlock(4, settings.unet_channels)
+        self.shrink = ConvBlock(settings.unet_channels, features, stride=settings.point_stride)
+        self.context = ConvBlock(features, features, stride=2)
+        self.widen = nn.Conv2d(features, features, 1)
+
+    def forward(self, source: SourceBatch) -> Float[Tensor, "batch feature_channels rows columns"]:
+        """Return the feature map F."""
+        head = torch.cat((source.image * source.head_mask, source.head_mask), dim=1)
+        fine = self.shrink(self.enter(head))
+        coarse = self.widen(self.context(fine))
+        mean = coarse.mean(dim=(2, 3), keepdim=True)
+        features: Tensor = fine + functional.interpolate(coarse, scale_factor=2.0, mode="nearest") + mean
+        return features
+
+
+class VisibleDecoder(nn.Module):
+    """Stage 1: P_d and F -> G_d."""
+
+    def __init__(self, settings: ModelConfig) -> None:
+        super().__init__()
+        hidden = settings.hidden_channels
+        self.stride = settings.point_stride
+        self.encoding = PositionalEncoding(octaves=3)
+        self.body = mlp(settings.feature_channels + self.encoding.channels + 9, hidden, hidden, layers=2)
+        self.attributes = zero_initialized(nn.Linear(hidden, _ATTRIBUTES))
+        self.color = zero_initialized(nn.Linear(hidden, 3))
+
+    def forward(
+        self,
+        points: HeadPoints,
+        displacement: Float[Tensor, "num_points 3"],
+        features: Float[Tensor, "batch feature_channels rows columns"],
+    ) -> RawGaussians:
+        """Return one Gaussian for each visible point."""
+        row, column = points.cell.unbind(dim=1)
+        moved = points.positions + displacement
+        described = torch.cat(
+            (
+                features[points.head, :, row, column],
+                self.encoding(moved),
+                displacement,
+                points.normals,
+                points.colors,
+            ),
+            dim=-1,
+        )
+        hidden = functional.silu(self.body(described))
+        log_scale = torch.log(points.spacing * self.stride * _SPREAD).unsqueeze(-1)
+        start = RawGaussians(
+            means=moved,
+            log_scales=log_scale + log_scale.new_tensor([1.0, 1.0, _FLATNESS]).log(),
+            rotations=rotation_to_normal(points.normals),
+            opacity_logits=torch.full_like(points.spacing, _OPACITY_LOGIT),
+            colors=points.colors,
+            features=hidden,
+        )
+        return _refined(start, self.attributes(hidden), self.color(hidden), points.spacing * self.stride)
+
+
+class SymmetricDecoder(nn.Module):
+    """Stage 2: P_d^s, F and the mirror twin's Gaussian -> G_d^s; starts as the twin's mirror image."""
+
+    def __init__(self, settings: ModelConfig) -> None:
+        super().__init__()
+        hidden = settings.hidden_channels
+        self.stride = settings.point_stride
+        self.encoding = PositionalEncoding(octaves=3)
+        described = settings.feature_channels + self.encoding.channels + 6 + hidden + _ATTRIBUTES
+        self.body = mlp(described, hidden, hidden, layers=2)
+        self.attributes = zero_initialized(nn.Linear(hidden, _ATTRIBUTES))
+        self.color = zero_initialized(nn.Linear(hidden, 3))
+
+    def forward(
+        self,
+        points: HeadPoints,
+        displacement: Float[Tensor, "num_mirrored 3"],
+        features: Float[Tensor, "batch feature_channels rows columns"],
+        twin: RawGaussians,
+    ) -> RawGaussians:
+        """Return one Gaussian for each mirrored point.
+
+        Args:
+            twin: the Gaussian of each point's visible twin, in the order of `points`.
+        """
+        row, column = points.cell.unbind(dim=1)
+        moved = points.positions + displacement
+        # Reflecting x turns the axis of a rotation (x, y, z) into (x, -y, -z).
+        rotations = twin.rotations * twin.rotations.new_tensor([1.0, 1.0, -1.0, -1.0])
+        described = torch.cat(
+            (
+                features[points.head, :, row, column],
+                self.encoding(moved),
+                displacement,
+                points.normals,
+                twin.features,
+                twin.log_scales,
+                rotations,
+                twin.opacity_logits.unsqueeze(-1),
+                twin.colors,
+            ),
+            dim=-1,
+        )
+        hidden = functional.silu(self.body(described))
+        start = RawGaussians(moved, twin.log_scales, rotations, twin.opacity_logits, twin.colors, hidden)
+        return _refined(start, self.attributes(hidden), self.color(hidden), points.spacing * self.stride)
+
+
+class Densification(nn.Module):
+    """Each parent spawns one child for every source pixel under it."""
+
+    def __init__(self, settings: ModelConfig) -> None:
+        super().__init__()
+        hidden = settings.hidden_channels
+        self.stride = settings.point_stride
+        self.num_children = settings.point_stride**2
+        self.body = mlp(hidden + 3 * self.num_children, hidden, hidden, layers=1)
+        self.attributes = zero_initialized(nn.Linear(hidden, self.num_children * _ATTRIBUTES))
+        self.color = zero_initialized(nn.Linear(hidden, self.num_children * 3))
+
+    def forward(self, parents: RawGaussians, points: HeadPoints) -> RawGaussians:
+        """Return the children, those of one parent next to each other."""
+        count, children = len(points.head), self.num_children
+        detail = points.child_colors - points.colors.unsqueeze(1)
+        hidden = functional.silu(self.body(torch.cat((parents.features, detail.flatten(1)), dim=-1)))
+        start = RawGaussians(
+            means=(parents.means.unsqueeze(1) + points.child_offsets).flatten(0, 1),
+            log_scales=(parents.log_scales - math.log(self.stride)).repeat_interleave(children, 0),
+            rotations=parents.rotations.repeat_interleave(children, 0),
+            opacity_logits=parents.opacity_logits.repeat_interleave(children, 0),
+            colors=(parents.colors.unsqueeze(1) + detail).flatten(0, 1),
+            features=hidden.repeat_interleave(children, 0),
+        )
+        attributes = self.attributes(hidden).reshape(count * children, _ATTRIBUTES)
+        color = self.color(hidden).reshape(count * children, 3)
+        return _refined(start, attributes, color, points.spacing.repeat_interleave(children, 0))
+
+
+def rotation_to_normal(normals: Float[Tensor, "num_points 3"]) -> Float[Tensor, "num_points 4"]:
+    """Return the shortest rotation (wxyz) of the z axis onto each normal; unknown normals (zero) give the identity.
+
+    Source: half-angle quaternion between unit vectors, (1 + z.n, z x n), normalised.
+    """
+    x, y, z = normals.unbind(dim=-1)
+    known = (normals.abs().sum(dim=-1) > 0).to(normals.dtype)
+    # At n = -z the axis is arbitrary; the floor keeps the quaternion from vanishing there.
+    quaternion = torch.stack((1 + z, -y, x, torch.zeros_like(x)), dim=-1)
+    identity = normals.new_tensor([1.0, 0.0, 0.0, 0.0])
+    return functional.normalize(quaternion * known.unsqueeze(-1) + identity * 1e-3, dim=-1)
+
+
+def _refined(
+    start: RawGaussians,
+    attributes: Float[Tensor, "num_points attributes"],
+    color: Float[Tensor, "num_points 3"],
+    spacing: Float[Tensor, " num_points"],
+) -> RawGaussians:
+    """Return `start` with the predicted residuals; offsets are in units of the spacing."""
+    offset, log_scale, rotation, opacity = attributes.split((3, 3, 4, 1), dim=-1)
+    return RawGaussians(
+        means=start.means + offset * spacing.unsqueeze(-1),
+        log_scales=start.log_scales + log_scale,
+        rotations=start.rotations + rotation,
+        opacity_logits=start.opacity_logits + opacity.squeeze(-1),
+        colors=start.colors + color,
+        features=start.features,
+    )

@@ -1,0 +1,125 @@
+"""Geometry refinement and the symmetric points of a head: I_s^h and its coarse depth -> P_f and S(P_f), filtered.
+
+METHOD's P_c is the coarse depth map; the network moves every point along its ray, as reported of the paper ("predicts
+depth offsets"). Points of all heads of a batch lie in one list, for heads differ in how many they have.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mggtalk.geometry.cameras import invert_rigid, pixel_centers, unproject
+from mggtalk.geometry.symmetry import keep_mirrored, mirror_points
+from mggtalk.models.batches import SourceBatch
+from mggtalk.models.config import ModelConfig
+from mggtalk.models.layers import UNet
+
+_COVERED = 0.5
+_DEPTH_UNIT_CM = 10.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadPoints:
+    """Points of a batch of heads in head space, cm.
+
+    Attributes:
+        head: which head of the batch a point belongs to.
+        cell: row and column in the feature map, one cell for `point_stride`^2 pixels; a mirrored point has its twin's.
+        normals: unit, or zero where unknown.
+        child_offsets: from the parent to the surface points of the source pixels under it.
+        spacing: distance of neighbouring source pixels on the surface's plane parallel to the image, cm.
+        colors: of the parent, in [0, 1]. child_colors: of the source pixels under it.
+    """
+
+    head: Int64[Tensor, " num_points"]
+    cell: Int64[Tensor, "num_points 2"]
+    positions: Float[Tensor, "num_points 3"]
+    normals: Float[Tensor, "num_points 3"]
+    child_offsets: Float[Tensor, "num_points children 3"]
+    spacing: Float[Tensor, " num_points"]
+    colors: Float[Tensor, "num_points 3"]
+    child_colors: Float[Tensor, "num_points children 3"]
+
+    def mirrored(self, twins: Int64[Tensor, " num_mirrored"]) -> "HeadPoints":
+        """Return the mirror images of the points numbered `twins`."""
+        return HeadPoints(
+            head=self.head[twins],
+            cell=self.cell[twins],
+            positions=mirror_points(self.positions[twins]),
+            normals=mirror_points(self.normals[twins]),
+            child_offsets=mirror_points(self.child_offsets[twins]),
+            spacing=self.spacing[twins],
+            colors=self.colors[twins],
+            child_colors=self.child_colors[twins],
+        )
+
+
+class GeometryRefinement(nn.Module):
+    """2D UNet on image, mask, depth and normals that predicts an offset of the depth for every cell."""
+
+    def __init__(self, settings: ModelConfig) -> None:
+        super().__init__()
+        self.stride = settings.point_stride
+        self.max_offset = settings.max_depth_offset_cm
+        self.unet = UNet(in_channels=8, out_channels=1, channels=2 * settings.unet_channels)
+
+    def forward(self, source: SourceBatch) -> Float[Tensor, "batch 1 rows columns"]:
+        """Return offsets of z in cm, at most `max_depth_offset_cm` either way."""
+        mask = source.head_mask
+        origin = source.head_to_camera[:, 2, 3].reshape(-1, 1, 1, 1)
+        relative_depth = (source.depth - origin) / _DEPTH_UNIT_CM
+        known = mask * (source.depth > 0)
+        planes = torch.cat((source.image * mask, mask, relative_depth * known, source.normals * mask), dim=1)
+        offset: Tensor = self.unet(functional.avg_pool2d(planes, self.stride))
+        return torch.tanh(offset) * self.max_offset
+
+
+def lift_points(source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"], stride: int) -> HeadPoints:
+    """Return the visible points: one for every cell that the head covers, with a child for each source pixel in it."""
+    batch, _, height, width = source.depth.shape
+    known = (source.head_mask > _COVERED) & (source.depth > 0)
+    covered = functional.avg_pool2d(known.float(), stride) > _COVERED
+    head, _, row, column = covered.nonzero(as_tuple=True)
+    depth = source.depth + functional.interpolate(offset, scale_factor=float(stride), mode="nearest")
+    pixels = pixel_centers(height, width, depth.device).reshape(1, -1, 2).expand(batch, -1, -1)
+    camera = unproject(pixels, depth.reshape(batch, -1), source.intrinsics)
+    planes = torch.cat(
+        (
+            camera.transpose(1, 2).reshape(batch, 3, height, width),
+            source.normals,
+            source.image,
+            known.float(),
+        ),
+        dim=1,
+    )
+    cells = planes.unfold(2, stride, stride).unfold(3, stride, stride).flatten(-2)
+    chosen = cells[head, :, row, column].transpose(1, 2)
+    position, normal, color, weight = chosen.split((3, 3, 3, 1), dim=-1)
+    share = weight / weight.sum(dim=1, keepdim=True)
+    camera_to_head = invert_rigid(source.head_to_camera)[head]
+    turn, move = camera_to_head[:, :3, :3], camera_to_head[:, :3, 3]
+    parent = (share * position).sum(dim=1)
+    # A pixel of the cell that the head does not cover gives its child the parent's place and colour.
+    child = torch.where(weight > 0, position, parent.unsqueeze(1))
+    parent_color = (share * color).sum(dim=1)
+    return HeadPoints(
+        head=head,
+        cell=torch.stack((row, column), dim=1),
+        positions=torch.einsum("nij,nj->ni", turn, parent) + move,
+        normals=functional.normalize(torch.einsum("nij,nj->ni", turn, (share * normal).sum(dim=1)), dim=-1),
+        child_offsets=torch.einsum("nij,nkj->nki", turn, child - parent.unsqueeze(1)),
+        spacing=(parent[:, 2] / source.intrinsics[head, 0, 0]).detach(),
+        colors=parent_color,
+        child_colors=torch.where(weight > 0, color, parent_color.unsqueeze(1)),
+    )
+
+
+def mirror_hidden(points: HeadPoints, voxel_size: float) -> Int64[Tensor, " num_mirrored"]:
+    """Return the numbers of those points whose mirror images fall where no visible point is: the occluded side."""
+    kept: Bool[Tensor, " num_points"] = keep_mirrored(
+        points.positions, mirror_points(points.positions), points.head, points.head, voxel_size
+    )
+    return kept.nonzero()[:, 0]

@@ -1,0 +1,64 @@
+"""Inpainting: the rendered head and the source's torso and background -> the final image."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mggtalk.models.batches import SourceBatch
+from mggtalk.models.config import ModelConfig
+from mggtalk.models.layers import UNet
+
+_SEAM_PX_SHARE = 1 / 32
+
+
+def torso_background(source: SourceBatch) -> Float[Tensor, "batch 4 height width"]:
+    """Return I_s^bg: the source without its head, the gap filled smoothly from its rim, and where the pixels are real.
+
+    The head mask is widened by 1/32 of the image, so that no rim of hair stays behind to be doubled.
+    """
+    reach = 2 * max(round(source.image.shape[-1] * _SEAM_PX_SHARE), 1) + 1
+    widened = functional.max_pool2d(source.head_mask, reach, stride=1, padding=reach // 2)
+    known = source.valid * (1 - widened)
+    return torch.cat((fill_unknown(source.image * known, known), known), dim=1)
+
+
+def fill_unknown(
+    image: Float[Tensor, "batch channels height width"], known: Float[Tensor, "batch 1 height width"]
+) -> Float[Tensor, "batch channels height width"]:
+    """Return `image` (zero where unknown) with its gaps filled from ever coarser averages of what is known.
+
+    Source: the pull-push algorithm of Gortler et al., The Lumigraph (SIGGRAPH 1996), section 3.4.
+    """
+    height, width = image.shape[-2:]
+    if min(height, width) <= 1:
+        return image / known.clamp(min=1e-6)
+    weight = functional.avg_pool2d(known, 2, ceil_mode=True)
+    average = functional.avg_pool2d(image, 2, ceil_mode=True) / weight.clamp(min=1e-6)
+    present = (weight > 0).to(image.dtype)
+    coarse = fill_unknown(average * present, present)
+    wide = functional.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
+    return image * known + wide * (1 - known)
+
+
+class Inpainting(nn.Module):
+    """UNet that corrects the composite of head and background: seam, mouth interior, uncovered background."""
+
+    def __init__(self, settings: ModelConfig) -> None:
+        super().__init__()
+        self.unet = UNet(in_channels=8, out_channels=3, channels=settings.unet_channels)
+
+    def forward(
+        self,
+        color: Float[Tensor, "batch 3 height width"],
+        alpha: Float[Tensor, "batch 1 height width"],
+        background: Float[Tensor, "batch 4 height width"],
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """Return the final image, nominally in [0, 1].
+
+        Args:
+            color: rendered head, premultiplied by `alpha`. background: of `torso_background`.
+        """
+        composite = color + (1 - alpha) * background[:, :3]
+        residual: Tensor = self.unet(torch.cat((composite, color, alpha, background[:, 3:]), dim=1))
+        return composite + residual

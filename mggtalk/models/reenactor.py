@@ -1,0 +1,66 @@
+"""A trained predictor as users want it: arrays in, uint8 pictures out, one head at a time."""
+
+import dataclasses
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+
+from mggtalk.models.batches import DriverBatch, SourceBatch, collate_sources
+from mggtalk.models.predictor import Avatar, TalkingHeadPredictor
+from mggtalk.records import SourceFrame
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class ReconstructedHead:
+    """A head to drive, and the camera that it was seen through."""
+
+    avatar: Avatar
+    source: SourceBatch
+
+
+class Reenactor:
+    """Reconstructs a head from one frame and renders it under other expressions and poses."""
+
+    def __init__(self, predictor: TalkingHeadPredictor, device: torch.device | str) -> None:
+        self._device = torch.device(device)
+        self._predictor = predictor.to(self._device).eval()
+
+    @property
+    def resolution(self) -> int:
+        """Side of sources and results in pixels."""
+        return self._predictor.settings.resolution
+
+    @torch.no_grad()
+    def reconstruct(self, source: SourceFrame) -> ReconstructedHead:
+        """Return the head in a source frame of this resolution.
+
+        Raises:
+            ValueError: the frame has another size.
+        """
+        if source.depth.shape != (self.resolution, self.resolution):
+            raise ValueError(f"source frame: expected {self.resolution} px square, got {source.depth.shape}")
+        batch = collate_sources([source]).to(self._device)
+        return ReconstructedHead(self._predictor.reconstruct(batch), batch)
+
+    @torch.no_grad()
+    def render(
+        self,
+        head: ReconstructedHead,
+        expression: Float32[np.ndarray, " num_coefficients"],
+        head_to_camera: Float32[np.ndarray, "4 4"],
+    ) -> UInt8[np.ndarray, "resolution resolution 3"]:
+        """Return the picture of `head` under an expression and a pose, through the camera of its source."""
+        driver = DriverBatch(
+            expression=torch.from_numpy(expression)[None].to(self._device),
+            head_to_camera=torch.from_numpy(head_to_camera)[None].to(self._device),
+            intrinsics=head.source.intrinsics,
+        )
+        driven = self._predictor.animate(head.avatar, driver.expression)
+        image = self._predictor.compose(head.avatar, driven, driver).image[0]
+        return np.asarray((image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy())
+
+    def num_gaussians(self, head: ReconstructedHead) -> int:
+        """Return how many Gaussians are rendered."""
+        parents = len(head.avatar.visible.head) + len(head.avatar.hidden.head)
+        return parents * self._predictor.densification.num_children

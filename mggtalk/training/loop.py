@@ -1,0 +1,134 @@
+"""The training loop, the same on one worker or many, on CPU or CUDA.
+
+A step is a function of the parameters, the shards and the step's number, so a run that is cut off goes on from its last
+checkpoint as if nothing had happened.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LambdaLR
+
+from mggtalk.models.batches import (
+    DriverBatch,
+    SourceBatch,
+    TargetBatch,
+    TrackBatch,
+    collate_drivers,
+    collate_sources,
+    collate_targets,
+)
+from mggtalk.models.predictor import TalkingHeadPredictor
+from mggtalk.records import Split
+from mggtalk.shards.reader import Shards
+from mggtalk.training.config import TrainConfig
+from mggtalk.training.losses import TrainingStep
+from mggtalk.training.pairs import PairReader
+from mggtalk.training.resume import RunState, load_state, save_state
+from mggtalk.training.validation import validate_pairs
+
+_logger = logging.getLogger(__name__)
+
+Report = Callable[[int, Mapping[str, float]], None]
+Batch = tuple[SourceBatch, DriverBatch, TargetBatch, TrackBatch]
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Which worker of how many this is, and where it computes; the process group is up where there are several."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+
+def train(
+    settings: TrainConfig, shards: Shards, worker: Worker, checkpoint: Path | None, run_key: str, report: Report
+) -> TalkingHeadPredictor:
+    """Train a predictor from the seed, or from the checkpoint of the same run, and return it.
+
+    Args:
+        checkpoint: where worker 0 keeps the state of the run; None keeps none.
+        run_key: names parameters, data and code; a checkpoint of another key is not taken up.
+        report: called on worker 0 with the step and its metrics.
+
+    Raises:
+        StageError: the shards hold no training clips. ShardError: a sample is damaged.
+    """
+    _make_reproducible(settings.seed, worker.device)
+    step_module = TrainingStep(TalkingHeadPredictor(settings.model), settings.loss).to(worker.device)
+    optimizer = torch.optim.AdamW(
+        step_module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    schedule = LambdaLR(optimizer, lambda step: learning_rate_share(step, settings.warmup_steps, settings.steps))
+    state = RunState(step_module, optimizer, schedule)
+    first = load_state(checkpoint, run_key, state) if checkpoint else 0
+    reader = PairReader(shards, Split.TRAIN, settings.model.resolution, settings.seed)
+    parallel = DistributedDataParallel(step_module) if worker.world_size > 1 else step_module
+    began, since = time.perf_counter(), first
+    for step in range(first, settings.steps):
+        batch = load_batch(reader, settings, step, worker)
+        parts = _optimize(parallel, optimizer, batch, settings.gradient_clip)
+        schedule.step()
+        done = step + 1
+        if worker.rank != 0:
+            continue
+        metrics: dict[str, float] = {}
+        if done % settings.log_every == 0 or done == settings.steps:
+            pace = (done - since) / (time.perf_counter() - began)
+            metrics |= {f"loss/{name}": float(value) for name, value in parts.items()}
+            metrics |= {"frames_per_s": pace * settings.batch_size, "learning_rate": float(schedule.get_last_lr()[0])}
+            began, since = time.perf_counter(), done
+        if done % settings.validate_every == 0 or done == settings.steps:
+            metrics |= validate_pairs(step_module.predictor, shards, settings, worker.device)
+            began, since = time.perf_counter(), done
+        if metrics:
+            report(done, metrics)
+        if checkpoint and (done % settings.checkpoint_every == 0 or done == settings.steps):
+            save_state(checkpoint, run_key, done, state)
+    return step_module.predictor.eval()
+
+
+def load_batch(reader: PairReader, settings: TrainConfig, step: int, worker: Worker) -> Batch:
+    """Return this worker's share of a step's batch, on its device."""
+    place = worker.rank, worker.world_size
+    sources, targets = reader.read(reader.sampler.share(step, settings.batch_size, *place))
+    tracks = reader.read_tracks(reader.sampler.share(step, settings.track_pairs, *place))
+    return (
+        collate_sources(sources).to(worker.device),
+        collate_drivers(targets).to(worker.device),
+        collate_targets(targets).to(worker.device),
+        tracks.to(worker.device),
+    )
+
+
+def learning_rate_share(step: int, warmup: int, steps: int) -> float:
+    """Return the share of the full learning rate at `step`: a linear rise, then a half cosine down to 0.01."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min((step - warmup) / max(steps - warmup, 1), 1.0)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _optimize(
+    module: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, gradient_clip: float
+) -> dict[str, Tensor]:
+    optimizer.zero_grad(set_to_none=True)
+    parts: dict[str, Tensor] = module(*batch)
+    parts["total"].backward()
+    nn.utils.clip_grad_norm_(module.parameters(), gradient_clip)
+    optimizer.step()
+    return {name: value.detach() for name, value in parts.items()}
+
+
+def _make_reproducible(seed: int, device: torch.device) -> None:
+    torch.manual_seed(seed)
+    # gsplat's backward adds with atomics, so a CUDA run is reproducible only to rounding; a CPU run is to the bit.
+    torch.use_deterministic_algorithms(device.type == "cpu")

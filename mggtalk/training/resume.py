@@ -1,0 +1,53 @@
+"""The state of a training run on disk, whole or not at all."""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunState:
+    """All that changes from step to step; which pairs come next follows from the step's number."""
+
+    module: nn.Module
+    optimizer: Optimizer
+    schedule: LRScheduler
+
+
+def save_state(path: Path, run_key: str, step: int, state: RunState) -> None:
+    """Write the state after `step` steps; the file appears whole under its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    content = {
+        "run_key": run_key,
+        "step": step,
+        "module": state.module.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "schedule": state.schedule.state_dict(),
+    }
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def load_state(path: Path, run_key: str, state: RunState) -> int:
+    """Bring `state` to the checkpoint at `path` and return its step; 0 where there is none of this run."""
+    if not path.exists():
+        return 0
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if content["run_key"] != run_key:
+        _logger.info("train: %s is of another run (other parameters, data or code); starting anew", path)
+        return 0
+    state.module.load_state_dict(content["module"])
+    state.optimizer.load_state_dict(content["optimizer"])
+    state.schedule.load_state_dict(content["schedule"])
+    step = int(content["step"])
+    _logger.info("train: going on after step %d", step)
+    return step

@@ -1,0 +1,40 @@
+"""How well the predictor does during training, on fixed pairs of the validation split."""
+
+import math
+
+import torch
+
+from mggtalk.models.batches import collate_drivers, collate_sources, collate_targets
+from mggtalk.models.predictor import TalkingHeadPredictor
+from mggtalk.records import Split
+from mggtalk.shards.reader import Shards
+from mggtalk.training.config import TrainConfig
+from mggtalk.training.pairs import PairReader
+
+
+def validate_pairs(
+    predictor: TalkingHeadPredictor, shards: Shards, settings: TrainConfig, device: torch.device
+) -> dict[str, float]:
+    """Return the mean PSNR in dB over head pixels and over all valid pixels; nothing where the split is empty.
+
+    Source: PSNR = -10 log10(MSE) of values in [0, 1], as in METHOD's protocol.
+    """
+    if not shards.clips(Split.VAL) or settings.validation_pairs < 1:
+        return {}
+    reader = PairReader(shards, Split.VAL, settings.model.resolution, settings.seed)
+    head, full = [], []
+    with torch.no_grad():
+        for number in range(settings.validation_pairs):
+            sources, targets = reader.read([reader.sampler.pair(number)])
+            driver, target = collate_drivers(targets).to(device), collate_targets(targets).to(device)
+            avatar = predictor.reconstruct(collate_sources(sources).to(device))
+            images = predictor.compose(avatar, predictor.animate(avatar, driver.expression), driver)
+            error = (images.image.clamp(0, 1) - target.image).square().mean(dim=1, keepdim=True)
+            head.append(_psnr(error, target.head_mask * target.valid))
+            full.append(_psnr(error, target.valid))
+    return {"val/psnr_head": sum(head) / len(head), "val/psnr": sum(full) / len(full)}
+
+
+def _psnr(error: torch.Tensor, mask: torch.Tensor) -> float:
+    mean = float((error * mask).sum() / mask.sum().clamp(min=1))
+    return -10 * math.log10(max(mean, 1e-10))

@@ -3,6 +3,7 @@
 import io
 import multiprocessing
 import pickle
+import zipfile
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from mggtalk.shards.schema import rgb_member
 from mggtalk.shards.tracks import TRACK_ARRAYS
 from tests.shards.samples import make_clip
 
-LONG = make_clip("00000000000000aa-f000000", num_frames=70, source_every=9, audio=b"fLaC chunk", seed=1)
+LONG = make_clip("00000000000000aa-f000000", num_frames=75, source_every=9, audio=b"fLaC chunk", seed=1)
 SHORT = make_clip("f0000000000000bb-f000120", split=Split.TEST, valid_box=(4.0, 0.0, 32.0, 27.5))
 
 
@@ -48,7 +49,7 @@ def test_clips_lists_each_split_sorted_with_frames_numbered_in_the_clip(shards):
     )
 
 
-@pytest.mark.parametrize("frame", [0, 63, 64, 69])
+@pytest.mark.parametrize("frame", [0, 63, 64, 74])
 def test_a_frame_comes_back_on_either_side_of_a_chunk_border(shards, frame):
     head = shards.head_frame(LONG.meta.clip_id, frame)
     assert np.array_equal(head.head_mask, LONG.head_masks[frame])
@@ -71,7 +72,7 @@ def test_tracks_of_all_chunks_come_back_exactly_and_as_one(shards):
         assert np.array_equal(read, written), name
 
 
-@pytest.mark.parametrize("frame", [9, 63])
+@pytest.mark.parametrize("frame", [9, 63, 72])
 def test_depth_is_within_half_a_unit_and_unknown_stays_unknown(shards, frame):
     written = LONG.sources[frame].depth
     read = shards.source_frame(LONG.meta.clip_id, frame).depth
@@ -118,8 +119,8 @@ def test_valid_is_what_lies_wholly_in_the_video_frame(shards):
 
 def test_meta_comes_back_with_the_depth_scales_of_its_chunk(shards):
     meta = shards.meta(LONG.meta.clip_id, 64)
-    assert (meta.start_frame, meta.num_frames, meta.source_frames) == (64, 6, ())
-    assert meta.depth_scale == ()
+    assert (meta.start_frame, meta.num_frames, meta.source_frames) == (64, 11, (8,))
+    assert meta.depth_scale == (float(LONG.sources[72].depth.max()) / 65535,)
     first = shards.meta(LONG.meta.clip_id, 0)
     assert first.depth_scale == tuple(float(LONG.sources[frame].depth.max()) / 65535 for frame in first.source_frames)
     assert first.perception == LONG.meta.perception
@@ -128,8 +129,8 @@ def test_meta_comes_back_with_the_depth_scales_of_its_chunk(shards):
 def test_wrong_requests_say_what_is_there(shards):
     with pytest.raises(ShardError, match="no clip 'abc' among 2"):
         shards.head_frame("abc", 0)
-    with pytest.raises(IndexError, match="frame 70 of a clip of 70"):
-        shards.image(LONG.meta.clip_id, 70)
+    with pytest.raises(IndexError, match="frame 75 of a clip of 75"):
+        shards.image(LONG.meta.clip_id, 75)
     with pytest.raises(IndexError, match="frame -1"):
         shards.image(LONG.meta.clip_id, -1)
     with pytest.raises(ValueError, match="got 33, expected 1 to the stored size, 32"):
@@ -200,6 +201,13 @@ def test_arrays_need_no_pickle(shards):
     for name in ("tracks.npz", "009.cloud.npz"):
         with np.load(io.BytesIO(sample.members[name]), allow_pickle=False) as archive:
             assert all(archive[array].dtype != object for array in archive.files)
+
+
+def test_arrays_hold_no_time_and_no_system():
+    sample = next(iter(LONG.samples()))
+    with zipfile.ZipFile(io.BytesIO(sample.members["tracks.npz"])) as archive:
+        members = archive.infolist()
+    assert {(m.date_time, m.create_system, m.compress_type) for m in members} == {((1980, 1, 1, 0, 0, 0), 3, 0)}
 
 
 def test_source_frame_holds_its_head_frame(shards):

@@ -58,6 +58,8 @@ def test_members_mean_what_the_document_says(shard):
     assert np.abs(rgb - CLIP.rgb[frame]).mean() < 2
 
     with np.load(io.BytesIO(members[f"{frame:03d}.cloud.npz"])) as cloud:
+        types = {name: cloud[name].dtype for name in cloud.files}
+        assert types == {"positions": "f2", "normals": "i1", "source_pixel": "i2", "twin": "i4"}
         num_visible = len(cloud["positions"]) - len(cloud["twin"])
         assert num_visible == (source.cloud.twin < 0).sum()
         twins = cloud["positions"][cloud["twin"]]

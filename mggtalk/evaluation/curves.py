@@ -1,0 +1,60 @@
+"""Training curves from DVCLive's TSV files, as points of small SVG charts."""
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from mggtalk.errors import StageError
+
+CHART_WIDTH, CHART_HEIGHT = 320.0, 120.0
+MAX_POINTS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One metric over the steps of the training; values that are not finite are left out."""
+
+    name: str
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+    @property
+    def svg_points(self) -> str:
+        """The `points` of a polyline in a chart of `CHART_WIDTH` x `CHART_HEIGHT`, smallest value at the bottom."""
+        low, high = min(self.values), max(self.values)
+        first, last = self.steps[0], self.steps[-1]
+        stride = max(1, math.ceil(len(self.steps) / MAX_POINTS))
+        # The last point always shows, for it is the one that is read off.
+        chosen = [*range(0, len(self.steps) - 1, stride), len(self.steps) - 1]
+        points = []
+        for index in chosen:
+            x = (self.steps[index] - first) / max(last - first, 1) * CHART_WIDTH
+            y = CHART_HEIGHT - (self.values[index] - low) / ((high - low) or 1.0) * CHART_HEIGHT
+            points.append(f"{x:.1f},{y:.1f}")
+        return " ".join(points)
+
+
+def read_curves(directory: Path) -> tuple[Curve, ...]:
+    """Return the curves under a DVCLive folder (`plots/metrics/**/NAME.tsv`), sorted by name; none if there are none.
+
+    Raises:
+        StageError: a file is not as DVCLive writes it.
+    """
+    root = directory / "plots" / "metrics"
+    curves = [_read_curve(path, path.relative_to(root).with_suffix("").as_posix()) for path in root.rglob("*.tsv")]
+    return tuple(sorted((curve for curve in curves if curve.steps), key=lambda curve: curve.name))
+
+
+def _read_curve(path: Path, name: str) -> Curve:
+    steps, values = [], []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file, delimiter="\t"):
+                value = float(row[path.stem])
+                if math.isfinite(value):
+                    steps.append(int(row["step"]))
+                    values.append(value)
+    except (OSError, KeyError, TypeError, ValueError) as cause:
+        raise StageError(f"{path}: expected DVCLive's columns 'step' and {path.stem!r}: {cause!r}") from None
+    return Curve(name, tuple(steps), tuple(values))

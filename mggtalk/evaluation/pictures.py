@@ -1,0 +1,108 @@
+"""Pictures for the report: depth as colours, a symmetric cloud from three sides, panels, PNG."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from mggtalk.records import HeadCloud
+
+# Blue and orange stand apart for colour-blind readers too, on light and on dark pages.
+VISIBLE_COLOR = (74, 144, 217)
+MIRRORED_COLOR = (232, 131, 58)
+UNKNOWN_COLOR = (128, 128, 128)
+CLOUD_VIEWS_DEG = (0.0, 45.0, 90.0)
+AMBIENT = 0.35
+# The nearest and farthest percent of a depth map are noise at the silhouette: they would eat up the colours.
+DEPTH_PERCENTILES = (1.0, 99.0)
+
+
+def draw_depth(depth: Float[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:
+    """Return `depth` (cm, 0 where unknown) as colours: near is bright, far is dark, unknown is grey."""
+    known = depth > 0
+    picture = np.full((*depth.shape, 3), UNKNOWN_COLOR, np.uint8)
+    if not known.any():
+        return picture
+    near, far = np.percentile(depth[known], DEPTH_PERCENTILES)
+    nearness = np.clip((far - depth) / max(far - near, 1e-6), 0.0, 1.0)
+    colors = cv2.applyColorMap((nearness * 255).round().astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
+    picture[known] = colors[known]
+    return picture
+
+
+def draw_cloud(cloud: HeadCloud, size: int) -> UInt8[np.ndarray, "height width 4"]:
+    """Return the cloud as seen from the front, from 45 degrees and from its left side, next to each other.
+
+    Visible points are blue, mirrored ones orange, lit from the viewer; the background is transparent. The nearest point
+    wins a pixel.
+    """
+    centre = cloud.positions.mean(axis=0) if len(cloud.positions) else np.zeros(3)
+    extent = float(np.linalg.norm(cloud.positions - centre, axis=1).max()) if len(cloud.positions) else 1.0
+    views = [_draw_view(cloud, centre, size * 0.48 / max(extent, 1e-6), angle, size) for angle in CLOUD_VIEWS_DEG]
+    return np.concatenate(views, axis=1)
+
+
+def rescaled(image: UInt8[np.ndarray, "height width 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """Return a square picture at `size` pixels: cubic where it grows, by areas where it shrinks."""
+    if image.shape[:2] == (size, size):
+        return image
+    interpolation = cv2.INTER_CUBIC if image.shape[0] < size else cv2.INTER_AREA
+    return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation), np.uint8)
+
+
+def tile(
+    panels: Mapping[str, UInt8[np.ndarray, "height width 3"]], names: Sequence[str], size: int
+) -> UInt8[np.ndarray, "new_height new_width 3"]:
+    """Return the named panels in rows of two, each at `size` pixels."""
+    squares = [rescaled(panels[name], size) for name in names]
+    rows = [np.concatenate(squares[start : start + 2], axis=1) for start in range(0, len(squares), 2)]
+    return np.concatenate(rows, axis=0)
+
+
+def encode_png(image: UInt8[np.ndarray, "height width channels"]) -> bytes:
+    """Return an RGB or RGBA picture as PNG; the same picture gives the same bytes."""
+    order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    done, data = cv2.imencode(".png", cv2.cvtColor(image, order), [cv2.IMWRITE_PNG_COMPRESSION, 6])
+    if not done:
+        raise ValueError(f"cannot encode a picture of shape {image.shape} as PNG")
+    return bytes(data)
+
+
+def _draw_view(
+    cloud: HeadCloud, centre: Float[np.ndarray, "3"], scale: float, angle_deg: float, size: int
+) -> UInt8[np.ndarray, "size size 4"]:
+    """Splat the cloud orthographically, seen from `angle_deg` to the person's left of the face's axis."""
+    angle = np.deg2rad(angle_deg)
+    # Rows: right, up and towards the viewer, in head space. The viewer sees the person's left on his right.
+    axes = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
+    seen = (cloud.positions - centre) @ axes.T
+    facing = np.clip(cloud.normals @ axes[2], 0.0, 1.0)
+    mirrored = (cloud.twin >= 0)[:, None]
+    colors = np.where(mirrored, MIRRORED_COLOR, VISIBLE_COLOR) * (AMBIENT + (1 - AMBIENT) * facing[:, None])
+    columns = np.floor(size / 2 + seen[:, 0] * scale).astype(int)
+    rows = np.floor(size / 2 - seen[:, 1] * scale).astype(int)
+    picture = np.zeros((size, size, 4), np.uint8)
+    nearest = np.full((size, size), -np.inf)
+    # Points are three pixels wide, so that surfaces close.
+    for row_step, column_step in itertools.product((-1, 0, 1), repeat=2):
+        row, column = rows + row_step, columns + column_step
+        inside = (row >= 0) & (row < size) & (column >= 0) & (column < size)
+        _splat(picture, nearest, np.flatnonzero(inside), row, column, seen[:, 2], colors)
+    return picture
+
+
+def _splat(
+    picture: UInt8[np.ndarray, "size size 4"],
+    nearest: Float[np.ndarray, "size size"],
+    points: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    depths: np.ndarray,
+    colors: np.ndarray,
+) -> None:
+    np.maximum.at(nearest, (rows[points], columns[points]), depths[points])
+    front = points[depths[points] >= nearest[rows[points], columns[points]]]
+    picture[rows[front], columns[front], :3] = colors[front].round().astype(np.uint8)
+    picture[rows[front], columns[front], 3] = 255

@@ -1,0 +1,178 @@
+"""Writes the report: one HTML page with its media beside it, which opens from disk and needs no network."""
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from mggtalk.errors import StageError
+from mggtalk.evaluation.curves import CHART_HEIGHT, CHART_WIDTH, Curve
+from mggtalk.evaluation.metrics import METRICS
+from mggtalk.evaluation.rejects import StageCounts
+from mggtalk.evaluation.results import (
+    CLOUD_PICTURE,
+    COPY_SOURCE,
+    DEPTH_PICTURE,
+    DRIVER,
+    MESH_WARP,
+    METHODS,
+    MODEL,
+    POSTER_PICTURE,
+    SOURCE_PICTURE,
+    ClipResult,
+    picture_name,
+)
+from mggtalk.evaluation.summary import clip_mean
+
+REPORT_FILE = "report.html"
+MEDIA_DIRECTORY = "media"
+METHOD_NAMES = {MODEL: "Model", COPY_SOURCE: "Copy source", MESH_WARP: "Landmark warp"}
+EXAMPLES_PER_STAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class MetricColumn:
+    """How one metric is shown: the arrow says which way is better."""
+
+    key: str
+    name: str
+    unit: str
+    decimals: int
+    higher_is_better: bool
+
+
+COLUMNS = (
+    MetricColumn("psnr", "PSNR", "dB", 2, higher_is_better=True),
+    MetricColumn("psnr_head", "PSNR head", "dB", 2, higher_is_better=True),
+    MetricColumn("ssim", "SSIM", "", 3, higher_is_better=True),
+    MetricColumn("csim", "CSIM", "", 3, higher_is_better=True),
+    MetricColumn("aed", "AED", "", 4, higher_is_better=False),
+    MetricColumn("apd", "APD", "deg", 2, higher_is_better=False),
+    MetricColumn("akd", "AKD", "px", 2, higher_is_better=False),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReportContent:
+    """All that the report shows.
+
+    Attributes:
+        summary: the content of `metrics.json`.
+        stages: what went into each stage before, what was kept and what was rejected.
+        curves: training curves, none if the training left none.
+        parameters: parameters of the stages by group. versions: name -> version of what computed.
+    """
+
+    title: str
+    summary: Mapping[str, Any]
+    results: Sequence[ClipResult]
+    stages: Sequence[StageCounts] = ()
+    curves: Sequence[Curve] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One figure of a table; `is_best` marks the best of its column."""
+
+    text: str
+    is_best: bool
+
+
+def write_report(directory: Path, content: ReportContent) -> Path:
+    """Write `report.html` and `media/` into `directory` and return the page's path; media of an earlier report go.
+
+    Raises:
+        StageError: there is no clip to show.
+    """
+    if not content.results:
+        raise StageError("evaluate: no test clip to report on; see the rejects of the stages before")
+    results = sorted(content.results, key=lambda result: result.clip_id)
+    media = directory / MEDIA_DIRECTORY
+    shutil.rmtree(media, ignore_errors=True)
+    for result in results:
+        _write_media(media / result.clip_id, result)
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=content.title,
+            style=resources.files("mggtalk.evaluation").joinpath("templates/report.css").read_text("utf-8"),
+            columns=COLUMNS,
+            method_names=METHOD_NAMES,
+            table=metric_table(content.summary["self"]),
+            summary=content.summary,
+            clips=[_clip_view(result) for result in results],
+            num_identities=len({result.identity for result in results}),
+            stages=content.stages,
+            examples_per_stage=EXAMPLES_PER_STAGE,
+            curves=content.curves,
+            chart_size=(CHART_WIDTH, CHART_HEIGHT),
+            parameters=content.parameters,
+            versions=content.versions,
+        )
+    )
+    path = directory / REPORT_FILE
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def metric_table(figures: Mapping[str, Mapping[str, float | None]]) -> dict[str, list[Cell]]:
+    """Return method -> cells in the order of `COLUMNS`; equal figures, as shown, are all best."""
+    rows: dict[str, list[Cell]] = {method: [] for method in METHODS}
+    for column in COLUMNS:
+        texts = {method: _number(figures[method][column.key], column.decimals) for method in METHODS}
+        numbers = [float(text) for text in texts.values() if text]
+        best = (max if column.higher_is_better else min)(numbers, default=math.nan)
+        for method, text in texts.items():
+            rows[method].append(Cell(text, bool(text) and float(text) == best))
+    return rows
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"
+
+
+def _write_media(directory: Path, result: ClipResult) -> None:
+    directory.mkdir(parents=True)
+    for name, data in result.pictures.items():
+        (directory / name).write_bytes(data)
+    (directory / "clip.mp4").write_bytes(result.video)
+
+
+def _clip_view(result: ClipResult) -> dict[str, Any]:
+    place = f"{MEDIA_DIRECTORY}/{result.clip_id}"
+    figures = {method: {metric: clip_mean(result, method, metric) for metric in METRICS} for method in METHODS}
+    shown = (DRIVER, MODEL, MESH_WARP)
+    return {
+        "clip_id": result.clip_id,
+        "identity": result.identity,
+        "source_frame": result.source_frame,
+        "num_drivers": len(result.frames),
+        "table": metric_table(figures),
+        "video": f"{place}/clip.mp4",
+        "poster": f"{place}/{POSTER_PICTURE}",
+        "source": f"{place}/{SOURCE_PICTURE}",
+        "depth": f"{place}/{DEPTH_PICTURE}",
+        "cloud": f"{place}/{CLOUD_PICTURE}",
+        "rows": [
+            {"frame": frame, **{panel: f"{place}/{picture_name(frame, panel)}" for panel in shown}}
+            for frame in result.shown_frames
+        ],
+    }
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("mggtalk.evaluation", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

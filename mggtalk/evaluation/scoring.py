@@ -1,0 +1,57 @@
+"""Scores one rendered picture against the driver's: every metric of `METRICS`, NaN where it cannot be had."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from mggtalk.evaluation import metrics
+from mggtalk.evaluation.metrics import FrameScores
+from mggtalk.evaluation.protocols import FaceMeasurer, IdentityEncoder
+from mggtalk.perception.face_measurement import FaceMeasurement
+from mggtalk.records import HeadFrame
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredPicture:
+    """A picture with what was measured in it; both None where no face (or no identity encoder) was found."""
+
+    image: UInt8[np.ndarray, "size size 3"]
+    face: FaceMeasurement | None
+    identity: Float[np.ndarray, " num_features"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """Measures pictures and compares them."""
+
+    measurer: FaceMeasurer
+    identity_encoder: IdentityEncoder | None
+
+    def measure(self, image: UInt8[np.ndarray, "size size 3"]) -> MeasuredPicture:
+        """Return `image` with its face and identity."""
+        face = self.measurer.measure(image)
+        encoder = self.identity_encoder
+        identity = encoder.encode(image, face.landmarks_px) if encoder is not None and face is not None else None
+        return MeasuredPicture(image, face, identity)
+
+    def score(self, result: MeasuredPicture, truth: MeasuredPicture, driver: HeadFrame) -> FrameScores:
+        """Return the scores of `result` against `truth`, the measured picture of `driver`."""
+        csim = aed = apd = akd = NAN
+        if result.identity is not None and truth.identity is not None:
+            csim = metrics.cosine(result.identity, truth.identity)
+        if result.face is not None and truth.face is not None:
+            aed = metrics.expression_distance(result.face, truth.face)
+            apd = metrics.pose_distance(result.face, truth.face)
+            akd = metrics.landmark_distance(result.face, truth.face, len(truth.image))
+        return FrameScores(
+            psnr=metrics.psnr(result.image, truth.image, driver.valid),
+            psnr_head=metrics.psnr(result.image, truth.image, driver.valid & driver.head_mask),
+            ssim=metrics.ssim(result.image, truth.image, driver.valid),
+            csim=csim,
+            aed=aed,
+            apd=apd,
+            akd=akd,
+        )

@@ -1,0 +1,145 @@
+"""Turns the results of all clips into `metrics.json` and the plots: means over frames, then over clips, six decimals.
+
+All but `speed` is a function of the clips, the model and the protocol; `speed` depends on the machine and stands apart.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from mggtalk.errors import StageError
+from mggtalk.evaluation.metrics import LANDMARK_SCALE, METRICS, PSNR_CAP_DB, SSIM_SIGMA, SSIM_WINDOW
+from mggtalk.evaluation.reenactment import EvaluateConfig
+from mggtalk.evaluation.results import DRIVER, METHODS, ClipResult
+from mggtalk.evaluation.speed import Speed
+from mggtalk.perception.identity import IdentityUnavailable
+
+PROTOCOL_VERSION = 1
+DECIMALS = 6
+METRICS_FILE = "metrics.json"
+FRAME_PLOT = "plots/psnr_head.csv"
+METHOD_PLOT = "plots/methods.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """What the clips were measured with: names, or why there is no identity encoder."""
+
+    resolution: int
+    measurer: str
+    identity_encoder: str | IdentityUnavailable
+
+
+def build_protocol(settings: EvaluateConfig, instruments: Instruments, results: Sequence[ClipResult]) -> dict[str, Any]:
+    """Return all that makes two evaluations comparable; only runs under one protocol may be compared."""
+    encoder = instruments.identity_encoder
+    return {
+        "version": PROTOCOL_VERSION,
+        "resolution": instruments.resolution,
+        "mask": "psnr, ssim: pixels inside the video frame; psnr_head: those of them in the driver's head mask",
+        "source_frame": "the first source frame of the clip",
+        "frames": {
+            "drivers": "every frame_step-th frame of the clip but the source, the first max_frames_per_clip",
+            "frame_step": settings.frame_step,
+            "max_frames_per_clip": settings.max_frames_per_clip,
+            "average": "over the frames where every method has the value, then over clips",
+        },
+        "measurer": instruments.measurer,
+        "identity_encoder": None if isinstance(encoder, IdentityUnavailable) else encoder,
+        "split": settings.split.value,
+        "metrics": {
+            "psnr": f"dB, 0-255, at most {PSNR_CAP_DB:g}",
+            "psnr_head": f"dB, 0-255, at most {PSNR_CAP_DB:g}",
+            "ssim": f"Gaussian window {SSIM_WINDOW} px, sigma {SSIM_SIGMA}, RGB, grey outside the video frame",
+            "csim": "cosine of the identity embeddings of result and driver",
+            "aed": "mean absolute difference of the expression coefficients of result and driver",
+            "apd": "mean absolute difference of yaw, pitch and roll of result and driver, degrees",
+            "akd": f"mean distance of the landmarks of result and driver, pixels at {LANDMARK_SCALE} px",
+        },
+        "clips": sorted(result.clip_id for result in results),
+    }
+
+
+def summarise(
+    settings: EvaluateConfig, instruments: Instruments, results: Sequence[ClipResult], speed: Speed
+) -> dict[str, Any]:
+    """Return the content of `metrics.json`.
+
+    Raises:
+        StageError: there is no result.
+    """
+    if not results:
+        raise StageError(
+            f"evaluate: no clip of split {settings.split.value!r} could be scored; see the rejects of the stages"
+        )
+    ordered = sorted(results, key=lambda result: result.clip_id)
+    figures = {method: {metric: _mean_over_clips(ordered, method, metric) for metric in METRICS} for method in METHODS}
+    missing = [metric for metric in METRICS if figures[METHODS[0]][metric] is None]
+    return {
+        "protocol": build_protocol(settings, instruments, ordered),
+        "self": figures,
+        "detection_rate": {name: _detection_rate(ordered, name) for name in (DRIVER, *METHODS)},
+        "unavailable": {metric: _reason(metric, instruments) for metric in missing},
+        "speed": asdict(speed),
+    }
+
+
+def clip_mean(result: ClipResult, method: str, metric: str) -> float | None:
+    """Return the mean of a metric over the frames of a clip where every method has it; None where there is none."""
+    columns = {name: [getattr(scores, metric) for scores in result.scores[name]] for name in METHODS}
+    common = [
+        index for index, values in enumerate(zip(*columns.values(), strict=True)) if all(map(math.isfinite, values))
+    ]
+    if not common:
+        return None
+    return math.fsum(columns[method][index] for index in common) / len(common)
+
+
+def write_metrics(directory: Path, summary: Mapping[str, Any], results: Sequence[ClipResult]) -> None:
+    """Write `metrics.json`, `plots/psnr_head.csv` (clip, frame, method) and `plots/methods.csv` (one row a method)."""
+    (directory / "plots").mkdir(parents=True, exist_ok=True)
+    text = json.dumps(summary, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    (directory / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
+    frame_rows = [
+        {"clip": result.clip_id, "frame": frame, "method": method, "psnr_head": round(scores.psnr_head, DECIMALS)}
+        for result in sorted(results, key=lambda result: result.clip_id)
+        for method in METHODS
+        for frame, scores in zip(result.frames, result.scores[method], strict=True)
+        if math.isfinite(scores.psnr_head)
+    ]
+    _write_csv(directory / FRAME_PLOT, ("clip", "frame", "method", "psnr_head"), frame_rows)
+    method_rows = [{"method": method, **summary["self"][method]} for method in METHODS]
+    _write_csv(directory / METHOD_PLOT, ("method", *METRICS), method_rows)
+
+
+def _mean_over_clips(results: Sequence[ClipResult], method: str, metric: str) -> float | None:
+    means = [mean for result in results if (mean := clip_mean(result, method, metric)) is not None]
+    return round(math.fsum(means) / len(means), DECIMALS) if means else None
+
+
+def _detection_rate(results: Sequence[ClipResult], name: str) -> float:
+    found = [face for result in results for face in result.detected[name]]
+    return round(sum(found) / len(found), DECIMALS)
+
+
+def _reason(metric: str, instruments: Instruments) -> str:
+    if metric == "csim" and isinstance(instruments.identity_encoder, IdentityUnavailable):
+        return instruments.identity_encoder.reason
+    if metric == "psnr_head":
+        return "no frame has a pixel of the head inside the video frame"
+    if metric in {"psnr", "ssim"}:
+        return "no frame has a pixel inside the video frame"
+    return "no frame in which a face was found in the driver and in the result of every method"
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    text = StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.write_text(text.getvalue(), encoding="utf-8")

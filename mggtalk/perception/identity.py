@@ -1,0 +1,76 @@
+"""Face-identity embeddings with dlib's ResNet; an extra, for its weights weigh 22 MB and come in a package of 100 MB.
+
+Source: D. E. King, "High Quality Face Recognition with Deep Metric Learning", blog.dlib.net, 2017.
+"""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+NUM_LANDMARKS = 478
+CHIP_SIZE = 150
+CHIP_PADDING = 0.25
+# dlib's five points (outer and inner corner of the eye on the picture's right, the same on its left, base of the nose)
+# in MediaPipe's numbering.
+FIVE_POINTS = (263, 362, 33, 133, 2)
+# dlib keeps points as whole pixels: enlarging the picture first makes the rounding harmless.
+WORKING_SIZE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityUnavailable:
+    """Why no identity encoder could be had; goes into the results in place of a number."""
+
+    reason: str
+
+
+class DlibIdentityEncoder:
+    """128 numbers a face; the cosine between two faces tells how alike they are."""
+
+    name = "dlib_face_recognition_resnet_model_v1"
+
+    def __init__(self, weights: Path) -> None:
+        """Load the network at `weights`; `load_identity_encoder` checks first that it and dlib are there."""
+        import dlib  # noqa: PLC0415 - an optional extra
+
+        self._dlib = dlib
+        self._network = dlib.face_recognition_model_v1(str(weights))
+
+    def encode(
+        self, image: UInt8[np.ndarray, "height width 3"], landmarks_px: Float[np.ndarray, "478 2"]
+    ) -> Float32[np.ndarray, "128"]:
+        """Return the embedding of the face in `image` whose landmarks are given in pixels (centres at +0.5)."""
+        scale = max(1.0, WORKING_SIZE / max(image.shape[:2]))
+        enlarged = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        # dlib counts pixel centres from 0.
+        points = [self._dlib.point(round(x), round(y)) for x, y in five_points(landmarks_px) * scale - 0.5]
+        box = self._dlib.rectangle(0, 0, enlarged.shape[1] - 1, enlarged.shape[0] - 1)
+        face = self._dlib.full_object_detection(box, points)
+        chip = self._dlib.get_face_chip(np.ascontiguousarray(enlarged), face, CHIP_SIZE, CHIP_PADDING)
+        return np.array(self._network.compute_face_descriptor(chip), np.float32)
+
+
+def load_identity_encoder(weights: Path | None) -> DlibIdentityEncoder | IdentityUnavailable:
+    """Return dlib's encoder, or why it cannot be had: the package or the weights are missing."""
+    if weights is None:
+        return IdentityUnavailable("no identity encoder asked for")
+    if importlib.util.find_spec("dlib") is None:
+        return IdentityUnavailable("the package dlib is not installed (extra `identity`)")
+    if not weights.is_file():
+        return IdentityUnavailable(f"the weights dlib_face_recognition are missing ({weights.name})")
+    return DlibIdentityEncoder(weights)
+
+
+def five_points(landmarks_px: Float[np.ndarray, "478 2"]) -> Float[np.ndarray, "5 2"]:
+    """Return the five points that dlib aligns a face by.
+
+    Raises:
+        ValueError: the landmarks are not MediaPipe's 478.
+    """
+    if landmarks_px.shape != (NUM_LANDMARKS, 2):
+        raise ValueError(f"expected {NUM_LANDMARKS} landmarks with 2 coordinates, got shape {landmarks_px.shape}")
+    return landmarks_px[list(FIVE_POINTS)]

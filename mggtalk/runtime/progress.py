@@ -26,15 +26,19 @@ class Progress:
             total=total, desc=name, unit=unit, delay=_BAR_AFTER_S, dynamic_ncols=True, disable=not self._on_terminal
         )
 
-    def advance(self, note: str = "") -> None:
-        """Count one more; `note` is shown behind the count."""
-        self._done += 1
+    def advance(self) -> None:
+        """Count one more."""
+        self.reach(self._done + 1)
+
+    def reach(self, done: int, note: str = "") -> None:
+        """Show that `done` of the total are done; `note` stands behind the count."""
         self._bar.set_postfix_str(note, refresh=False)
-        self._bar.update()
+        self._bar.update(done - self._done)
+        self._done = done
         now_s = time.monotonic()
         if not self._on_terminal and now_s - self._last_line_s >= _LINE_EVERY_S:
             self._last_line_s = now_s
-            _logger.info("%s: %d of %d %ss%s", self._name, self._done, self._total, self._unit, note and f", {note}")
+            _logger.info("%s: %d of %d %ss%s", self._name, done, self._total, self._unit, note and f", {note}")
 
     def __enter__(self) -> Self:
         """Start to show."""

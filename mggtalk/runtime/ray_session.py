@@ -2,10 +2,14 @@
 
 import logging
 import os
+import socket
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import mggtalk
 from mggtalk.errors import StageError
@@ -13,10 +17,11 @@ from mggtalk.errors import StageError
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no reports to outside
     "RAY_DATA_LOG_LEVEL": "ERROR",  # plans and timings of every dataset
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # C++ lines on stderr about actors that are restarted as intended
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray Data's pools trip an error line of the C++ core that means nothing here
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the behaviour to come; Ray warns of the old one at every start
-    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
+_CONNECT_TIMEOUT_S = 5.0
+_STDERR = 2
 _OBJECT_STORE_BYTES = 1 << 30
 """Enough for the results in flight. Ray falls back to a file under /tmp where /dev/shm is smaller than this."""
 
@@ -49,16 +54,45 @@ def ray_session() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = os.environ.get("RAY_ADDRESS")
     logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        _check_reachable(address)
+    with _native_stderr_kept_back():
         ray.init(**(_cluster(address) if address else _local()), log_to_driver=False, logging_level=logging.ERROR)
-    except ConnectionError as cause:
-        raise StageError(f"RAY_ADDRESS: no Ray cluster answers at {address!r}: {cause}") from cause
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ask first whether anything listens: Ray itself would try for minutes."""
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    if parts.port is None:
+        return  # such as `auto`: Ray looks on this machine
+    try:
+        socket.create_connection((parts.hostname or "", parts.port), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError as cause:
+        raise StageError(f"RAY_ADDRESS: no Ray cluster answers at {address!r}: {cause}") from cause
+
+
+@contextmanager
+def _native_stderr_kept_back() -> Iterator[None]:
+    """Keep what C++ code writes to stderr from the user, unless the block fails: it is how the log level was set."""
+    sys.stderr.flush()
+    stderr = os.dup(_STDERR)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), _STDERR)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(stderr, kept.read())
+            raise
+        finally:
+            os.dup2(stderr, _STDERR)
+            os.close(stderr)
 
 
 def _local() -> dict[str, Any]:

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mggtalk.evaluation.baselines import STABLE_LANDMARKS, MeshWarp, copy_source, stable_indices
+from mggtalk.evaluation.baselines import STABLE_LANDMARKS, MeshWarp, _triangle_of_pixel, copy_source, stable_indices
 from mggtalk.perception.landmark_sets import mediapipe_478
 from tests.evaluation import synthetic
 
@@ -83,6 +83,20 @@ def test_where_the_mesh_folds_the_nearer_side_is_seen(towards_camera_cm, seen):
     assert np.allclose(driver.landmarks_px[2::5, 0], 22.0, atol=1e-3)
     shown = MeshWarp(source).lookup(driver)[32, 24]
     assert (shown[0] > 32.0) if seen == "moved" else (shown[0] < 25.6)
+
+
+@pytest.mark.parametrize("edge", np.arange(32.0, 33.0, 0.125))
+def test_a_triangle_is_drawn_at_most_half_a_pixel_beyond_its_edge(edge):
+    left = [[edge, -200.0], [edge, 264.0], [-500.0, 32.0]]
+    right = [[edge, -200.0], [edge, 264.0], [564.0, 32.0]]
+    owners = (
+        _triangle_of_pixel(np.array([left]), np.array([0]), 64),
+        _triangle_of_pixel(np.array([right]), np.array([0]), 64),
+    )
+    last, first = (np.flatnonzero(owner[32] == 0) for owner in owners)
+    assert last.max() + 0.5 - edge <= 0.5
+    assert edge - (first.min() + 0.5) <= 0.5
+    assert set(last) | set(first) == set(range(64))
 
 
 def test_every_pixel_is_covered_even_in_profile(source):

@@ -1,7 +1,7 @@
 """Reads one group of `params.yaml` strictly into the configuration class of a stage.
 
-Each component owns its configuration: a frozen dataclass made with `@config`. Unknown keys, missing keys and wrong types
-are errors that name the key. Pydantic does the checking; nothing else of it is used.
+Each component owns its configuration: a frozen dataclass made with `@config`. Unknown keys, missing keys and wrong
+types are errors that name the key. Pydantic does the checking; nothing else of it is used.
 """
 
 import json

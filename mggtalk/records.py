@@ -1,4 +1,4 @@
-"""What travels between the stages: one frozen record type per boundary, and the rejection that every stage may give instead.
+"""What travels between the stages: one frozen record type per boundary, and the rejection that each may give instead.
 
 recipe -> ingest -> VideoRecord -> track -> ClipTrack -> shards -> ShardSample -> train, evaluate
 """
@@ -107,8 +107,8 @@ class Segment:
 class ClipTrack:
     """One face, no cut: a clip of a video at a constant frame rate, with its tracks.
 
-    Pixels are those of the video frame, centres at +0.5. Head space is canonical: centimetres, x = 0 the symmetry plane,
-    +x the person's left, +y up, +z out of the face. Camera axes are OpenCV's.
+    Pixels are those of the video frame, centres at +0.5. Head space is canonical: centimetres, x = 0 the symmetry
+    plane, +x the person's left, +y up, +z out of the face. Camera axes are OpenCV's.
 
     Attributes:
         clip_id: `video_id` and `start_frame` (`...-f000120`).
@@ -119,7 +119,8 @@ class ClipTrack:
         landmarks: the same landmarks in head space; they project exactly onto `landmarks_px`.
         neutral_landmarks: the clip's symmetric mean shape in head space.
         expression: coefficients in [0, 1], in the order of `expression_names`.
-        face_size: side of the landmarks' bounding box in pixels. sharpness: variance of the Laplacian of the face at 96 px.
+        face_size: side of the square with the area of the landmarks' bounding box, in pixels.
+        sharpness: variance of the Laplacian of the face at 96 px.
     """
 
     clip_id: str

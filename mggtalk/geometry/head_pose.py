@@ -37,20 +37,18 @@ def solve_clip_pose(
 ) -> ClipPose:
     """Return one symmetric head shape, one camera and the head's pose in every frame of a clip.
 
-    The shape and the scale in each frame come from generalised Procrustes analysis (a scaled orthographic camera). One
-    image gives no focal length, so the head is put at `camera_distance` in the median frame, which fixes it. Every
+    The size of the face in each frame comes from generalised Procrustes analysis (a scaled orthographic camera). One
+    image gives no focal length, so the face is put at `camera_distance` in the median frame, which fixes it. Every
     landmark is then unprojected through its own pixel at its own depth, so that tracks project exactly onto what was
-    seen; the rigid pose is fitted to these points.
+    seen. Shape and pose are fitted to these points, where perspective no longer bends the shape.
 
     Args:
         landmarks: x, y in pixels of the video frame and relative z in the same unit.
         frame_size: width and height of the video frame in pixels.
-        camera_distance: assumed distance of the head's origin from the camera in cm.
+        camera_distance: assumed distance of the face from the camera in cm; the head's origin lies some 3 cm behind.
     """
-    shape, trust = solve_symmetric_shape(
-        landmarks, prior.template, prior.mirror, prior.weights, prior.eye_corners, prior.eye_distance
-    )
-    fit = align(shape, landmarks, trust)
+    orthographic_shape, orthographic_trust = _symmetric_shape(landmarks, prior)
+    fit = align(orthographic_shape, landmarks, orthographic_trust)
     focal = float(np.median(fit.scale)) * camera_distance
     width, height = frame_size
     intrinsics = np.array([[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]])
@@ -58,11 +56,21 @@ def solve_clip_pose(
     depth = focal / fit.scale[:, None] + relative_depth
     rays = (landmarks[..., :2] - (width / 2, height / 2)) / focal
     camera_points = np.concatenate((rays, np.ones_like(rays[..., :1])), axis=-1) * depth[..., None]
-    pose = align(shape, camera_points, trust, with_scale=False)
+    shape, trust = _symmetric_shape(camera_points, prior)
+    pose = align(shape, camera_points, trust)
     head_to_camera = np.tile(np.eye(4), (len(landmarks), 1, 1))
     head_to_camera[:, :3, :3] = pose.rotation
-    head_to_camera[:, :3, 3] = pose.translation
+    # The head moves along its rays until it has the size of the shape, which changes no pixel.
+    head_to_camera[:, :3, 3] = pose.translation / pose.scale[:, None]
     return ClipPose(intrinsics, head_to_camera, pose.inverse_apply(camera_points), shape)
+
+
+def _symmetric_shape(
+    points: Float[np.ndarray, "num_frames num_landmarks 3"], prior: ShapePrior
+) -> tuple[Float[np.ndarray, "num_landmarks 3"], Float[np.ndarray, " num_landmarks"]]:
+    return solve_symmetric_shape(
+        points, prior.template, prior.mirror, prior.weights, prior.eye_corners, prior.eye_distance
+    )
 
 
 def rotation_angles(rotation: Float[np.ndarray, "*batch 3 3"]) -> Float[np.ndarray, "*batch 3"]:

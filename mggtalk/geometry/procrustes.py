@@ -28,7 +28,7 @@ class Similarity:
     ) -> Float[np.ndarray, "num_frames num_points 3"]:
         """Return `points` taken back through the transform of their frame."""
         centered = points - self.translation[:, None]
-        return np.asarray(np.einsum("tji,tnj->tni", self.rotation, centered) / self.scale[:, None, None])
+        return np.asarray(centered @ self.rotation / self.scale[:, None, None])
 
 
 def align(
@@ -44,9 +44,9 @@ def align(
     """
     share = weights / weights.sum()
     shape_mean = share @ shape
-    points_mean = np.einsum("n,tni->ti", share, points)
+    points_mean = share @ points
     shape_centered = shape - shape_mean
-    covariance = np.einsum("n,tni,nj->tij", share, points - points_mean[:, None], shape_centered)
+    covariance = (points - points_mean[:, None]).transpose(0, 2, 1) @ (share[:, None] * shape_centered)
     left, singular, right = np.linalg.svd(covariance)
     sign = np.ones_like(singular)
     sign[:, 2] = np.sign(np.linalg.det(left) * np.linalg.det(right))

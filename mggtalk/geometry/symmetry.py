@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-_GRID_BITS = 20
+_GRID_BITS = 16  # three axes of a grid and the number of the head fill the 63 bits of a positive integer
 _GRID_HALF = 1 << (_GRID_BITS - 1)
 
 
@@ -23,16 +23,15 @@ def voxel_keys(
     """Return one integer per point, equal exactly for the points of one head that share a voxel.
 
     Args:
-        points: head space, cm; within half a million voxels of the origin, which no head leaves.
-        head: which head of a batch each point belongs to.
+        points: head space, cm; within 32,000 voxels of the origin, which no head leaves (farther ones are clamped).
+        head: which head of a batch each point belongs to, 0 to 32,767.
         voxel_size: edge in cm.
     """
     cells = torch.floor(points.detach() / voxel_size).long().clamp(-_GRID_HALF, _GRID_HALF - 1) + _GRID_HALF
-    key = cells[:, 0]
-    for axis in (cells[:, 1], cells[:, 2]):
+    key = head
+    for axis in cells.unbind(dim=-1):
         key = (key << _GRID_BITS) | axis
-    # 60 bits hold a cell; heads of a batch are told apart by mixing their number in with an odd multiplier.
-    return key ^ (head * 0x9E3779B97F4A7C1 & 0x7FFFFFFFFFFFFFFF)
+    return key
 
 
 def keep_mirrored(

@@ -12,7 +12,7 @@ from scipy import ndimage
 from mggtalk.perception.landmark_sets import LandmarkSet
 
 # A mean head in head space (outer eye corners 8.9 cm apart), our choice: breadth 15.5, length 19.5, chin to crown
-# 23 cm, and 5 mm of hair. The face side of it lies within a centimetre of MediaPipe's canonical face at forehead and cheeks.
+# 23 cm, and 5 mm of hair. Its face side lies within a centimetre of MediaPipe's canonical face at forehead and cheeks.
 HEAD_CENTER = np.array([0.0, 2.1, -3.8])
 HEAD_RADII = np.array([8.3, 12.0, 10.2])
 _BLEND_CM = 4.0

@@ -38,7 +38,7 @@ class SquareCrop:
 
     def intrinsics(self, intrinsics: Float[np.ndarray, "3 3"]) -> Float64[np.ndarray, "3 3"]:
         """Return the intrinsics of the crop from those of the video frame."""
-        return np.vstack((self.video_to_crop, (0.0, 0.0, 1.0))) @ intrinsics
+        return np.asarray(np.vstack((self.video_to_crop, (0.0, 0.0, 1.0))) @ intrinsics, dtype=np.float64)
 
     def valid_box(self, width: int, height: int) -> tuple[float, float, float, float]:
         """Return left, top, right, bottom in crop pixels of what a video frame of this size covers."""

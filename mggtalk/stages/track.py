@@ -1,6 +1,7 @@
 """Stage `track`: a video becomes clips of one face, with landmarks, expression, pose and quality of every frame.
 
-Writes no pixels. A frame is dropped with a reason, a video without any clip is rejected with the reason that cost it most.
+Writes no pixels. A frame is dropped with a reason; a video without any clip is rejected with the reason that cost it
+most.
 """
 
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ class TrackConfig:
         min_face_px: least side of the face's box in video pixels. max_yaw_deg: most turn of the head to either side.
         second_face_ratio: a second face of at least this share of the first one's size makes a frame unusable.
         cut_threshold: see `CutDetector`. min_clip_s, max_clip_s: longer runs are cut into even pieces.
-        camera_distance_cm: assumed distance of the head, which fixes the focal length.
+        camera_distance_cm: assumed distance of the face, which fixes the focal length.
     """
 
     fps: float

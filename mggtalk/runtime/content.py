@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from enum import Enum
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,12 @@ def import_closure(module: str) -> frozenset[str]:
     modules = {module, *graph.find_upstream_modules(module)}
     parents = {name.rsplit(".", depth)[0] for name in modules for depth in range(1, name.count(".") + 1)}
     return frozenset(modules | parents)
+
+
+def library_versions(*names: str) -> dict[str, str]:
+    """Return the installed version of each distribution; `absent` for what is not installed."""
+    installed = {name: next(iter(metadata.distributions(name=name)), None) for name in names}
+    return {name: found.version if found else "absent" for name, found in installed.items()}
 
 
 def source_file(module: str, root: Path) -> Path:

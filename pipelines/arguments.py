@@ -1,0 +1,83 @@
+"""What the stages' modules share: their command line, where artifacts lie, logging, exit codes."""
+
+import argparse
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mggtalk.errors import run_main
+
+
+@dataclass(frozen=True, slots=True)
+class Artifacts:
+    """The folders that the stages write, below one root."""
+
+    root: Path
+
+    @property
+    def videos(self) -> Path:
+        """Tables of `ingest`, and media taken out of archives."""
+        return self.root / "videos"
+
+    @property
+    def tracks(self) -> Path:
+        """Tables of `track`, and a track file for every video."""
+        return self.root / "tracks"
+
+    @property
+    def shards(self) -> Path:
+        """The data set."""
+        return self.root / "shards"
+
+    @property
+    def model(self) -> Path:
+        """The trained predictor."""
+        return self.root / "model"
+
+    @property
+    def training(self) -> Path:
+        """Metrics of the training."""
+        return self.root / "training"
+
+    @property
+    def evaluation(self) -> Path:
+        """Metrics, plots and the report."""
+        return self.root / "evaluation"
+
+    def spool(self, stage: str) -> Path:
+        """What an unfinished run of a stage goes on from; no output, and safe to delete."""
+        return self.root / ".spool" / stage
+
+
+@dataclass(frozen=True, slots=True)
+class StageArguments:
+    """The command line of a stage."""
+
+    params: Path
+    artifacts: Artifacts
+
+
+def stage_parser(description: str) -> argparse.ArgumentParser:
+    """Return the command line that every stage has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="default: params.yaml")
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), metavar="DIR", help="default: artifacts")
+    return parser
+
+
+def stage_arguments(options: argparse.Namespace) -> StageArguments:
+    """Return what `stage_parser` parsed, typed."""
+    return StageArguments(options.params, Artifacts(options.artifacts))
+
+
+def stage_main(run: Callable[[StageArguments], None], description: str, argv: Sequence[str] | None = None) -> int:
+    """Run a stage on a command line (default: the process's own) and return its exit code."""
+    options = stage_parser(description).parse_args(argv)
+    start_logging()
+    return run_main(lambda: run(stage_arguments(options)))
+
+
+def start_logging() -> None:
+    """Send messages to stderr, as they are: one summary line a stage."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")

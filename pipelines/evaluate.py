@@ -1,0 +1,152 @@
+"""Stage `evaluate`: the predictor is scored on held-out clips; see `mggtalk.evaluation` and docs/evaluation.md."""
+
+import logging
+import platform
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+from pyarrow import parquet
+
+from mggtalk.errors import ParamsError, StageError
+from mggtalk.evaluation.curves import read_curves
+from mggtalk.evaluation.protocols import IdentityEncoder
+from mggtalk.evaluation.reenactment import EvaluateConfig, ReenactClip, driver_frames
+from mggtalk.evaluation.rejects import StageCounts, read_rejects
+from mggtalk.evaluation.report import ReportContent, write_report
+from mggtalk.evaluation.results import ClipResult
+from mggtalk.evaluation.speed import Speed, measure_speed
+from mggtalk.evaluation.summary import Instruments, summarise, write_metrics
+from mggtalk.models.checkpoint import load_predictor
+from mggtalk.models.reenactor import ReconstructedHead, Reenactor
+from mggtalk.params import load_group, load_yaml_mapping
+from mggtalk.perception.face_measurer import MediaPipeFaceMeasurer
+from mggtalk.perception.identity import IdentityUnavailable, load_identity_encoder
+from mggtalk.records import Rejected
+from mggtalk.registry.models import find, require
+from mggtalk.runtime.content import library_versions
+from mggtalk.runtime.stage_runner import run_stage
+from mggtalk.shards.reader import ClipEntry, Shards
+from mggtalk.stages.ingest import read_videos
+from mggtalk.stages.tables import REJECTS_FILE
+from mggtalk.video.encode import write_mp4
+from pipelines.arguments import Artifacts, StageArguments, stage_main
+from pipelines.track_files import CLIPS_FILE
+
+_logger = logging.getLogger(__name__)
+
+_IDENTITY_MODEL = "dlib_face_recognition"
+LIBRARIES = ("gsplat", "mediapipe", "mggtalk", "numpy", "opencv-contrib-python", "ray", "torch")
+
+
+def run(arguments: StageArguments) -> None:
+    """Score every clip of the split, and write metrics, plots and the report.
+
+    Raises:
+        StageError: there is no model, or no clip could be scored.
+    """
+    settings = load_group(arguments.params, "evaluate", EvaluateConfig)
+    artifacts = arguments.artifacts
+    shards = Shards(artifacts.shards)
+    clips = shards.clips(settings.split)
+    landmarker = require("face_landmarker")
+    reenactor = _reenactor(artifacts.model)
+    results: list[ClipResult] = []
+    rejected: list[Rejected] = []
+
+    def keep(_: ClipEntry, outcome: list[ClipResult | Rejected]) -> None:
+        for result in outcome:
+            if isinstance(result, Rejected):
+                rejected.append(result)
+            else:
+                results.append(result)
+
+    run_stage(
+        partial(build_stage, settings, artifacts.shards, artifacts.model, landmarker),
+        clips,
+        name="evaluate",
+        key_of=lambda clip: clip.clip_id,
+        on_result=keep,
+        unit="clip",
+        amount_of=lambda clip: len(driver_frames(clip, settings)),
+    )
+    if not results:
+        raise StageError(f"evaluate: none of {len(clips)} clips of the split {settings.split.value!r} could be scored")
+    encoder = _identity_encoder(settings)
+    instruments = Instruments(
+        reenactor.resolution,
+        MediaPipeFaceMeasurer.name,
+        encoder if isinstance(encoder, IdentityUnavailable) else encoder.name,
+    )
+    summary = summarise(settings, instruments, results, _speed(settings, shards, results[0], reenactor))
+    write_metrics(artifacts.evaluation, summary, results)
+    own_counts = StageCounts("evaluate", "clips", len(clips), len(results), tuple(rejected))
+    content = ReportContent(
+        title="mggtalk",
+        summary=summary,
+        results=results,
+        stages=(*_counts_before(artifacts, shards), own_counts),
+        curves=read_curves(artifacts.training),
+        parameters=load_yaml_mapping(arguments.params, ParamsError),
+        versions={"python": platform.python_version(), **library_versions(*LIBRARIES)},
+    )
+    _logger.info("evaluate: report in %s", write_report(artifacts.evaluation, content))
+
+
+def build_stage(
+    settings: EvaluateConfig, shards: Path, model: Path, landmarker: Path
+) -> ReenactClip[ReconstructedHead]:
+    """Return the stage with all that it needs loaded; called in a worker."""
+    return ReenactClip(
+        settings,
+        Shards(shards),
+        _reenactor(model),
+        MediaPipeFaceMeasurer(landmarker),
+        _identity_encoder(settings),
+        write_mp4,
+    )
+
+
+def _reenactor(model: Path) -> Reenactor:
+    return Reenactor(load_predictor(model), "cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _identity_encoder(settings: EvaluateConfig) -> IdentityEncoder | IdentityUnavailable:
+    if settings.identity_encoder == "none":
+        return load_identity_encoder(None)
+    weights = find(_IDENTITY_MODEL).path
+    return load_identity_encoder(require(_IDENTITY_MODEL) if weights.is_file() else weights)
+
+
+def _speed(settings: EvaluateConfig, shards: Shards, result: ClipResult, reenactor: Reenactor) -> Speed:
+    size = reenactor.resolution
+    return measure_speed(
+        reenactor,
+        shards.source_frame(result.clip_id, result.source_frame, size),
+        [shards.head_frame(result.clip_id, frame, size) for frame in result.frames[: settings.speed_repeats]],
+        warmup=settings.speed_warmup,
+        repeats=settings.speed_repeats,
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+        threads=torch.get_num_threads(),
+    )
+
+
+def _counts_before(artifacts: Artifacts, shards: Shards) -> list[StageCounts]:
+    """Return what the stages before kept and left out; what each one kept is what the next one began with."""
+    rejects = {
+        folder: read_rejects(folder / REJECTS_FILE) for folder in (artifacts.videos, artifacts.tracks, artifacts.shards)
+    }
+    num_videos = len(read_videos(artifacts.videos))
+    clip_ids = parquet.read_table(artifacts.tracks / CLIPS_FILE, columns=["clip_id"])["clip_id"].to_pylist()
+    num_tracked = len({clip_id.rsplit("-f", 1)[0] for clip_id in clip_ids})  # a clip id begins with its video's
+    num_ingested = num_videos + len(rejects[artifacts.videos])
+    return [
+        StageCounts("ingest", "inputs", num_ingested, num_videos, rejects[artifacts.videos]),
+        StageCounts("track", "videos", num_videos, num_tracked, rejects[artifacts.tracks]),
+        StageCounts("shards", "clips", len(clip_ids), len(shards.clips()), rejects[artifacts.shards]),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(stage_main(run, __doc__))

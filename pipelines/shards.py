@@ -1,0 +1,115 @@
+"""Stage `shards`: tracked clips become the data set; see `mggtalk.stages.shards` and docs/shards.md."""
+
+import logging
+import sys
+from collections import Counter
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+from mggtalk.errors import StageError
+from mggtalk.params import load_group
+from mggtalk.records import ClipTrack, Rejected, ShardSample, TrackedVideo
+from mggtalk.registry.models import model_hash, require
+from mggtalk.runtime.content import code_digest, content_key, library_versions
+from mggtalk.runtime.finished_clips import FinishedClips
+from mggtalk.runtime.stage_runner import run_stage
+from mggtalk.shards.card import CardContext, write_card
+from mggtalk.shards.index import write_index
+from mggtalk.shards.spool import StoredClip
+from mggtalk.shards.writer import write_shards
+from mggtalk.stages.ingest import IngestConfig, read_videos
+from mggtalk.stages.shards import ShardsConfig, ShardsStage
+from mggtalk.stages.tables import REJECTS_FILE, write_rejects
+from pipelines.arguments import Artifacts, StageArguments, stage_main
+from pipelines.isolated import clip_deadline_s, depends_on_machine, isolated
+from pipelines.track_files import read_track_files
+
+_logger = logging.getLogger(__name__)
+
+MODELS = ("face_landmarker", "selfie_segmentation")
+LIBRARIES = ("av", "decord", "mediapipe", "numpy", "opencv-contrib-python", "scipy", "torch")
+
+
+def run(arguments: StageArguments) -> None:
+    """Make the samples of every clip that has none yet, and assemble the shards.
+
+    Raises:
+        StageError: no clip has samples.
+    """
+    settings = load_group(arguments.params, "shards", ShardsConfig)
+    directory = arguments.artifacts.shards
+    hashes = {name: model_hash(name) for name in MODELS}
+    segmenter = require("selfie_segmentation")
+    finished = FinishedClips(arguments.artifacts.spool("shards"), directory)
+    clips = _clips(arguments.artifacts, settings, hashes)
+    results: dict[str, StoredClip | Rejected] = {}
+    for key in clips:
+        if (known := finished.find(key)) is not None:
+            results[key] = known
+    if results:
+        _logger.info("shards: %d of %d clips were finished before", len(results), len(clips))
+    keys = {clip.clip_id: key for key, clip in clips.items()}
+
+    def keep(clip: ClipTrack, outcome: list[ShardSample | Rejected]) -> None:
+        key, first = keys[clip.clip_id], outcome[0]
+        if isinstance(first, Rejected) and depends_on_machine(first):
+            results[key] = first
+        else:
+            results[key] = finished.keep(key, outcome)
+
+    run_stage(
+        isolated(partial(ShardsStage, settings, segmenter, hashes), "clip_id", clip_deadline_s),
+        [clip for key, clip in clips.items() if key not in results],
+        name="shards",
+        key_of=lambda clip: clip.clip_id,
+        on_result=keep,
+        unit="clip",
+        amount_of=lambda clip: clip.num_frames,
+    )
+    _assemble(arguments, settings, hashes, list(results.values()))
+    finished.forget_all_but(clips)
+
+
+def _clips(artifacts: Artifacts, settings: ShardsConfig, hashes: dict[str, str]) -> dict[str, ClipTrack]:
+    """Return all tracked clips by the content key of their samples."""
+    videos = {video.video_id: video for video in read_videos(artifacts.videos)}
+    return {
+        content_key(
+            clip_id=clip.clip_id,
+            track=file.sha256,
+            labels=[clip.video.name, clip.video.identity, clip.video.license, clip.video.split],
+            settings=replace(settings, target_shard_mb=0.0),  # lays out shards, changes no sample
+            models=hashes,
+            code=code_digest("mggtalk.stages.shards"),
+            libraries=library_versions(*LIBRARIES),
+        ): clip
+        for file in read_track_files(artifacts.tracks, videos)
+        if isinstance(file.result, TrackedVideo)
+        for clip in file.result.clips
+    }
+
+
+def _assemble(
+    arguments: StageArguments, settings: ShardsConfig, hashes: dict[str, str], results: list[StoredClip | Rejected]
+) -> None:
+    directory = arguments.artifacts.shards
+    stored = [result for result in results if isinstance(result, StoredClip)]
+    rejects = [result for result in results if isinstance(result, Rejected)]
+    rows = write_shards(directory, stored, target_bytes=round(settings.target_shard_mb * 1e6))
+    context = CardContext(
+        name=Path(load_group(arguments.params, "ingest", IngestConfig).recipe).parent.name,
+        parameters=asdict(settings),
+        models=hashes,
+        tools=library_versions(*LIBRARIES),
+        rejects=Counter(rejected.reason for rejected in rejects),
+    )
+    write_card(directory, rows, context)
+    write_rejects(directory, rejects)
+    write_index(directory, rows)
+    if not stored:
+        raise StageError(f"shards: none of {len(results)} clips has samples; see {directory / REJECTS_FILE}")
+
+
+if __name__ == "__main__":
+    sys.exit(stage_main(run, __doc__))

@@ -1,0 +1,108 @@
+"""Stage `train`: shards become a predictor; see `mggtalk.training.loop`."""
+
+import dataclasses
+import hashlib
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mggtalk.errors import run_main
+from mggtalk.models.checkpoint import dump_predictor
+from mggtalk.params import load_group
+from mggtalk.runtime.content import code_digest, content_key, library_versions
+from mggtalk.runtime.files import atomic_write, prune
+from mggtalk.runtime.metrics_logger import metrics_logger
+from mggtalk.runtime.progress import Progress
+from mggtalk.runtime.train_runner import Launcher, run_training
+from mggtalk.shards.reader import Shards
+from mggtalk.shards.schema import INDEX_NAME
+from mggtalk.training.config import TrainConfig
+from mggtalk.training.loop import Report, Worker, train
+from pipelines.arguments import StageArguments, stage_arguments, stage_parser, start_logging
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """What every worker is told.
+
+    Attributes:
+        checkpoint: state of this very run, by its content key. model: folder of the result. origin: for people.
+    """
+
+    settings: TrainConfig
+    shards: Path
+    checkpoint: Path
+    run_key: str
+    model: Path
+    origin: Mapping[str, Any]
+
+
+def run(arguments: StageArguments, launcher: Launcher) -> None:
+    """Train on the split `train`, and write the model and the metrics of the training."""
+    settings = load_group(arguments.params, "train", TrainConfig)
+    artifacts = arguments.artifacts
+    shards = Shards(artifacts.shards)  # a missing or damaged data set shows here, before any worker starts
+    origin = {"settings": dataclasses.asdict(settings), "data": _index_sha256(shards)}
+    run_key = content_key(
+        **origin, code=code_digest("mggtalk.training.loop"), libraries=library_versions("torch", "gsplat")
+    )
+    checkpoint = artifacts.spool("train") / f"{run_key}.pt"
+    prune(checkpoint.parent, {checkpoint.name})
+    begun = time.monotonic()
+    with (
+        metrics_logger(artifacts.training, resume=checkpoint.is_file()) as log,
+        Progress("train", settings.steps, "step") as progress,
+    ):
+        latest: dict[str, float] = {}
+
+        def report(step: int, metrics: Mapping[str, float]) -> None:
+            log(step, metrics)
+            latest.update(metrics)
+            progress.reach(step, f"loss {latest['loss/total']:.3f}")
+
+        run_training(
+            _train,
+            TrainingRun(settings, artifacts.shards, checkpoint, run_key, artifacts.model, origin),
+            num_workers=settings.workers,
+            use_gpu=torch.cuda.is_available(),
+            storage=artifacts.spool("ray"),
+            on_report=report,
+            launcher=launcher,
+        )
+    figures = ", ".join(f"{name} {latest[name]:.4g}" for name in ("loss/total", "val/psnr_head") if name in latest)
+    _logger.info("train: %d steps, %s, %.1f s", settings.steps, figures or "done before", time.monotonic() - begun)
+
+
+def _train(run: TrainingRun, worker: Worker, report: Report) -> None:
+    predictor = train(run.settings, Shards(run.shards), worker, run.checkpoint, run.run_key, report)
+    if worker.rank == 0:
+        for name, content in dump_predictor(predictor, dict(run.origin)).items():
+            atomic_write(run.model / name, content)
+
+
+def _index_sha256(shards: Shards) -> str:
+    """Return the hash of the index, which holds the hash of every sample."""
+    return hashlib.sha256((shards.root / INDEX_NAME).read_bytes()).hexdigest()
+
+
+def main() -> int:
+    """Run the stage on the process's command line and return its exit code."""
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument(
+        "--launcher", choices=("ray", "local"), default="ray", help="local: in this process, without Ray; default: ray"
+    )
+    options = parser.parse_args()
+    start_logging()
+    return run_main(lambda: run(stage_arguments(options), options.launcher))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

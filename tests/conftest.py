@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+pytest_plugins = ["tests.samples"]
+
 os.environ.setdefault("MGGTALK_WORKERS", "2")  # before Ray starts: the same number of workers on every machine
 
 

@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from mggtalk.perception.landmark_sets import LandmarkSet
 
@@ -27,8 +27,7 @@ def head_mask(
     """
     height, width = person.shape
     oval = landmarks_px[list(landmarks.contours["face_oval"])]
-    face = np.zeros((height, width), np.uint8)
-    cv2.fillPoly(face, [np.round(oval - 0.5).astype(np.int32)], 1)
+    face = _face_silhouette(landmarks_px, landmarks, height, width)
     above = _above_jaw(oval, up, height, width)
     candidates = ((person > _PERSON) & above) | (face > 0)
     _, components = cv2.connectedComponents(candidates.astype(np.uint8), connectivity=4)
@@ -36,6 +35,16 @@ def head_mask(
     if labels.size == 0:
         return np.zeros((height, width), dtype=bool)
     return np.asarray(components == labels[counts.argmax()])
+
+
+def _face_silhouette(
+    landmarks_px: Float[np.ndarray, "num_landmarks 2"], landmarks: LandmarkSet, height: int, width: int
+) -> UInt8[np.ndarray, "height width"]:
+    """Return 1 where the face mesh is; its oval is no outline of it, for a turned head's nose and cheek stand out."""
+    face = np.zeros((height, width), np.uint8)
+    for triangle in np.round(landmarks_px[landmarks.triangles] - 0.5).astype(np.int32):
+        cv2.fillConvexPoly(face, triangle, 1)
+    return face
 
 
 def _above_jaw(
@@ -54,7 +63,8 @@ def _above_jaw(
     columns, rows = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     pixel_across = columns * side[0] + rows * side[1]
     pixel_along = columns * down[0] + rows * down[1]
-    limit = np.interp(pixel_across, jaw_across, jaw_along, left=hair_level, right=hair_level)
+    # Where the oval of a turned head folds over, its lowest point may be the temple: above hair level nothing is cut.
+    limit = np.maximum(np.interp(pixel_across, jaw_across, jaw_along, left=hair_level, right=hair_level), hair_level)
     return np.asarray(pixel_along <= limit)
 
 

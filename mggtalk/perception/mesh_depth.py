@@ -16,6 +16,7 @@ from mggtalk.perception.landmark_sets import LandmarkSet
 HEAD_CENTER = np.array([0.0, 2.1, -3.8])
 HEAD_RADII = np.array([8.3, 12.0, 10.2])
 _BLEND_CM = 4.0
+_LEAST_COSINE = 0.2  # seen from the side, a triangle is a wall whose depth at a pixel is chance
 
 
 def head_depth(
@@ -27,13 +28,16 @@ def head_depth(
 ) -> Float32[np.ndarray, "height width"]:
     """Return z in cm of the head's visible surface at every pixel of `head`, 0 elsewhere.
 
+    The mesh gives it where it faces the camera.
+
     Args:
         landmarks: head space, cm. intrinsics: pixels of the mask.
     """
     height, width = head.shape
     points = landmarks @ head_to_camera[:3, :3].T + head_to_camera[:3, 3]
     pixels = points[:, :2] / points[:, 2:] * intrinsics[[0, 1], [0, 1]] + intrinsics[:2, 2]
-    mesh = rasterize_depth(pixels, points[:, 2], landmark_set.triangles, height, width)
+    triangles = landmark_set.triangles[_facing_cosine(points[landmark_set.triangles]) > _LEAST_COSINE]
+    mesh = rasterize_depth(pixels, points[:, 2], triangles, height, width)
     ellipsoid = ellipsoid_depth(head_to_camera, intrinsics, height, width)
     on_mesh = mesh > 0
     if not on_mesh.any():
@@ -102,6 +106,14 @@ def ellipsoid_depth(
     along = -(direction @ origin) / squared
     discriminant = along**2 - (origin @ origin - 1.0) / squared
     return np.asarray(along - np.sqrt(np.maximum(discriminant, 0.0)))
+
+
+def _facing_cosine(corners: Float[np.ndarray, "num_triangles 3 3"]) -> Float[np.ndarray, " num_triangles"]:
+    """Return the cosine between each triangle's outward normal and the way to the camera; corners in its frame."""
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    center = corners.mean(axis=1)
+    lengths = np.linalg.norm(normal, axis=1) * np.linalg.norm(center, axis=1)
+    return np.asarray(-(normal * center).sum(axis=1) / np.maximum(lengths, 1e-12))
 
 
 def _cross(first: Float[np.ndarray, "n 2"], second: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, " n"]:

@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from mggtalk.geometry.normals import normals_from_depth
+from mggtalk.perception.head_geometry import FaceMeshGeometry
+from mggtalk.perception.mesh_depth import HEAD_CENTER, HEAD_RADII, ellipsoid_depth, head_depth, rasterize_depth
+from tests.perception.faces import INTRINSICS, LANDMARKS, SIZE, person, posed_face, solid
+
+
+def brute_force(pixels, depth, triangles, height, width):
+    """Nearest plane through the corners, pixel by pixel; pixels within 1e-9 of an edge are marked unsure (NaN)."""
+    image = np.zeros((height, width))
+    for row in range(height):
+        for column in range(width):
+            hits, unsure = [], False
+            for triangle in triangles:
+                corners = np.column_stack((pixels[triangle], np.ones(3)))
+                if abs(np.linalg.det(corners)) < 1e-9:
+                    continue
+                shares = np.linalg.solve(corners.T, (column + 0.5, row + 0.5, 1))
+                unsure |= bool(np.abs(shares).min() < 1e-9)
+                if shares.min() >= 0:
+                    hits.append(shares @ depth[triangle])
+            image[row, column] = np.nan if unsure else min(hits, default=0)
+    return image
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
+def test_rasterised_depth_agrees_with_a_loop_over_pixels(seed, count):
+    """Random triangles that overlap, leave the picture and lie behind each other."""
+    random = np.random.default_rng(seed)
+    pixels, depth = random.uniform(-5, 15, (8, 2)), random.uniform(20, 60, 8)
+    triangles = np.array([random.permutation(8)[:3] for _ in range(count)])
+    expected = brute_force(pixels, depth, triangles, 9, 11)
+    sure = ~np.isnan(expected)
+    got = rasterize_depth(pixels, depth, triangles, 9, 11)
+    np.testing.assert_allclose(got[sure], expected[sure], atol=1e-9)
+
+
+def test_what_is_nearer_hides_what_is_behind_whatever_the_order():
+    square = np.array([[1.0, 1.0], [9, 1], [1, 9], [9, 9]])
+    pixels = np.concatenate((square, square + 3))
+    depth = np.array([50.0] * 4 + [40.0] * 4)
+    triangles = np.array([[0, 1, 2], [3, 2, 1], [4, 5, 6], [7, 6, 5]])
+    image = rasterize_depth(pixels, depth, triangles, 14, 14)
+    assert image[2, 2] == 50
+    assert image[6, 6] == 40
+    assert image[0, 0] == 0
+    np.testing.assert_array_equal(rasterize_depth(pixels, depth, triangles[::-1], 14, 14), image)
+
+
+def test_a_mesh_has_no_gaps_between_its_triangles():
+    face = posed_face(yaw_deg=10)
+    image = rasterize_depth(face.pixels, face.depth, LANDMARKS.triangles, SIZE, SIZE)
+    assert (ndimage.binary_fill_holes(image > 0) == (image > 0)).all()
+
+
+@pytest.mark.parametrize("pose", [{}, {"yaw_deg": 40, "roll_deg": 20}, {"pitch_deg": -30}])
+def test_ellipsoid_depth_puts_every_hit_on_the_mean_head(pose):
+    face = posed_face(**pose)
+    depth = ellipsoid_depth(face.head_to_camera, INTRINSICS, SIZE, SIZE)
+    hit = solid(face.head_to_camera, HEAD_CENTER, HEAD_RADII)
+    columns, rows = np.meshgrid(np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5)
+    rays = np.stack((columns, rows, np.ones_like(columns)), axis=-1) @ np.linalg.inv(INTRINSICS).T
+    camera = rays * depth[..., None] - face.head_to_camera[:3, 3]
+    points = camera @ face.head_to_camera[:3, :3]
+    level = (((points - HEAD_CENTER) / HEAD_RADII) ** 2).sum(-1)
+    np.testing.assert_allclose(level[hit], 1, atol=1e-9)
+    assert (level[~hit] > 1).all()
+    # The near side: a little farther along the ray is inside.
+    deeper = ((rays * (depth + 0.01)[..., None] - face.head_to_camera[:3, 3]) @ face.head_to_camera[:3, :3])[hit]
+    grazing = ndimage.binary_erosion(hit, iterations=2)[hit]
+    assert ((((deeper - HEAD_CENTER) / HEAD_RADII) ** 2).sum(-1)[grazing] < 1).all()
+    # Where rays miss, depth goes on without a jump.
+    assert np.abs(np.diff(depth, axis=0)).max() < 3
+
+
+def solve(face, head, landmarks=LANDMARKS.neutral):
+    return head_depth(landmarks, face.head_to_camera, INTRINSICS, head, LANDMARKS)
+
+
+def mesh(face):
+    return rasterize_depth(face.pixels, face.depth, LANDMARKS.triangles, SIZE, SIZE)
+
+
+@pytest.mark.parametrize("yaw_deg", [0, 30])
+def test_inside_the_face_depth_is_that_of_the_mesh(yaw_deg):
+    face = posed_face(yaw_deg=yaw_deg)
+    surface = mesh(face)
+    depth = solve(face, surface > 0)
+    inner = ndimage.binary_erosion(surface > 0, iterations=4)
+    same = np.abs(depth - surface)[inner] < 1e-4
+    assert same.mean() > (0.99 if yaw_deg == 0 else 0.97)  # walls seen from the side are left to the extension
+
+
+def test_landmarks_that_face_the_camera_lie_on_the_depth_map():
+    face = posed_face(yaw_deg=10, pitch_deg=5)
+    depth = solve(face, np.ones((SIZE, SIZE), bool))
+    for name in ("nose_tip", "forehead", "right_eye_inner", "left_mouth_corner"):
+        column, row = face.pixels[LANDMARKS.points[name]].astype(int)
+        assert depth[row, column] == pytest.approx(face.depth[LANDMARKS.points[name]], abs=0.15)
+
+
+@pytest.mark.parametrize("yaw_deg", [0, 15, 30])
+def test_the_surface_of_a_head_does_not_tear_at_the_border_of_the_mesh(yaw_deg):
+    face = posed_face(yaw_deg=yaw_deg)
+    inside = mesh(face) > 0
+    head = person(face.head_to_camera)["head"] | inside
+    depth = solve(face, head)
+    assert (depth[head] > 0).all()
+    assert not depth[~head].any()
+    # At the outline of the head itself the surface turns away from the camera.
+    facing = ndimage.binary_erosion(head, iterations=3)
+    facing &= ~inside | ndimage.binary_dilation(~inside, iterations=2)
+    for axis in (0, 1):
+        known = np.logical_and(*pairs(facing, axis))
+        assert known.sum() > 2000
+        assert np.abs(np.subtract(*pairs(depth, axis)))[known].max() < 1
+
+
+def pairs(image, axis):
+    return np.delete(image, -1, axis), np.delete(image, 0, axis)
+
+
+def test_far_from_the_face_depth_is_that_of_the_mean_head():
+    face = posed_face(yaw_deg=50)
+    far = ndimage.distance_transform_edt(mesh(face) == 0) > 70
+    expected = ellipsoid_depth(face.head_to_camera, INTRINSICS, SIZE, SIZE)
+    assert far.sum() > 5000
+    assert np.abs(solve(face, np.ones((SIZE, SIZE), bool)) - expected)[far].max() < 0.05
+
+
+def test_an_open_mouth_lengthens_the_surface():
+    face = posed_face()
+    opened = LANDMARKS.neutral - np.clip((-3 - LANDMARKS.neutral[:, 1:2]) / 5, 0, 1) * (0, 2.5, 0)
+    everywhere = np.ones((SIZE, SIZE), bool)
+    closed_depth, open_depth = solve(face, everywhere), solve(face, everywhere, opened)
+    below_chin = int(face.pixels[LANDMARKS.points["chin"], 1]) + 8
+    assert open_depth[below_chin, SIZE // 2] < closed_depth[below_chin, SIZE // 2] - 0.5
+    nose = tuple(face.pixels[LANDMARKS.points["nose_tip"]].astype(int)[::-1])
+    assert open_depth[nose] == pytest.approx(closed_depth[nose], abs=1e-5)
+
+
+def test_a_face_outside_the_picture_leaves_the_mean_head():
+    face = posed_face()
+    intrinsics = INTRINSICS + np.array([[0, 0, 900], [0, 0, 0], [0, 0, 0]])
+    head = np.ones((SIZE, SIZE), bool)
+    depth = head_depth(LANDMARKS.neutral, face.head_to_camera, intrinsics, head, LANDMARKS)
+    expected = ellipsoid_depth(face.head_to_camera, intrinsics, SIZE, SIZE)
+    np.testing.assert_allclose(depth, expected, rtol=1e-6)
+
+
+def test_the_backend_gives_depth_and_its_normals():
+    face = posed_face(yaw_deg=15)
+    head = person(face.head_to_camera)["head"] | (mesh(face) > 0)
+    geometry = FaceMeshGeometry(LANDMARKS)
+    picture = np.zeros((SIZE, SIZE, 3), np.uint8)
+    depth, normals = geometry(picture, head, LANDMARKS.neutral, face.head_to_camera, INTRINSICS)
+    assert geometry.name == "facemesh"
+    assert depth.dtype == normals.dtype == np.float32
+    np.testing.assert_array_equal(depth, solve(face, head))
+    expected, known = normals_from_depth(torch.from_numpy(depth)[None], torch.from_numpy(INTRINSICS).float()[None])
+    np.testing.assert_array_equal(normals, expected[0].numpy())
+    assert known.sum() > 0.95 * head.sum()
+    # The forehead of a head that turns to its left looks to the right of the picture.
+    column, row = face.pixels[LANDMARKS.points["forehead"]].astype(int)
+    assert normals[row + 8, column, 0] > 0.1
+    assert normals[row + 8, column, 2] < -0.7

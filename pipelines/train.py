@@ -34,7 +34,9 @@ class TrainingRun:
     """What every worker is told.
 
     Attributes:
-        checkpoint: state of this very run, by its content key. model: folder of the result. origin: for people.
+        shards, checkpoint, model: absolute, for Ray Train gives its workers a working directory of their own. The
+            checkpoint is of this very run, by its content key; the model is the result's folder.
+        origin: for people.
     """
 
     settings: TrainConfig
@@ -70,7 +72,9 @@ def run(arguments: StageArguments, launcher: Launcher) -> None:
 
         run_training(
             _train,
-            TrainingRun(settings, artifacts.shards, checkpoint, run_key, artifacts.model, origin),
+            TrainingRun(
+                settings, artifacts.shards.resolve(), checkpoint.resolve(), run_key, artifacts.model.resolve(), origin
+            ),
             num_workers=settings.workers,
             use_gpu=torch.cuda.is_available(),
             storage=artifacts.spool("ray"),

@@ -4,13 +4,13 @@ Each component owns its configuration: a frozen dataclass made with `@config`. U
 types are errors that name the key. Pydantic does the checking; nothing else of it is used.
 """
 
-import json
 from pathlib import Path
 from typing import Any, TypeVar, cast, dataclass_transform
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic_core import to_json
 
 from mggtalk.errors import ParamsError
 
@@ -51,7 +51,7 @@ def validate(values: object, cls: type[ConfigT], where: str, error: type[Excepti
         error: one line that names every key at fault, what it got and what was expected.
     """
     try:
-        return TypeAdapter(cls).validate_json(json.dumps(values, default=str), strict=True)
+        return TypeAdapter(cls).validate_json(to_json(values, fallback=str), strict=True)
     except ValidationError as cause:
         faults = [_describe(fault, where) for fault in cause.errors(include_url=False)]
         raise error("; ".join(faults)) from None

@@ -36,7 +36,11 @@ class FrameRun:
 
 
 def split_runs(observations: Sequence[FrameObservation], min_frames: int, max_frames: int) -> list[FrameRun]:
-    """Return runs that cover all frames in order: clips of `min_frames` to `max_frames`, and what was dropped."""
+    """Return runs that cover all frames in order: clips of `min_frames` to `max_frames`, and what was dropped.
+
+    A run of usable frames that is too long is cut into even pieces, none of which is too short as long as `max_frames`
+    is at least twice `min_frames` less one.
+    """
     runs: list[FrameRun] = []
     for start, stop in _uniform_runs(observations):
         reason = observations[start].reason

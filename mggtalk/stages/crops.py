@@ -49,16 +49,10 @@ class SquareCrop:
     def image(self, frame: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "size size 3"]:
         """Return the crop of a video frame, black where it leaves the frame."""
         height, width = frame.shape[:2]
-        low_x, low_y = max(self.left, 0), max(self.top, 0)
-        high_x, high_y = min(self.left + self.side, width), min(self.top + self.side, height)
-        square = cv2.copyMakeBorder(
-            frame[low_y:high_y, low_x:high_x],
-            low_y - self.top,
-            self.top + self.side - high_y,
-            low_x - self.left,
-            self.left + self.side - high_x,
-            cv2.BORDER_CONSTANT,
-        )
+        columns = np.clip((self.left, self.left + self.side), 0, width)
+        rows = np.clip((self.top, self.top + self.side), 0, height)
+        square = np.zeros((self.side, self.side, 3), np.uint8)
+        square[slice(*rows - self.top), slice(*columns - self.left)] = frame[slice(*rows), slice(*columns)]
         method = cv2.INTER_AREA if self.size < self.side else cv2.INTER_CUBIC
         return cv2.resize(square, (self.size, self.size), interpolation=method)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
+from pydantic import Field
 
 from mggtalk.geometry.head_cloud import symmetric_cloud
 from mggtalk.params import config
@@ -38,14 +39,14 @@ class ShardsConfig:
         jpeg_quality: 1 to 100. target_shard_mb: a shard that would grow larger splits.
     """
 
-    size: int
-    crop_margin: float
-    source_every: int
-    cloud_stride: int
-    voxel_size_cm: float
-    min_head_share: float
-    jpeg_quality: int
-    target_shard_mb: float
+    size: int = Field(ge=16)
+    crop_margin: float = Field(ge=1)
+    source_every: int = Field(ge=1)
+    cloud_stride: int = Field(ge=1)
+    voxel_size_cm: float = Field(gt=0)
+    min_head_share: float = Field(ge=0, le=1)
+    jpeg_quality: int = Field(ge=1, le=100)
+    target_shard_mb: float = Field(ge=0)
 
 
 class ShardsStage:

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import UInt8
+from pydantic import Field
 
 from mggtalk.geometry.head_pose import ClipPose, ShapePrior, solve_clip_pose
 from mggtalk.params import config
@@ -31,18 +32,32 @@ class TrackConfig:
         fps: constant frame rate of the clips.
         min_face_px: least side of the face's box in video pixels. max_yaw_deg: most turn of the head to either side.
         second_face_ratio: a second face of at least this share of the first one's size makes a frame unusable.
-        cut_threshold: see `CutDetector`. min_clip_s, max_clip_s: longer runs are cut into even pieces.
+        cut_threshold: see `CutDetector`.
+        min_clip_s, max_clip_s: shorter runs are dropped, longer ones cut into even pieces; at least twice as long.
         camera_distance_cm: assumed distance of the face, which fixes the focal length.
     """
 
-    fps: float
-    min_face_px: float
-    max_yaw_deg: float
-    second_face_ratio: float
-    cut_threshold: float
-    min_clip_s: float
-    max_clip_s: float
-    camera_distance_cm: float
+    fps: float = Field(gt=0)
+    min_face_px: float = Field(ge=0)
+    max_yaw_deg: float = Field(ge=0, le=180)
+    second_face_ratio: float = Field(ge=0, le=1)
+    cut_threshold: float = Field(gt=0)
+    min_clip_s: float = Field(gt=0)
+    max_clip_s: float = Field(gt=0)
+    camera_distance_cm: float = Field(gt=0)
+
+    def __post_init__(self) -> None:
+        """Check that a run which is a frame too long can be halved."""
+        if self.max_clip_s < 2 * self.min_clip_s:
+            raise ValueError(
+                f"max_clip_s: expected at least twice min_clip_s ({self.min_clip_s}), got {self.max_clip_s}"
+            )
+
+    @property
+    def clip_frames(self) -> tuple[int, int]:
+        """The least and the largest number of frames of a clip."""
+        least = max(round(self.min_clip_s * self.fps), 1)
+        return least, max(round(self.max_clip_s * self.fps), 2 * least)
 
 
 class TrackStage:
@@ -74,10 +89,7 @@ class TrackStage:
         with FaceLandmarker(self._landmarker_path) as landmarker:
             observations = list(self._observe(video, landmarker))
             names = landmarker.expression_names
-        settings = self._settings
-        runs = split_runs(
-            observations, round(settings.min_clip_s * settings.fps), round(settings.max_clip_s * settings.fps)
-        )
+        runs = split_runs(observations, *self._settings.clip_frames)
         clips = [self._clip(record, video, observations, run, names) for run in runs if run.reason is None]
         if not clips:
             reason, detail = main_reason(runs)

@@ -44,7 +44,7 @@ def dump_track(result: TrackedVideo | Rejected) -> bytes:
     table = pa.concat_tables([_frame_table(clip) for clip in clips]) if clips else _empty_table()
     table = table.replace_schema_metadata({"mggtalk": json.dumps(content, sort_keys=True)})
     sink = io.BytesIO()
-    parquet.write_table(table, sink, compression="zstd", store_schema=True)
+    parquet.write_table(table, sink, compression="zstd", store_schema=True, write_page_checksum=True)
     return sink.getvalue()
 
 
@@ -55,27 +55,14 @@ def load_track(path: Path) -> TrackedVideo | Rejected:
         StageError: the file is no track file, is damaged, or was written by another version.
     """
     try:
-        table = parquet.read_table(path)
+        table = parquet.read_table(path, page_checksum_verification=True)
         content = json.loads(table.schema.metadata[b"mggtalk"])
+        version = content["version"]
+        if version == TRACK_VERSION:
+            return _result(content, table)
     except (OSError, KeyError, TypeError, ValueError) as cause:
-        raise StageError(f"{path}: not a track file: {cause}") from cause
-    if content["version"] != TRACK_VERSION:
-        raise StageError(
-            f"{path}: track version {content['version']}, expected {TRACK_VERSION}; run the track stage again"
-        )
-    if "rejected" in content:
-        rejected = content["rejected"]
-        return Rejected(rejected["key"], RejectReason(rejected["reason"]), rejected["detail"])
-    video = VideoRecord(**{**content["video"], "split": Split(content["video"]["split"])})
-    segments = tuple(
-        Segment(**{**segment, "reason": segment["reason"] and RejectReason(segment["reason"])})
-        for segment in content["segments"]
-    )
-    clips, start = [], 0
-    for header in content["clips"]:
-        clips.append(_clip(video, header, table.slice(start, header["num_frames"])))
-        start += header["num_frames"]
-    return TrackedVideo(video, tuple(clips), segments)
+        raise StageError(f"{path}: not a track file, or damaged: {cause}; run the track stage again") from cause
+    raise StageError(f"{path}: track version {version}, expected {TRACK_VERSION}; run the track stage again")
 
 
 def write_clip_table(path: Path, tracked: Iterable[TrackedVideo]) -> None:
@@ -103,6 +90,22 @@ def write_clip_table(path: Path, tracked: Iterable[TrackedVideo]) -> None:
     )
     rows.sort(key=lambda row: str(row["clip_id"]))
     parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+
+
+def _result(content: dict[str, Any], table: pa.Table) -> TrackedVideo | Rejected:
+    if "rejected" in content:
+        rejected = content["rejected"]
+        return Rejected(rejected["key"], RejectReason(rejected["reason"]), rejected["detail"])
+    video = VideoRecord(**{**content["video"], "split": Split(content["video"]["split"])})
+    segments = tuple(
+        Segment(**{**segment, "reason": segment["reason"] and RejectReason(segment["reason"])})
+        for segment in content["segments"]
+    )
+    clips, start = [], 0
+    for header in content["clips"]:
+        clips.append(_clip(video, header, table.slice(start, header["num_frames"])))
+        start += header["num_frames"]
+    return TrackedVideo(video, tuple(clips), segments)
 
 
 def _clip_header(clip: ClipTrack) -> dict[str, Any]:

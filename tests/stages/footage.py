@@ -1,0 +1,83 @@
+"""Settings, records and made videos for the tests of the stages `track` and `shards`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mggtalk.records import Split, TrackedVideo, VideoRecord
+from mggtalk.stages.shards import ShardsConfig
+from mggtalk.stages.track import TrackConfig, TrackStage
+from mggtalk.video.decode import open_video
+from tests.media import AUDIO_RATE_HZ, write_video
+
+TRACK = TrackConfig(
+    fps=25.0,
+    min_face_px=48.0,
+    max_yaw_deg=65.0,
+    second_face_ratio=0.5,
+    cut_threshold=27.0,
+    min_clip_s=0.4,
+    max_clip_s=10.0,
+    camera_distance_cm=90.0,
+)
+SHARDS = ShardsConfig(
+    size=192,
+    crop_margin=1.2,
+    source_every=8,
+    cloud_stride=2,
+    voxel_size_cm=0.4,
+    min_head_share=0.02,
+    jpeg_quality=90,
+    target_shard_mb=64.0,
+)
+SOUND_BEGINS_S = 1.0
+
+
+def record_of(path: Path, **fields) -> VideoRecord:
+    """A record such as `ingest` writes; what it states of the file plays no part in tracking."""
+    record = VideoRecord(
+        video_id="0123456789abcdef",
+        path=str(path),
+        sha256="0123456789abcdef" * 4,
+        size_bytes=path.stat().st_size,
+        start_s=0.0,
+        end_s=float("inf"),
+        width=640,
+        height=360,
+        fps=25.0,
+        num_frames=60,
+        duration_s=2.4,
+        has_audio=False,
+        identity="somebody",
+        license="MIT",
+        split=Split.TRAIN,
+        name=path.name,
+    )
+    return replace(record, **fields)
+
+
+def tracked_video(record: VideoRecord, model: Path) -> TrackedVideo:
+    """The tracks of a video that has some."""
+    (tracked,) = TrackStage(TRACK, model)(record)
+    assert isinstance(tracked, TrackedVideo)
+    return tracked
+
+
+def first_frames(path: Path, count: int) -> list[np.ndarray]:
+    """The first frames at 25 per second."""
+    return list(open_video(str(path)).frames(0, count))
+
+
+def write_frames(path: Path, images: list[np.ndarray], audio: np.ndarray | None = None) -> Path:
+    """Write pictures as a video of 25 frames per second."""
+    height, width = images[0].shape[:2]
+    return write_video(
+        path, len(images), width=width, height=height, audio=audio, picture=lambda number, width, height: images[number]
+    )
+
+
+def late_tone(duration_s: float) -> np.ndarray:
+    """Silence, and from `SOUND_BEGINS_S` on a loud tone."""
+    times = np.arange(round(duration_s * AUDIO_RATE_HZ)) / AUDIO_RATE_HZ
+    return (0.5 * np.sin(2 * np.pi * 440 * times) * (times >= SOUND_BEGINS_S)).astype(np.float32)

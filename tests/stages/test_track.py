@@ -1,0 +1,202 @@
+"""The stage `track` on real faces, and every reason for which it drops them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mggtalk.errors import ParamsError, VideoError
+from mggtalk.geometry.head_pose import rotation_angles
+from mggtalk.params import validate
+from mggtalk.perception.landmark_sets import landmark_set
+from mggtalk.records import Rejected, RejectReason, Segment, TrackedVideo
+from mggtalk.stages.track import TrackConfig, TrackStage
+from mggtalk.stages.track_tables import dump_track
+from tests.media import write_video
+from tests.stages.footage import TRACK, first_frames, record_of, write_frames
+
+BRIEF_S = 0.48  # twelve frames
+
+
+def track(record, model, **changes):
+    (result,) = TrackStage(replace(TRACK, **changes), model)(record)
+    return result
+
+
+@pytest.fixture
+def brief(sample_videos):
+    """The first frames of the man."""
+    return record_of(sample_videos["single_face.mp4"], end_s=BRIEF_S)
+
+
+def test_a_video_of_one_face_is_one_clip_of_all_frames(tracked_face):
+    (clip,) = tracked_face.clips
+    assert clip.num_frames == 60
+    assert clip.clip_id == "0123456789abcdef-f000000"
+    assert tracked_face.segments == (Segment("0123456789abcdef", 0, 60, clip.clip_id, None),)
+    assert clip.frame_index[0] == 0
+    assert (np.diff(clip.frame_index) >= 1).all()
+    assert np.diff(clip.times_s) == pytest.approx(0.04, abs=0.03)  # 30 frames per second in truth
+    assert clip.expression.shape == (60, len(clip.expression_names))
+    assert clip.video == tracked_face.video
+
+
+def test_landmarks_project_onto_their_pixels(tracked_face):
+    (clip,) = tracked_face.clips
+    camera = np.einsum("tij,tnj->tni", clip.head_to_camera[:, :3, :3].astype(float), clip.landmarks)
+    pixels = (camera + clip.head_to_camera[:, None, :3, 3]) @ clip.intrinsics.T
+    np.testing.assert_allclose(pixels[..., :2] / pixels[..., 2:], clip.landmarks_px, atol=0.01)
+
+
+def test_the_head_is_found_in_head_space(tracked_face):
+    (clip,) = tracked_face.clips
+    landmarks = landmark_set(clip.landmark_set)
+    assert np.abs(rotation_angles(clip.head_to_camera[:, :3, :3])).max() < 15  # he looks into the camera
+    corners = clip.neutral_landmarks[list(landmarks.eye_corners)]
+    assert np.linalg.norm(corners[0] - corners[1]) == pytest.approx(8.9, abs=1e-3)
+    off_plane = np.abs(clip.landmarks[..., 0] + clip.landmarks[:, landmarks.mirror, 0])[:, :468] / 2
+    assert np.median(off_plane) < 0.1
+    residual = np.linalg.norm(clip.landmarks - clip.neutral_landmarks, axis=-1)[:, :468]
+    assert np.median(residual) < 0.2
+    face = np.percentile(clip.landmarks, 50, axis=(0, 1))
+    assert clip.head_to_camera[:, 2, 3].mean() - face[2] == pytest.approx(TRACK.camera_distance_cm, rel=0.05)
+
+
+def test_quality_is_that_of_the_face(tracked_face, sample_videos, face_landmarker_path, tmp_path):
+    (clip,) = tracked_face.clips
+    assert (clip.face_size > 150).all()
+    assert (clip.face_size < 190).all()
+    images = first_frames(sample_videos["single_face.mp4"], 12)
+    small = [np.repeat(np.repeat(image[::5, ::5], 5, axis=0), 5, axis=1) for image in images]
+    path = write_frames(tmp_path / "blurred.mp4", [_blurred(image) for image in small])
+    blurred = track(record_of(path), face_landmarker_path)
+    assert blurred.clips[0].sharpness.mean() < 0.5 * clip.sharpness[:12].mean()
+
+
+def _blurred(image):
+    import cv2
+
+    return cv2.GaussianBlur(image, (0, 0), 4)
+
+
+def test_two_runs_give_the_same_bytes(brief, face_landmarker_path):
+    stage = TrackStage(TRACK, face_landmarker_path)
+    first, second = (dump_track(next(stage(brief))) for _ in range(2))
+    assert first == second
+
+
+def test_an_interval_is_tracked_by_itself(tracked_face, sample_videos, face_landmarker_path):
+    """Frames and times are those of the whole video; clip frames count from the interval's start."""
+    record = record_of(sample_videos["single_face.mp4"], start_s=0.8, end_s=1.4)
+    (clip,) = track(record, face_landmarker_path).clips
+    (whole,) = tracked_face.clips
+    assert clip.start_frame == 0
+    assert 14 <= clip.num_frames <= 16
+    assert 0.8 <= clip.times_s[0] < 0.84
+    assert clip.times_s[-1] < 1.4
+    same = whole.landmarks_px[np.searchsorted(whole.frame_index, clip.frame_index)]
+    assert np.abs(same - clip.landmarks_px).mean() < 3
+
+
+def test_the_part_without_a_face_is_dropped_and_the_rest_kept(sample_videos, face_landmarker_path):
+    # The face is there until 2.4 s.
+    result = track(record_of(sample_videos["face_noface.mov"], start_s=1.6, end_s=3.2), face_landmarker_path)
+    (clip,) = result.clips
+    assert clip.start_frame == 0
+    assert clip.num_frames == pytest.approx(20, abs=1)
+    kept, *lost = result.segments
+    assert kept.clip_id == clip.clip_id
+    assert {segment.reason for segment in lost} == {RejectReason.NO_FACE}
+    assert sum(segment.num_frames for segment in result.segments) == 40
+    assert [segment.start_frame for segment in lost] == [clip.num_frames]
+
+
+def test_a_cut_parts_two_clips(sample_videos, face_landmarker_path, tmp_path):
+    images = first_frames(sample_videos["single_face.mp4"], 10)
+    # The second shot: the same place in another light.
+    shots = images + [255 - (255 - image) // 2 for image in images]
+    result = track(record_of(write_frames(tmp_path / "cut.mp4", shots)), face_landmarker_path)
+    assert [(clip.start_frame, clip.num_frames) for clip in result.clips] == [(0, 10), (10, 10)]
+    assert [segment.clip_id for segment in result.segments] == [clip.clip_id for clip in result.clips]
+
+
+def test_a_long_run_is_cut_into_even_clips(brief, face_landmarker_path):
+    result = track(brief, face_landmarker_path, min_clip_s=0.16, max_clip_s=0.32)
+    assert [(clip.start_frame, clip.num_frames) for clip in result.clips] == [(0, 6), (6, 6)]
+
+
+def rejection(result):
+    assert isinstance(result, Rejected)
+    return result
+
+
+def test_no_face(sample_videos, face_landmarker_path):
+    result = rejection(track(record_of(sample_videos["no_face.mp4"], end_s=0.8), face_landmarker_path))
+    assert result == Rejected("no_face.mp4", RejectReason.NO_FACE, "20 frames NO_FACE")
+
+
+def test_no_face_in_a_made_video(face_landmarker_path, tmp_path):
+    result = rejection(track(record_of(write_video(tmp_path / "bars.mp4", 12)), face_landmarker_path))
+    assert (result.reason, result.detail) == (RejectReason.NO_FACE, "12 frames NO_FACE")
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        (RejectReason.FACE_TOO_SMALL, {"min_face_px": 250.0}),
+        (RejectReason.EXTREME_POSE, {"max_yaw_deg": 0.0}),
+        (RejectReason.TOO_SHORT, {"min_clip_s": 1.0}),
+    ],
+)
+def test_a_face_that_the_settings_rule_out(brief, face_landmarker_path, reason, changes):
+    result = rejection(track(brief, face_landmarker_path, **changes))
+    assert result == Rejected("single_face.mp4", reason, f"12 frames {reason}")
+
+
+def test_multiple_faces_unless_the_second_is_small(sample_videos, face_landmarker_path, tmp_path):
+    images = first_frames(sample_videos["single_face.mp4"], 12)
+    path = write_frames(tmp_path / "two.mp4", [np.hstack((image, image)) for image in images])
+    result = rejection(track(record_of(path), face_landmarker_path))
+    assert result.reason is RejectReason.MULTIPLE_FACES
+    assert "MULTIPLE_FACES" in result.detail
+
+    import cv2
+
+    beside = [
+        np.hstack((image, cv2.copyMakeBorder(cv2.resize(image, (416, 234)), 63, 63, 0, 0, cv2.BORDER_REPLICATE)))
+        for image in images
+    ]
+    path = write_frames(tmp_path / "bystander.mp4", beside)
+    assert rejection(track(record_of(path), face_landmarker_path)).reason is result.reason
+    assert isinstance(track(record_of(path), face_landmarker_path, second_face_ratio=0.8), TrackedVideo)
+
+
+def test_a_damaged_file_raises_for_the_caller_to_reject(face_landmarker_path, tmp_path):
+    path = tmp_path / "noise.mp4"
+    path.write_bytes(b"no video at all" * 100)
+    with pytest.raises(VideoError, match=r"noise\.mp4"):
+        track(record_of(path), face_landmarker_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("fps", 0.0), ("min_face_px", -1.0), ("max_yaw_deg", 200.0), ("second_face_ratio", 1.5), ("min_clip_s", 0.0)],
+)
+def test_settings_out_of_range_are_named(key, value):
+    values = {name: getattr(TRACK, name) for name in TRACK.__dataclass_fields__} | {key: value}
+    with pytest.raises(ParamsError, match=rf"params\.yaml: track\.{key}: .* got {value}"):
+        validate(values, TrackConfig, "params.yaml: track")
+
+
+def test_a_longest_clip_that_cannot_be_halved_is_refused():
+    values = {name: getattr(TRACK, name) for name in TRACK.__dataclass_fields__} | {"max_clip_s": 0.7}
+    with pytest.raises(ParamsError, match=r"max_clip_s: expected at least twice min_clip_s \(0\.4\), got 0\.7"):
+        validate(values, TrackConfig, "params.yaml: track")
+
+
+@pytest.mark.parametrize(("fps", "min_clip_s", "max_clip_s"), [(25.0, 1.0, 10.0), (25.0, 0.5, 1.0), (7.0, 0.21, 0.42)])
+def test_rounding_to_frames_keeps_the_longest_clip_twice_the_shortest(fps, min_clip_s, max_clip_s):
+    least, most = replace(TRACK, fps=fps, min_clip_s=min_clip_s, max_clip_s=max_clip_s).clip_frames
+    assert least == max(round(min_clip_s * fps), 1)
+    assert most in (round(max_clip_s * fps), 2 * least)
+    assert most >= 2 * least

@@ -26,18 +26,23 @@ _OBJECT_STORE_BYTES = 1 << 30
 """Enough for the results in flight. Ray falls back to a file under /tmp where /dev/shm is smaller than this."""
 
 
-def num_workers() -> int:
-    """Return how many workers a local Ray gets: `MGGTALK_WORKERS`, else the cores this process may use.
+def requested_workers() -> int | None:
+    """Return `MGGTALK_WORKERS`, None if unset: the workers of a local Ray, and the most that a stage uses of any Ray.
 
     Raises:
-        StageError: `MGGTALK_WORKERS` is not a positive whole number.
+        StageError: it is not a positive whole number.
     """
     text = os.environ.get("MGGTALK_WORKERS")
     if text is None:
-        return len(os.sched_getaffinity(0))
+        return None
     if not text.isdecimal() or int(text) < 1:
         raise StageError(f"MGGTALK_WORKERS: expected a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def local_workers() -> int:
+    """Return how many workers this machine gets: `MGGTALK_WORKERS`, else the cores that this process may use."""
+    return requested_workers() or len(os.sched_getaffinity(0))
 
 
 @contextmanager
@@ -98,7 +103,7 @@ def _native_stderr_kept_back() -> Iterator[None]:
 def _local() -> dict[str, Any]:
     return {
         "address": "local",  # never a cluster that happens to run here
-        "num_cpus": num_workers(),
+        "num_cpus": local_workers(),
         "include_dashboard": False,
         "object_store_memory": min(_OBJECT_STORE_BYTES, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4),
     }

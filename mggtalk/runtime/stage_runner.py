@@ -18,7 +18,7 @@ from mggtalk.errors import StageError
 from mggtalk.records import Rejected, RejectReason, Stage
 from mggtalk.runtime.failures import Failure, StageBugError, attempt
 from mggtalk.runtime.progress import Progress
-from mggtalk.runtime.ray_session import ray_session
+from mggtalk.runtime.ray_session import ray_session, requested_workers
 
 _logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def run_stage(
         name: of the stage, for progress and the summary line.
         key_of: names a record.
         on_result: called here, one call a record, in no particular order.
-        num_workers: at most so many; as many as there are CPUs by default.
+        num_workers: at most so many; `MGGTALK_WORKERS` by default, else as many as Ray has CPUs.
         unit: what a record is. amount_of, amount_unit: the work in a record, for the speed; large ones go first.
 
     Raises:
@@ -95,7 +95,8 @@ def run_stage(
             progress.advance()
     seconds = time.monotonic() - started
     summary = StageSummary(name, kept, num_outputs, rejected, sum(amounts), amount_unit if amount_of else unit, seconds)
-    _logger.info("%s", summary)
+    if records:
+        _logger.info("%s", summary)
     return summary
 
 
@@ -144,7 +145,7 @@ def _results_on_ray(
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False  # ours counts records, theirs blocks and operators
         context.execution_options.preserve_order = False
-        size = min(num_workers or int(ray.cluster_resources()["CPU"]), len(records))
+        size = min(num_workers or requested_workers() or int(ray.cluster_resources()["CPU"]), len(records))
         rows = [{"index": index, "pickled": pickle.dumps(records[index], pickle.HIGHEST_PROTOCOL)} for index in order]
         with warnings.catch_warnings(action="ignore", category=RayDeprecationWarning):
             # The limit of restarts is a keyword on its way out that has no successor; Ray's default is no limit.

@@ -16,8 +16,7 @@ import torch
 
 from mggtalk.errors import StageError
 from mggtalk.runtime.failures import Failure
-from mggtalk.runtime.ray_session import num_workers as num_local_workers
-from mggtalk.runtime.ray_session import ray_session
+from mggtalk.runtime.ray_session import local_workers, ray_session
 from mggtalk.training.loop import Report, Worker
 
 _logger = logging.getLogger(__name__)
@@ -84,7 +83,7 @@ def _share(num_workers: int, use_gpu: bool) -> _Share:
 
 def _this_process(use_gpu: bool) -> Worker:
     if not use_gpu:
-        torch.set_num_threads(num_local_workers())
+        torch.set_num_threads(local_workers())
     return Worker(rank=0, world_size=1, device=torch.device("cuda:0" if use_gpu else "cpu"))
 
 

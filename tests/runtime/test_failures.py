@@ -1,4 +1,5 @@
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -16,12 +17,12 @@ def test_an_error_of_the_user_comes_back_as_itself_from_another_process(error):
 
 def test_a_bug_that_passes_two_processes_keeps_the_first_place_and_trace():
     try:
-        {}["height"]
-    except KeyError as error:
+        Path("nowhere").read_text()
+    except FileNotFoundError as error:
         inner = Failure.of(error, "on record 'a'")
     with pytest.raises(StageBugError) as caught:
         inner.reraise()
     outer = Failure.of(caught.value, "on record 'b'")
-    assert outer.description.startswith("on record 'a': KeyError: 'height'")
+    assert outer.description.startswith("on record 'a': FileNotFoundError: ")
     assert "on record 'b'" not in outer.description
-    assert '{}["height"]' in outer.description
+    assert 'Path("nowhere").read_text()' in outer.description

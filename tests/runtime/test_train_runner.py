@@ -47,10 +47,9 @@ def test_what_fails_on_a_worker_is_raised_here(tmp_path, payload, error, message
 
 
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for more GPUs than a machine without any has")
 def test_more_workers_than_gpus_is_an_error_of_the_user(tmp_path):
-    with pytest.raises(StageError, match=r"workers: expected at most 0 \(GPUs\), got 2"):
-        run("", tmp_path, use_gpu=True)
+    with pytest.raises(StageError, match=r"workers: expected at most \d+ \(GPUs\), got 1000"):
+        run("", tmp_path, 1000, use_gpu=True)
 
 
 def test_the_local_launcher_is_one_worker_in_this_process(tmp_path, monkeypatch):

@@ -2,6 +2,9 @@
 
 from mggtalk.params import config
 
+NORM_GROUPS = 4
+"""Groups of channels that are normalised together."""
+
 
 @config
 class ModelConfig:
@@ -29,11 +32,17 @@ class ModelConfig:
     max_displacement_cm: float
 
     def __post_init__(self) -> None:
-        """Check that the resolution can be halved as often as the networks do.
+        """Check that the resolution can be halved as often as the networks do, and channels split into their groups.
 
         Raises:
-            ValueError: it cannot.
+            ValueError: they cannot.
         """
+        if self.point_stride < 1:
+            raise ValueError(f"point_stride: expected 1 or more, got {self.point_stride}")
+        for name in ("unet_channels", "feature_channels"):
+            channels = getattr(self, name)
+            if channels < NORM_GROUPS or channels % NORM_GROUPS:
+                raise ValueError(f"{name}: expected a positive multiple of {NORM_GROUPS}, got {channels}")
         step = 4 * self.point_stride
         if self.resolution % step:
             raise ValueError(f"resolution {self.resolution}: expected a multiple of 4 * point_stride = {step}")

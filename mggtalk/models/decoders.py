@@ -22,6 +22,8 @@ _ATTRIBUTES = 11
 _FLATNESS = 0.5
 """Thickness of a Gaussian along the normal over its width."""
 _OPACITY_LOGIT = 3.0
+_OPPOSITE = 1e-6
+"""Below this 1 + z.n is rounding, and the normal within 0.1 degrees of -z."""
 _SPREAD = 0.55
 """Standard deviation of a Gaussian over the spacing of its neighbours; the rasteriser's own blur closes the gaps."""
 
@@ -194,11 +196,10 @@ def rotation_to_normal(normals: Float[Tensor, "num_points 3"]) -> Float[Tensor, 
     Source: half-angle quaternion between unit vectors, (1 + z.n, z x n), normalised.
     """
     x, y, z = normals.unbind(dim=-1)
-    known = (normals.abs().sum(dim=-1) > 0).to(normals.dtype)
-    # At n = -z the axis is arbitrary; the floor keeps the quaternion from vanishing there.
     quaternion = torch.stack((1 + z, -y, x, torch.zeros_like(x)), dim=-1)
-    identity = normals.new_tensor([1.0, 0.0, 0.0, 0.0])
-    return functional.normalize(quaternion * known.unsqueeze(-1) + identity * 1e-3, dim=-1)
+    # At n = -z the quaternion vanishes and the axis is arbitrary: x is as good as any.
+    half_turn = normals.new_tensor([0.0, 1.0, 0.0, 0.0])
+    return functional.normalize(torch.where((1 + z < _OPPOSITE).unsqueeze(-1), half_turn, quaternion), dim=-1)
 
 
 def _refined(

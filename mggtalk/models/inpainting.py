@@ -31,7 +31,7 @@ def fill_unknown(
     Source: the pull-push algorithm of Gortler et al., The Lumigraph (SIGGRAPH 1996), section 3.4.
     """
     height, width = image.shape[-2:]
-    if min(height, width) <= 1:
+    if max(height, width) <= 1:
         return image / known.clamp(min=1e-6)
     weight = functional.avg_pool2d(known, 2, ceil_mode=True)
     average = functional.avg_pool2d(image, 2, ceil_mode=True) / weight.clamp(min=1e-6)

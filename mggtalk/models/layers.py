@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-_GROUPS = 4
+from mggtalk.models.config import NORM_GROUPS
 
 
 def zero_initialized(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
@@ -32,10 +32,10 @@ class ConvBlock(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__(
             nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1),
-            nn.GroupNorm(_GROUPS, out_channels),
+            nn.GroupNorm(NORM_GROUPS, out_channels),
             nn.SiLU(),
             nn.Conv2d(out_channels, out_channels, 3, padding=1),
-            nn.GroupNorm(_GROUPS, out_channels),
+            nn.GroupNorm(NORM_GROUPS, out_channels),
             nn.SiLU(),
         )
 

@@ -27,7 +27,8 @@ class Avatar:
 
     Attributes:
         twins: the number of the visible twin of every hidden point.
-        features: the identity feature map F. background: see `torso_background`. valid: where the crop lies in the frame.
+        features: the identity feature map F. background: see `torso_background`.
+        valid: where the crop lies in the frame.
         depth_offset: what geometry refinement moved, cm.
     """
 

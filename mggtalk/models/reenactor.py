@@ -52,8 +52,8 @@ class Reenactor:
     ) -> UInt8[np.ndarray, "resolution resolution 3"]:
         """Return the picture of `head` under an expression and a pose, through the camera of its source."""
         driver = DriverBatch(
-            expression=torch.from_numpy(expression)[None].to(self._device),
-            head_to_camera=torch.from_numpy(head_to_camera)[None].to(self._device),
+            expression=torch.tensor(expression[None], device=self._device),
+            head_to_camera=torch.tensor(head_to_camera[None], device=self._device),
             intrinsics=head.source.intrinsics,
         )
         driven = self._predictor.animate(head.avatar, driver.expression)

@@ -54,7 +54,7 @@ class TrainConfig:
         """Check what must hold between the values.
 
         Raises:
-            ValueError: the batch cannot be shared out evenly, or a count is not positive.
+            ValueError: the batch cannot be shared out evenly, a count is not positive, or the seed is negative.
         """
         for name in (
             "workers",
@@ -67,6 +67,8 @@ class TrainConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected 1 or more, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
         for name in ("batch_size", "track_pairs"):
             if getattr(self, name) % self.workers:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a multiple of workers {self.workers}")

@@ -7,15 +7,17 @@ checkpoint as if nothing had happened.
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
+from mggtalk.errors import StageError
 from mggtalk.models.batches import (
     DriverBatch,
     SourceBatch,
@@ -25,13 +27,14 @@ from mggtalk.models.batches import (
     collate_sources,
     collate_targets,
 )
+from mggtalk.models.config import ModelConfig
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.records import Split
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.losses import TrainingStep
 from mggtalk.training.pairs import PairReader
-from mggtalk.training.resume import RunState, load_state, save_state
+from mggtalk.training.resume import RunState, read_state, restore_state, save_state
 from mggtalk.training.validation import validate_pairs
 
 _logger = logging.getLogger(__name__)
@@ -60,8 +63,9 @@ def train(
         report: called on worker 0 with the step and its metrics.
 
     Raises:
-        StageError: the shards hold no training clips. ShardError: a sample is damaged.
+        StageError: the shards hold no training clips, or do not fit the model. ShardError: a sample is damaged.
     """
+    _check_fit(shards, settings.model)
     _make_reproducible(settings.seed, worker.device)
     step_module = TrainingStep(TalkingHeadPredictor(settings.model), settings.loss).to(worker.device)
     optimizer = torch.optim.AdamW(
@@ -69,12 +73,11 @@ def train(
     )
     schedule = LambdaLR(optimizer, lambda step: learning_rate_share(step, settings.warmup_steps, settings.steps))
     state = RunState(step_module, optimizer, schedule)
-    first = load_state(checkpoint, run_key, state) if checkpoint else 0
+    first = _take_up(checkpoint, run_key, state, worker)
     reader = PairReader(shards, Split.TRAIN, settings.model.resolution, settings.seed)
     parallel = DistributedDataParallel(step_module) if worker.world_size > 1 else step_module
     began, since = time.perf_counter(), first
-    for step in range(first, settings.steps):
-        batch = load_batch(reader, settings, step, worker)
+    for step, batch in _batches(reader, settings, first, worker):
         parts = _optimize(parallel, optimizer, batch, settings.gradient_clip)
         schedule.step()
         done = step + 1
@@ -96,6 +99,17 @@ def train(
     return step_module.predictor.eval()
 
 
+def _batches(reader: PairReader, settings: TrainConfig, first: int, worker: Worker) -> Iterator[tuple[int, Batch]]:
+    """Yield the remaining steps with their batches; the next one is decoded while the present one is computed on."""
+    with ThreadPoolExecutor(max_workers=1) as decoder:
+        following = decoder.submit(load_batch, reader, settings, first, worker)
+        for step in range(first, settings.steps):
+            batch = following.result()
+            if step + 1 < settings.steps:
+                following = decoder.submit(load_batch, reader, settings, step + 1, worker)
+            yield step, batch
+
+
 def load_batch(reader: PairReader, settings: TrainConfig, step: int, worker: Worker) -> Batch:
     """Return this worker's share of a step's batch, on its device."""
     place = worker.rank, worker.world_size
@@ -115,6 +129,35 @@ def learning_rate_share(step: int, warmup: int, steps: int) -> float:
         return (step + 1) / warmup
     progress = min((step - warmup) / max(steps - warmup, 1), 1.0)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _take_up(checkpoint: Path | None, run_key: str, state: RunState, worker: Worker) -> int:
+    """Bring every worker to worker 0's checkpoint and return its step; the others may not see its file."""
+    content = read_state(checkpoint, run_key) if checkpoint and worker.rank == 0 else None
+    if worker.world_size > 1:
+        shared = [content]
+        distributed.broadcast_object_list(shared, src=0, device=worker.device)
+        content = shared[0]
+    return restore_state(content, state) if content else 0
+
+
+def _check_fit(shards: Shards, model: ModelConfig) -> None:
+    """Check that the shards hold what the model is made for, before anything is computed.
+
+    Raises:
+        StageError: they do not.
+    """
+    for clip in shards.clips(Split.TRAIN)[:1]:  # one `shards` stage made all of them with the same parameters
+        meta = shards.meta(clip.clip_id)
+        if model.expression_size != len(meta.expression_names):
+            raise StageError(
+                f"train.model.expression_size: got {model.expression_size}, "
+                f"the shards have {len(meta.expression_names)} coefficients"
+            )
+        if model.resolution > meta.size:
+            raise StageError(
+                f"train.model.resolution: got {model.resolution}, at most the shards' {meta.size} expected"
+            )
 
 
 def _optimize(

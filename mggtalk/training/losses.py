@@ -14,12 +14,14 @@ Mask = Float[Tensor, "batch 1 height width"]
 
 
 def photometric(image: Image, expected: Image, valid: Mask, ssim_weight: float) -> Tensor:
-    """Return L1 + `ssim_weight` * (1 - SSIM), both as means over the valid pixels."""
+    """Return L1 + `ssim_weight` * (1 - SSIM), both as means over the valid pixels of each image, then over the images.
+
+    So the loss of a batch does not depend on how it is shared out among workers.
+    """
     image, expected = image * valid, expected * valid
-    share = valid.mean().clamp(min=1e-6)
-    l1 = (image - expected).abs().mean() / share
     _, similarity = structural_similarity_index_measure(image, expected, data_range=1.0, return_full_image=True)
-    return l1 + ssim_weight * ((1 - similarity) * valid).mean() / share
+    difference = (image - expected).abs() + ssim_weight * (1 - similarity) * valid
+    return (difference.mean(dim=(1, 2, 3)) / valid.mean(dim=(1, 2, 3)).clamp(min=1e-6)).mean()
 
 
 class TrainingStep(nn.Module):

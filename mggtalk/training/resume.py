@@ -4,6 +4,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -37,14 +38,19 @@ def save_state(path: Path, run_key: str, step: int, state: RunState) -> None:
     partial.replace(path)
 
 
-def load_state(path: Path, run_key: str, state: RunState) -> int:
-    """Bring `state` to the checkpoint at `path` and return its step; 0 where there is none of this run."""
+def read_state(path: Path, run_key: str) -> dict[str, Any] | None:
+    """Return the content of the checkpoint at `path`, on the CPU; None where there is none of this run."""
     if not path.exists():
-        return 0
-    content = torch.load(path, map_location="cpu", weights_only=True)
+        return None
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     if content["run_key"] != run_key:
         _logger.info("train: %s is of another run (other parameters, data or code); starting anew", path)
-        return 0
+        return None
+    return content
+
+
+def restore_state(content: dict[str, Any], state: RunState) -> int:
+    """Bring `state` to what `read_state` returned, and return its step."""
     state.module.load_state_dict(content["module"])
     state.optimizer.load_state_dict(content["optimizer"])
     state.schedule.load_state_dict(content["schedule"])

@@ -1,0 +1,52 @@
+import math
+
+import pytest
+import torch
+
+from mggtalk.models.layers import ConvBlock, PositionalEncoding, UNet, mlp
+from tests.models.small import perturb
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (12, 8), (32, 32)])
+def test_unet_keeps_the_size_of_its_image(height, width):
+    unet = UNet(in_channels=5, out_channels=3, channels=4)
+    assert unet(torch.rand(2, 5, height, width)).shape == (2, 3, height, width)
+
+
+def test_unet_starts_at_zero_and_leaves_it_with_its_weights():
+    torch.manual_seed(0)
+    unet = UNet(in_channels=2, out_channels=1, channels=4)
+    image = torch.rand(1, 2, 8, 8)
+    assert (unet(image) == 0).all()
+    perturb(unet)
+    assert (unet(image) != 0).all()
+
+
+def test_every_scale_of_the_unet_reaches_its_output():
+    torch.manual_seed(0)
+    unet = UNet(in_channels=1, out_channels=1, channels=8)
+    perturb(unet)
+    unet(torch.rand(1, 1, 16, 16)).square().sum().backward()
+    silent = [name for name, weight in unet.named_parameters() if weight.grad is None or weight.grad.abs().max() < 1e-6]
+    assert silent == []
+
+
+def test_conv_block_with_a_stride_shrinks_by_it():
+    assert ConvBlock(3, 4, stride=2)(torch.rand(1, 3, 8, 12)).shape == (1, 4, 4, 6)
+
+
+def test_mlp_has_the_hidden_layers_asked_for_and_ends_linear():
+    layers = list(mlp(3, 8, 2, layers=2))
+    assert [type(layer).__name__ for layer in layers] == ["Linear", "SiLU", "Linear", "SiLU", "Linear"]
+    assert mlp(3, 8, 2, layers=2)(torch.rand(5, 3)).shape == (5, 2)
+
+
+def test_positional_encoding_agrees_with_its_formula():
+    encoding = PositionalEncoding(octaves=3, extent_cm=10.0)
+    point = [4.0, -2.5, 7.0]
+    scaled = [value / 10.0 for value in point]
+    phases = [value * math.pi * 2**octave for value in scaled for octave in range(3)]
+    expected = [*scaled, *(math.sin(phase) for phase in phases), *(math.cos(phase) for phase in phases)]
+    got = encoding(torch.tensor([point]))
+    assert got.shape == (1, encoding.channels)
+    torch.testing.assert_close(got[0], torch.tensor(expected), atol=1e-5, rtol=0)

@@ -1,0 +1,197 @@
+import dataclasses
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from mggtalk.errors import StageError
+from mggtalk.models.predictor import TalkingHeadPredictor
+from mggtalk.records import Split
+from mggtalk.training.loop import learning_rate_share
+from mggtalk.training.pairs import PairReader
+from mggtalk.training.validation import validate_pairs
+from tests.models.small import small_model, small_predictor
+from tests.synthetic_head import make_talking_clip, write_talking_shards
+from tests.training.small import Reports, run, same_weights, small_training, weights
+from tests.training.two_workers import TwoWorkerRun, load_weights, run_two_workers
+
+CPU = torch.device("cpu")
+
+
+def test_training_overfits_one_source(tmp_path):
+    """A clip of two frames that differ in pose, mouth and eye; the same clip again is what validation looks at."""
+    clips = [
+        make_talking_clip(f"{split.value[0].encode().hex():0>16}-f000000", num_frames=2, split=split)
+        for split in (Split.TRAIN, Split.VAL)
+    ]
+    shards = write_talking_shards(tmp_path, clips)
+    settings = small_training(
+        steps=110, learning_rate=2e-2, log_every=200, validate_every=200, validation_pairs=6, checkpoint_every=200
+    )
+    reports = Reports()
+    run(settings, shards, reports)
+    before = validate_pairs(small_predictor(), shards, settings, CPU)["val/psnr_head"]
+    assert before < 22.5
+    assert reports.metrics[110]["val/psnr_head"] > 28  # measured: 21.6 -> 31.1 dB
+
+
+def test_run_that_was_cut_off_goes_on_as_if_nothing_had_happened(shards, tmp_path):
+    settings = small_training(steps=5, log_every=1, validate_every=2, validation_pairs=1, checkpoint_every=2)
+    whole = Reports()
+    uninterrupted = run(settings, shards, whole)
+    with pytest.raises(InterruptedError):
+        run(settings, shards, Reports(stop_at=3), tmp_path / "state.pt")
+    torch.manual_seed(99)  # the state of the process is another
+    rest = Reports()
+    resumed = run(settings, shards, rest, tmp_path / "state.pt")
+    assert sorted(rest.metrics) == [3, 4, 5]  # the checkpoint after step 2 was the last
+    assert same_weights(resumed, uninterrupted)
+    for step in (3, 4, 5):
+        ours, theirs = dict(rest.metrics[step]), dict(whole.metrics[step])
+        del ours["frames_per_s"], theirs["frames_per_s"]
+        assert ours == theirs
+
+
+def test_finished_run_is_taken_from_its_checkpoint(shards, tmp_path):
+    settings = small_training(steps=2, checkpoint_every=100)
+    first = run(settings, shards, checkpoint=tmp_path / "deep" / "state.pt")
+    again = Reports()
+    assert same_weights(run(settings, shards, again, tmp_path / "deep" / "state.pt"), first)
+    assert again.metrics == {}
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["state.pt"]
+
+
+def test_checkpoint_of_another_run_is_not_taken_up(shards, tmp_path):
+    settings = small_training(steps=2, log_every=1)
+    run(small_training(steps=2, seed=5), shards, checkpoint=tmp_path / "state.pt", run_key="another")
+    reports = Reports()
+    predictor = run(settings, shards, reports, tmp_path / "state.pt")
+    assert sorted(reports.metrics) == [1, 2]
+    assert same_weights(predictor, run(settings, shards))
+
+
+def test_weights_are_a_function_of_the_seed(shards):
+    settings = small_training(steps=2)
+    first = run(settings, shards)
+    torch.manual_seed(99)
+    assert same_weights(first, run(settings, shards))
+    other = weights(run(dataclasses.replace(settings, seed=1), shards))
+    same = [name for name, value in weights(first).items() if torch.equal(value, other[name])]
+    assert len(same) < 0.05 * len(other)  # a lone bias may take equal steps
+
+
+def test_learning_rate_rises_to_its_full_value_and_falls_to_a_hundredth():
+    shares = [learning_rate_share(step, warmup=10, steps=110) for step in range(111)]
+    assert shares[0] == pytest.approx(0.1)
+    assert shares[9] == shares[10] == 1
+    assert shares[60] == pytest.approx(0.01 + 0.99 / 2)
+    assert shares[85] == pytest.approx(0.01 + 0.99 * 0.5 * (1 + math.cos(0.75 * math.pi)))
+    assert shares[110] == pytest.approx(0.01)
+    assert all(left >= right for left, right in itertools.pairwise(shares[10:]))
+    assert learning_rate_share(0, warmup=0, steps=1) == 1
+
+
+def test_learning_rate_is_taken_by_the_run(shards):
+    reports = Reports()
+    run(small_training(steps=4, warmup_steps=2, log_every=1), shards, reports)
+    for step in (1, 2, 3, 4):
+        expected = 2e-3 * learning_rate_share(step, 2, 4)  # of the step to come
+        assert reports.metrics[step]["learning_rate"] == pytest.approx(expected)
+
+
+def test_metrics_come_when_they_are_due_and_at_the_end(shards):
+    reports = Reports()
+    run(small_training(steps=5, log_every=2, validate_every=3, validation_pairs=2), shards, reports)
+    validation = {"val/psnr_head", "val/psnr"}
+    for step, metrics in reports.metrics.items():
+        assert ("loss/total" in metrics) == (step in {2, 4, 5}), step
+        assert (set(metrics) >= validation) == (step in {3, 5}), step
+    assert sorted(reports.metrics) == [2, 3, 4, 5]
+    last = reports.metrics[5]
+    assert last["frames_per_s"] > 0
+    assert {name for name in last if name.startswith("loss/")} == {
+        f"loss/{part}" for part in ("total", "final", "head", "coarse", "alpha", "landmarks", "depth_offset")
+    }
+    assert 10 < last["val/psnr_head"] < 40
+
+
+def test_validation_measures_the_pictures(shards):
+    settings = small_training(validation_pairs=3)
+    metrics = validate_pairs(small_predictor(), shards, settings, CPU)
+    assert metrics == validate_pairs(small_predictor(), shards, settings, CPU)
+
+    class Grey(TalkingHeadPredictor):
+        """Answers with one grey: its error is known."""
+
+        def compose(self, avatar, driven, driver, *, coarse=False):
+            images = super().compose(avatar, driven, driver, coarse=coarse)
+            return dataclasses.replace(images, image=torch.full_like(images.image, 0.5))
+
+    grey = validate_pairs(Grey(small_model()), shards, dataclasses.replace(settings, validation_pairs=1), CPU)
+    pair = PairReader(shards, Split.VAL, 32, seed=0).sampler.pair(0)
+    target = shards.head_frame(pair.clip_id, pair.target_frame, 32)
+    image = torch.from_numpy(target.image).double() / 255
+    error = (image - 0.5).square().mean(dim=-1)
+    mask = torch.from_numpy(target.head_mask)
+    assert grey["val/psnr"] == pytest.approx(-10 * math.log10(float(error.mean())), abs=1e-3)
+    assert grey["val/psnr_head"] == pytest.approx(-10 * math.log10(float(error[mask].mean())), abs=1e-3)
+
+
+def test_no_validation_clips_give_no_metrics(tmp_path):
+    shards = write_talking_shards(tmp_path, [make_talking_clip("00000000000000aa-f000000", num_frames=2)])
+    assert validate_pairs(small_predictor(), shards, small_training(validation_pairs=2), CPU) == {}
+
+
+def test_no_training_clips_are_an_error(tmp_path):
+    clip = make_talking_clip("00000000000000aa-f000000", num_frames=2, split=Split.VAL)
+    with pytest.raises(StageError, match="no clips to draw pairs from"):
+        run(small_training(), write_talking_shards(tmp_path, [clip]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"expression_size": 52}, r"train\.model\.expression_size: got 52, the shards have 2"),
+        ({"resolution": 128}, r"train\.model\.resolution: got 128, at most the shards' 64"),
+    ],
+)
+def test_model_that_does_not_fit_the_shards_is_refused(shards, changes, message):
+    model = dataclasses.replace(small_model(), **changes)
+    with pytest.raises(StageError, match=message):
+        run(small_training(model=model), shards)
+
+
+@pytest.mark.slow
+def test_two_workers_learn_what_one_does(shards, tmp_path):
+    # More than one channel to a norm's group: else biases get rounding errors for gradients, which Adam blows up.
+    model = dataclasses.replace(small_model(), unet_channels=8)
+    settings = small_training(steps=3, log_every=1, model=model)
+    together = dataclasses.replace(settings, workers=2)
+    fresh, resumed = (_folder(tmp_path / name) for name in ("fresh", "resumed"))
+    alone = weights(run(settings, shards))
+    with pytest.raises(InterruptedError):
+        run(settings, shards, Reports(stop_at=3), resumed / "state.pt")
+    runs = [
+        TwoWorkerRun(together, shards.root, fresh),
+        TwoWorkerRun(together, shards.root, resumed, (resumed / "state.pt", tmp_path / "elsewhere" / "state.pt")),
+    ]
+    run_two_workers(runs, tmp_path / "meeting_point")
+    for results in (fresh, resumed):
+        ours, theirs = load_weights(results, 0), load_weights(results, 1)
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+        # Sums of gradients round in another order, and Adam blows the smallest up: so over all weights, not each.
+        away, size = (
+            torch.cat([part.flatten() for part in parts]).norm()
+            for parts in ([ours[name] - value for name, value in alone.items()], alone.values())
+        )
+        assert away <= 1e-5 * size
+    assert torch.load(fresh / "steps.0.pt", weights_only=True) == [1, 2, 3]
+    assert torch.load(resumed / "steps.0.pt", weights_only=True) == [3]
+    assert torch.load(resumed / "steps.1.pt", weights_only=True) == []
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path

@@ -1,0 +1,154 @@
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackBatch
+from mggtalk.models.predictor import TalkingHeadPredictor
+from mggtalk.records import Split
+from mggtalk.shards import Shards
+from mggtalk.training.loop import load_batch
+from mggtalk.training.losses import TrainingStep, photometric
+from mggtalk.training.pairs import PairReader
+from tests.models.small import perturb, small_model
+from tests.training.small import ALONE, small_training
+
+Batch = tuple[SourceBatch, DriverBatch, TargetBatch, TrackBatch]
+
+
+@pytest.fixture
+def batch(shards: Shards) -> Batch:
+    settings = small_training(batch_size=4, track_pairs=4)
+    return load_batch(PairReader(shards, Split.TRAIN, 32, settings.seed), settings, 0, ALONE)
+
+
+def make_step() -> TrainingStep:
+    torch.manual_seed(0)
+    # Two channels to a norm's group, as in earnest: alone in its group, a channel's bias would be normalised away.
+    model = dataclasses.replace(small_model(), unet_channels=8)
+    return TrainingStep(TalkingHeadPredictor(model), small_training().loss)
+
+
+def evaluated(step: TrainingStep, *batch: Any) -> dict[str, float]:
+    with torch.no_grad():
+        return {name: float(value) for name, value in step(*batch).items()}
+
+
+def test_every_weight_of_every_box_is_learned(batch):
+    step = make_step()
+    optimizer = torch.optim.AdamW(step.parameters(), lr=1e-2)
+    step(*batch)["total"].backward()
+    assert all(parameter.grad is not None for parameter in step.parameters())
+    optimizer.step()  # the residual branches start at zero, and hold back the gradient of what lies before them
+    optimizer.zero_grad()
+    step(*batch)["total"].backward()
+    gradients = {name: parameter.grad for name, parameter in step.predictor.named_parameters()}
+    silent = [name for name, gradient in gradients.items() if gradient is None or gradient.abs().max() < 1e-9]
+    assert silent == []
+    boxes = {name.split(".")[0] for name in gradients}
+    assert boxes == {
+        "geometry_refinement",
+        "identity_encoder",
+        "deformation",
+        "visible_decoder",
+        "symmetric_decoder",
+        "densification",
+        "inpainting",
+    }
+
+
+def test_total_is_the_weighted_sum_of_the_parts(batch):
+    step = make_step()
+    parts = evaluated(step, *batch)
+    weights = step.weights
+    expected = (
+        parts["final"]
+        + parts["head"]
+        + parts["coarse"]
+        + weights.alpha * parts["alpha"]
+        + weights.landmarks * parts["landmarks"]
+        + weights.depth_offset * parts["depth_offset"]
+    )
+    assert parts["total"] == pytest.approx(expected, rel=1e-5)
+    assert min(parts[name] for name in ("final", "head", "coarse", "alpha", "landmarks")) > 0
+
+
+def test_each_part_judges_its_own_picture(batch):
+    source, driver, target, _ = batch
+    step = make_step()
+    perturb(step.predictor, scale=0.05)
+    parts = evaluated(step, *batch)
+    with torch.no_grad():
+        avatar, images = step.predictor(source, driver)
+    assert images.coarse is not None
+    head, valid = target.image * target.head_mask, target.valid
+    assert parts["final"] == float(photometric(images.image, target.image, valid, 0.2))
+    assert parts["head"] == float(photometric(images.head, head, valid, 0.2))
+    assert parts["coarse"] == float(photometric(images.coarse, head, valid, 0.2))
+    alphas = (images.head_alpha - target.head_mask).abs().mean() + (images.coarse_alpha - target.head_mask).abs().mean()
+    assert parts["alpha"] == pytest.approx(float(alphas), rel=1e-5)
+    assert parts["depth_offset"] == pytest.approx(float(avatar.depth_offset.square().mean()), rel=1e-5)
+
+
+def test_landmarks_teach_the_deformation(batch):
+    step = make_step()
+    step(*batch)["landmarks"].backward()
+    taught = {name.split(".")[0] for name, weight in step.predictor.named_parameters() if weight.grad is not None}
+    assert taught == {"deformation"}
+
+
+def test_invalid_pixels_do_not_change_the_loss(batch):
+    source, driver, target, tracks = batch
+    valid = torch.ones_like(target.valid)
+    valid[:, :, :, 24:] = 0
+    # The crop of a clip is fixed: where a target leaves the frame, its source does.
+    source = dataclasses.replace(source, valid=valid, head_mask=source.head_mask * valid, depth=source.depth * valid)
+    target = dataclasses.replace(target, valid=valid)
+    noise = torch.rand(target.image.shape, generator=torch.Generator().manual_seed(0)) * (1 - valid)
+    spoiled_source = dataclasses.replace(source, image=source.image * valid + noise)
+    spoiled_target = dataclasses.replace(
+        target, image=target.image * valid + noise, head_mask=target.head_mask * valid + (noise[:, :1] > 0.5)
+    )
+    step = make_step()
+    loss = evaluated(step, source, driver, target, tracks)
+    assert evaluated(step, spoiled_source, driver, spoiled_target, tracks) == loss
+    all_valid = dataclasses.replace(spoiled_target, valid=torch.ones_like(valid))
+    assert evaluated(step, source, driver, all_valid, tracks)["total"] > loss["total"] + 0.01
+
+
+def test_photometric_loss_of_equal_images_is_zero_and_grows_with_the_difference():
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    valid = torch.ones(1, 1, 32, 32)
+    assert float(photometric(image, image, valid, 0.2)) == pytest.approx(0, abs=1e-6)
+    assert float(photometric(image, image + 0.1, valid, 0.0)) == pytest.approx(0.1, rel=1e-5)
+    structure = float(photometric(image, image.flip(-1), valid, 0.2)) - float(
+        photometric(image, image.flip(-1), valid, 0.0)
+    )
+    assert 0.1 < structure < 0.3  # SSIM of unrelated noise is about 0, at a weight of 0.2
+
+
+def test_photometric_loss_is_a_mean_over_valid_pixels():
+    image, valid = torch.full((1, 3, 32, 32), 0.5), torch.zeros(1, 1, 32, 32)
+    valid[..., :8] = 1
+    assert float(photometric(image, image + 0.1, valid, 0.0)) == pytest.approx(0.1, rel=1e-5)
+
+
+def test_photometric_loss_of_a_batch_is_the_mean_of_its_images():
+    """So that two workers with an image each learn what one worker with both would."""
+    generator = torch.Generator().manual_seed(0)
+    images, expected = (torch.rand(2, 3, 32, 32, generator=generator) for _ in range(2))
+    valid = torch.ones(2, 1, 32, 32)
+    valid[1, ..., 4:] = 0
+    alone = [
+        float(photometric(image[None], wanted[None], mask[None], 0.2))
+        for image, wanted, mask in zip(images, expected, valid, strict=True)
+    ]
+    assert float(photometric(images, expected, valid, 0.2)) == pytest.approx(sum(alone) / 2, rel=1e-5)
+
+
+def test_landmark_part_is_the_distance_that_an_untrained_deformation_leaves(batch):
+    tracks = batch[3]
+    left = (tracks.target_landmarks - tracks.source_landmarks).norm(dim=-1).mean()
+    assert float(left) > 0.05
+    assert evaluated(make_step(), *batch)["landmarks"] == pytest.approx(float(left), rel=1e-5)

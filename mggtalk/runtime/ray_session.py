@@ -63,8 +63,12 @@ def ray_session() -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS")
     if address:
         _check_reachable(address)
-    with _native_stderr_kept_back():
-        ray.init(**(_cluster(address) if address else _local()), log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        with _native_stderr_kept_back():
+            ray.init(**(_cluster(address) if address else _local()), log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError as cause:
+        hint = "a cluster with token authentication wants RAY_AUTH_MODE=token and its token"
+        raise StageError(f"RAY_ADDRESS: cannot connect to the Ray cluster at {address!r} ({hint})") from cause
     try:
         yield
     finally:

@@ -213,6 +213,21 @@ def onset_s(samples):
     return np.flatnonzero(np.abs(samples) > 3000)[0] / AUDIO_RATE_HZ
 
 
+def test_a_clip_that_begins_later_in_its_video_has_its_own_pictures_and_sound(stage, clip):
+    first, count = 20, 12  # from 0.8 s on
+    frame_arrays = ("times_s", "frame_index", "landmarks_px", "landmarks", "head_to_camera", "expression")
+    part = {name: getattr(clip, name)[first : first + count] for name in (*frame_arrays, "face_size", "sharpness")}
+    later = replace(clip, clip_id=f"{clip.video.video_id}-f{first:06d}", start_frame=first, **part)
+    (sample,) = stage(later)
+    assert isinstance(sample, ShardSample)
+    assert onset_s(sound(sample)) == pytest.approx(SOUND_BEGINS_S - first / 25, abs=0.02)
+    assert sample.source_frames == (0, 8)
+    (frame,) = open_video(clip.video.path).frames(first + 5, first + 6)
+    crop = head_crop(later.head_to_camera, later.intrinsics, SHARDS.crop_margin, SHARDS.size)
+    picture = images.decode_rgb(sample.members[schema.rgb_member(5)]).astype(int)
+    assert np.abs(picture - crop.image(frame)).mean() < 2
+
+
 def test_a_silent_video_has_no_sound(stage, short_clip):
     silent = replace(short_clip, video=replace(short_clip.video, has_audio=False))
     (sample,) = stage(silent)

@@ -26,7 +26,8 @@ ROOT = Path(__file__).parents[2]
 # The smallest run that is still real: 32 px, two steps.
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "shards": {"size": 64},
-    "train": {"steps": 2, "log_every": 1, "validation_pairs": 0, "checkpoint_every": 1},
+    "train": {"workers": 1, "batch_size": 2, "track_pairs": 2, "steps": 2, "validation_pairs": 0}
+    | {"log_every": 1, "checkpoint_every": 1},
     "evaluate": {"max_frames_per_clip": 3, "panel_size": 64, "pictures_per_clip": 1, "speed_repeats": 1},
 }
 MODEL = {"resolution": 32, "unet_channels": 4, "feature_channels": 8, "hidden_channels": 16, "voxel_size_cm": 1.0}

@@ -14,10 +14,10 @@ from mggtalk.runtime.stage_runner import run_stage
 from mggtalk.stages.ingest import read_videos
 from mggtalk.stages.tables import REJECTS_FILE, write_rejects
 from mggtalk.stages.track import TrackConfig, TrackStage
-from mggtalk.stages.track_tables import write_clip_table
+from mggtalk.stages.track_tables import write_clip_table, write_segment_table
 from pipelines.arguments import StageArguments, stage_main
 from pipelines.isolated import depends_on_machine, isolated, video_deadline_s
-from pipelines.track_files import CLIPS_FILE, SUFFIX, VIDEOS_DIRECTORY, encode_track, read_track_files
+from pipelines.track_files import CLIPS_FILE, SEGMENTS_FILE, SUFFIX, VIDEOS_DIRECTORY, encode_track, read_track_files
 
 _logger = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ def run(arguments: StageArguments) -> None:
         else:
             tracked.append(file.result)
     write_clip_table(directory / CLIPS_FILE, tracked)
+    write_segment_table(directory / SEGMENTS_FILE, tracked)
     write_rejects(directory, rejects)
     if not tracked:
         raise StageError(f"track: none of {len(videos)} videos has a usable clip; see {directory / REJECTS_FILE}")

@@ -15,6 +15,7 @@ from mggtalk.stages.track_tables import dump_track, load_track
 VIDEOS_DIRECTORY = "videos"
 SUFFIX = ".parquet"
 CLIPS_FILE = "clips.parquet"
+SEGMENTS_FILE = "segments.parquet"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,6 +19,7 @@ from mggtalk.video.probe import VideoProbe, probe
 VIDEOS_FILE = "videos.parquet"
 
 # Part of a video's name in every later stage; 16 digits collide once in 10^9 for 190,000 videos.
+UNKNOWN_IDENTITY = "video:"
 _ID_DIGITS = 16
 
 
@@ -104,7 +105,7 @@ class IngestStage:
     def _video(self, item: IngestItem, probed: VideoProbe) -> VideoRecord:
         with Path(item.path).open("rb") as content:
             sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-        identity = item.identity or f"video:{sha256[:_ID_DIGITS]}"
+        identity = item.identity or f"{UNKNOWN_IDENTITY}{sha256[:_ID_DIGITS]}"
         split = item.split or split_of(identity, self._config.val_fraction, self._config.test_fraction)
         return VideoRecord(
             video_id=video_id(sha256, item.start_s, item.end_s),
@@ -137,11 +138,12 @@ def video_id(sha256: str, start_s: float = 0.0, end_s: float = math.inf) -> str:
 def split_duplicates(records: Iterable[VideoRecord]) -> tuple[list[VideoRecord], list[Rejected]]:
     """Return the records without those of the same content and interval as another, and rejections for these.
 
-    The first by name is kept; both lists are in the order of the names.
+    A record whose identity is known goes before one whose is not, then the first by name is kept; so an unlabelled copy
+    never takes the place of what the recipe labels. The rejections are in the order of the names.
     """
     kept: dict[str, VideoRecord] = {}
     rejects = []
-    for record in sorted(records, key=lambda record: record.name):
+    for record in sorted(records, key=lambda record: (record.identity.startswith(UNKNOWN_IDENTITY), record.name)):
         first = kept.setdefault(record.video_id, record)
         if first is not record:
             rejects.append(Rejected(record.name, RejectReason.DUPLICATE, f"same content as {first.name}"))

@@ -7,7 +7,7 @@ the frames of the clips; what belongs to a clip or to the video stands in the sc
 import io
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from pyarrow import parquet
 
 from mggtalk.errors import StageError
 from mggtalk.records import ClipTrack, Rejected, RejectReason, Segment, Split, TrackedVideo, VideoRecord
+from mggtalk.stages.tables import write_rows
 
 TRACK_VERSION = 1
+KEPT = "KEPT"
 _FRAME_ARRAYS = {
     "landmarks_px": (-1, 2),
     "landmarks": (-1, 3),
@@ -65,31 +67,74 @@ def load_track(path: Path) -> TrackedVideo | Rejected:
     raise StageError(f"{path}: track version {version}, expected {TRACK_VERSION}; run the track stage again")
 
 
+@dataclass(frozen=True, slots=True)
+class ClipRow:
+    """What people look up and plan by; the tracks themselves stay in the track files.
+
+    Attributes:
+        start_s: presentation time of the first frame. face_size, sharpness: means over the frames.
+    """
+
+    clip_id: str
+    name: str
+    identity: str
+    license: str
+    split: Split
+    fps: float
+    num_frames: int
+    start_s: float
+    face_size: float
+    sharpness: float
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """The fate of a run of resampled frames: `outcome` is `KEPT` (then `clip_id` says as what) or a `RejectReason`."""
+
+    video_id: str
+    name: str
+    start_frame: int
+    num_frames: int
+    outcome: str
+    clip_id: str
+
+
 def write_clip_table(path: Path, tracked: Iterable[TrackedVideo]) -> None:
-    """Write one row for every clip: what people look up and plan by; the tracks themselves stay in the track files."""
+    """Write one row for every clip, in the order of ids."""
     rows = [
-        {
-            "clip_id": clip.clip_id,
-            "name": video.video.name,
-            "identity": video.video.identity,
-            "license": video.video.license,
-            "split": str(video.video.split),
-            "fps": clip.fps,
-            "num_frames": clip.num_frames,
-            "start_s": float(clip.times_s[0]),
-            "face_size": float(clip.face_size.mean()),
-            "sharpness": float(clip.sharpness.mean()),
-        }
+        ClipRow(
+            clip_id=clip.clip_id,
+            name=video.video.name,
+            identity=video.video.identity,
+            license=video.video.license,
+            split=video.video.split,
+            fps=clip.fps,
+            num_frames=clip.num_frames,
+            start_s=float(clip.times_s[0]),
+            face_size=float(clip.face_size.mean()),
+            sharpness=float(clip.sharpness.mean()),
+        )
         for video in tracked
         for clip in video.clips
     ]
-    schema = pa.schema(
-        [(name, pa.string()) for name in ("clip_id", "name", "identity", "license", "split")]
-        + [("fps", pa.float64()), ("num_frames", pa.int32()), ("start_s", pa.float64())]
-        + [("face_size", pa.float32()), ("sharpness", pa.float32())]
-    )
-    rows.sort(key=lambda row: str(row["clip_id"]))
-    parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    write_rows(path, sorted(rows, key=lambda row: row.clip_id), ClipRow)
+
+
+def write_segment_table(path: Path, tracked: Iterable[TrackedVideo]) -> None:
+    """Write what became of every resampled frame of the videos that have clips, in runs, by video and frame."""
+    rows = [
+        SegmentRow(
+            video_id=segment.video_id,
+            name=video.video.name,
+            start_frame=segment.start_frame,
+            num_frames=segment.num_frames,
+            outcome=str(segment.reason or KEPT),
+            clip_id=segment.clip_id or "",
+        )
+        for video in tracked
+        for segment in video.segments
+    ]
+    write_rows(path, sorted(rows, key=lambda row: (row.video_id, row.start_frame)), SegmentRow)
 
 
 def _result(content: dict[str, Any], table: pa.Table) -> TrackedVideo | Rejected:

@@ -141,6 +141,15 @@ def test_duplicates_are_rejected_in_favour_of_the_first_name(tmp_path: Path) -> 
     assert rejects[0].detail == "same content as a.mp4"
 
 
+def test_a_labelled_duplicate_is_kept_before_an_unlabelled_one(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "z.mp4", 5)
+    (tmp_path / "a.mp4").write_bytes(path.read_bytes())
+    labelled, unlabelled = video(path, identity="alice"), video(tmp_path / "a.mp4", identity=None)
+    kept, rejects = split_duplicates([unlabelled, labelled])
+    assert [(record.name, record.identity) for record in kept] == [("z.mp4", "alice")]
+    assert [reject.key for reject in rejects] == ["a.mp4"]
+
+
 def test_outcome_accounts_for_every_input_in_any_order(tmp_path: Path) -> None:
     first, second = write_video(tmp_path / "a.mp4", 5), write_video(tmp_path / "b.mp4", 6)
     (tmp_path / "c.mp4").write_bytes(first.read_bytes())

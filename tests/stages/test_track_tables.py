@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from mggtalk.errors import StageError
 from mggtalk.records import ClipTrack, Rejected, RejectReason, Segment, Split, TrackedVideo
-from mggtalk.stages.track_tables import TRACK_VERSION, dump_track, load_track, write_clip_table
+from mggtalk.stages.track_tables import TRACK_VERSION, dump_track, load_track, write_clip_table, write_segment_table
 from tests.stages.footage import record_of
 
 
@@ -183,3 +183,13 @@ def test_a_clip_table_without_clips_has_its_columns(tmp_path):
     table = parquet.read_table(tmp_path / "clips.parquet")
     assert len(table) == 0
     assert {"clip_id", "identity", "num_frames"} <= set(table.column_names)
+
+
+def test_the_segment_table_covers_every_frame_with_its_fate(tracked, tmp_path):
+    write_segment_table(tmp_path / "segments.parquet", [tracked])
+    rows = parquet.read_table(tmp_path / "segments.parquet").to_pylist()
+    assert [row["start_frame"] for row in rows] == [segment.start_frame for segment in tracked.segments]
+    assert [row["num_frames"] for row in rows] == [segment.num_frames for segment in tracked.segments]
+    fates = [("KEPT" if segment.reason is None else str(segment.reason)) for segment in tracked.segments]
+    assert [row["outcome"] for row in rows] == fates
+    assert [row["clip_id"] or None for row in rows] == [segment.clip_id for segment in tracked.segments]

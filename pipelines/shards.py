@@ -20,7 +20,7 @@ from mggtalk.shards.spool import StoredClip
 from mggtalk.shards.writer import write_shards
 from mggtalk.stages.ingest import IngestConfig, read_videos
 from mggtalk.stages.shards import ShardsConfig, ShardsStage
-from mggtalk.stages.tables import REJECTS_FILE, write_rejects
+from mggtalk.stages.tables import REJECTS_FILE, read_rejects, write_rejects
 from pipelines.arguments import Artifacts, StageArguments, stage_main
 from pipelines.isolated import clip_deadline_s, depends_on_machine, isolated
 from pipelines.track_files import read_track_files
@@ -93,16 +93,18 @@ def _clips(artifacts: Artifacts, settings: ShardsConfig, hashes: dict[str, str])
 def _assemble(
     arguments: StageArguments, settings: ShardsConfig, hashes: dict[str, str], results: list[StoredClip | Rejected]
 ) -> None:
-    directory = arguments.artifacts.shards
+    artifacts = arguments.artifacts
+    directory = artifacts.shards
     stored = [result for result in results if isinstance(result, StoredClip)]
     rejects = [result for result in results if isinstance(result, Rejected)]
+    before = [*read_rejects(artifacts.videos), *read_rejects(artifacts.tracks)]  # the card accounts for every input
     rows = write_shards(directory, stored, target_bytes=round(settings.target_shard_mb * 1e6))
     context = CardContext(
         name=Path(load_group(arguments.params, "ingest", IngestConfig).recipe).parent.name,
         parameters=asdict(settings),
         models=hashes,
         tools=library_versions(*LIBRARIES),
-        rejects=Counter(rejected.reason for rejected in rejects),
+        rejects=Counter(rejected.reason for rejected in (*before, *rejects)),
     )
     write_card(directory, rows, context)
     write_rejects(directory, rejects)

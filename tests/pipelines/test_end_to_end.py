@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -117,6 +118,17 @@ def test_the_shards_hold_every_tracked_clip_under_its_split(project):
         clip["clip_id"]: clip["num_frames"] for clip in clips
     }
     assert [clip.identity for clip in data_set.clips(Split.TEST)] == ["bob"]
+
+
+def test_the_card_sums_up_what_every_stage_left_out(project):
+    left_out = json.loads((project.artifacts.shards / "card.json").read_text())["rejects"]
+    rejects = [
+        *read_rejects(project.artifacts.videos),
+        *read_rejects(project.artifacts.tracks),
+        *read_rejects(project.artifacts.shards),
+    ]
+    assert left_out == dict(Counter(str(rejected.reason) for rejected in rejects))
+    assert {"EMPTY_FILE", "DUPLICATE", "NO_FACE"} <= set(left_out)
 
 
 def test_training_leaves_a_model_that_loads_and_its_curves(project):

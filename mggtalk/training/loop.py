@@ -175,5 +175,3 @@ def _make_reproducible(seed: int, device: torch.device) -> None:
     torch.manual_seed(seed)
     # gsplat's backward adds with atomics, so a CUDA run is reproducible only to rounding; a CPU run is to the bit.
     torch.use_deterministic_algorithms(device.type == "cpu")
-    # Deterministic mode also fills all memory before use, to catch reads of what was never written: 4 % of a step.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[assignment]

@@ -1,7 +1,7 @@
 """Reads one group of `params.yaml` strictly into the configuration class of a stage.
 
 Each component owns its configuration: a frozen dataclass made with `@config`. Unknown keys, missing keys and wrong
-types are errors that name the key. Pydantic does the checking; nothing else of it is used.
+types are errors that name the key, as is a key that stands twice. Pydantic checks; nothing else of it is used.
 """
 
 from pathlib import Path
@@ -16,11 +16,16 @@ from mggtalk.errors import ParamsError
 
 ConfigT = TypeVar("ConfigT")
 
+GROUPS = ("ingest", "track", "shards", "train", "evaluate")
+"""The groups of `params.yaml`, one a stage."""
+
 
 @dataclass_transform(frozen_default=True)
 def config(cls: type[ConfigT]) -> type[ConfigT]:
     """Make `cls` a frozen dataclass that refuses unknown keys and wrong types."""
-    made: Any = pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))(cls)
+    made: Any = pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))(
+        cls
+    )
     return cast("type[ConfigT]", made)
 
 
@@ -31,7 +36,7 @@ def load_yaml_mapping(path: Path, error: type[Exception]) -> dict[str, Any]:
         error: the file is missing, is not valid YAML, or holds no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506  a SafeLoader
     except FileNotFoundError:
         raise error(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
@@ -51,7 +56,11 @@ def validate(values: object, cls: type[ConfigT], where: str, error: type[Excepti
         error: one line that names every key at fault, what it got and what was expected.
     """
     try:
-        return TypeAdapter(cls).validate_json(to_json(values, fallback=str), strict=True)
+        plain = to_json(values, fallback=str)
+    except ValueError as cause:  # an anchor that contains itself
+        raise error(f"{where}: no plain values: {' '.join(str(cause).split())}") from None
+    try:
+        return TypeAdapter(cls).validate_json(plain, strict=True)
     except ValidationError as cause:
         faults = [_describe(fault, where) for fault in cause.errors(include_url=False)]
         raise error("; ".join(faults)) from None
@@ -64,9 +73,27 @@ def load_group(path: Path, group: str, cls: type[ConfigT]) -> ConfigT:
         ParamsError: the file or the group is missing, or the group does not fit `cls`.
     """
     content = load_yaml_mapping(path, ParamsError)
+    if strangers := set(content) - {*GROUPS, group}:
+        raise ParamsError(f"{path}: unknown key {', '.join(repr(name) for name in sorted(map(str, strangers)))}")
     if group not in content:
         raise ParamsError(f"{path}: no group {group!r}; groups there: {', '.join(map(str, content)) or 'none'}")
     return validate(content[group], cls, where=f"{path}: {group}")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, but a key that stands twice in a mapping is an error: the first value would be lost."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._flattened: set[int] = set()  # a node that several mappings merge is flattened several times
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge `<<` keys into `node`, whose own keys are still as the file has them."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [key for key in keys if keys.count(key) > 1 and id(node) not in self._flattened]:
+            raise yaml.constructor.ConstructorError(None, None, f"key {twice[0]!r} stands twice", node.start_mark)
+        self._flattened.add(id(node))
+        super().flatten_mapping(node)
 
 
 def _describe(fault: Any, where: str) -> str:
@@ -75,4 +102,6 @@ def _describe(fault: Any, where: str) -> str:
         return f"{where}: unknown key {key!r}"
     if fault["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         return f"{where}: missing key {key!r}"
+    if fault["type"] == "value_error":  # our own checks name the key themselves
+        return f"{where}{'.' + key if key else ''}: {fault['ctx']['error']}"
     return f"{where}{'.' + key if key else ''}: {fault['msg']}, got {fault['input']!r}"

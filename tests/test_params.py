@@ -126,7 +126,31 @@ def test_every_fault_is_in_the_one_line(params):
 
 
 def test_a_missing_group_is_named_with_those_that_are_there(params):
-    assert "no group 'train'; groups there: toy" in fault(params, group="train")
+    assert "no group 'train'; groups there: shards, track" in fault(params, "shards: {}\ntrack: {}\n", group="train")
+
+
+def test_an_unknown_group_is_named(params):
+    assert "unknown key 'trian'" in fault(params, GOOD + "trian: {}\n")
+
+
+def test_a_key_that_stands_twice_is_named(params):
+    assert "key 'steps' stands twice" in fault(params, "toy:\n  steps: 3\n  steps: 4\n")
+
+
+def test_keys_may_be_merged_and_overridden(tmp_path):
+    path = tmp_path / "merged.yaml"
+    path.write_text("entries:\n  - &first {a: 1, b: 2}\n  - {<<: *first, b: 3}\n  - {<<: *first, b: 4}\n")
+    merged = [{"a": 1, "b": 2}, {"a": 1, "b": 3}, {"a": 1, "b": 4}]
+    assert load_yaml_mapping(path, ParamsError) == {"entries": merged}
+
+
+def test_an_anchor_that_holds_itself_is_a_fault(params):
+    assert "no plain values" in fault(params, "toy: &toy\n  inner: *toy\n")
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf"])
+def test_a_number_that_is_none_is_a_fault(params, value):
+    assert "toy.rate" in fault(params, GOOD.replace("rate: 1.5", f"rate: {value}"))
 
 
 def test_an_empty_group_is_a_fault(params):

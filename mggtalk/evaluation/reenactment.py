@@ -11,7 +11,6 @@ from typing import Generic, Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from mggtalk.errors import ParamsError
 from mggtalk.evaluation import pictures
 from mggtalk.evaluation.baselines import MeshWarp, copy_source
 from mggtalk.evaluation.metrics import FrameScores
@@ -68,11 +67,11 @@ class EvaluateConfig:
         """Refuse values out of range."""
         for key in ("max_frames_per_clip", "frame_step", "pictures_per_clip", "panel_size", "speed_repeats"):
             if getattr(self, key) < 1:
-                raise ParamsError(f"params.yaml: evaluate.{key}: got {getattr(self, key)}, expected at least 1")
+                raise ValueError(f"{key}: got {getattr(self, key)}, expected at least 1")
         if self.panel_size % 2:
-            raise ParamsError(f"params.yaml: evaluate.panel_size: got {self.panel_size}, expected an even number")
+            raise ValueError(f"panel_size: got {self.panel_size}, expected an even number")
         if self.speed_warmup < 0:
-            raise ParamsError(f"params.yaml: evaluate.speed_warmup: got {self.speed_warmup}, expected at least 0")
+            raise ValueError(f"speed_warmup: got {self.speed_warmup}, expected at least 0")
 
 
 class ReenactClip(Generic[AvatarT]):

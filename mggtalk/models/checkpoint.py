@@ -35,6 +35,8 @@ def load_predictor(directory: Path) -> TalkingHeadPredictor:
     Raises:
         StageError: a file is missing, damaged, of another version, or weights and configuration do not fit.
     """
+    if not (directory / CONFIG_NAME).is_file():
+        raise StageError(f"{directory / CONFIG_NAME}: no such file; run the train stage")
     content = load_yaml_mapping(directory / CONFIG_NAME, StageError)
     if content.get("version") != FORMAT_VERSION:
         raise StageError(f"{directory / CONFIG_NAME}: version {content.get('version')!r}, expected {FORMAT_VERSION}")

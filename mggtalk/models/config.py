@@ -1,5 +1,7 @@
 """Size of the predictor."""
 
+from pydantic import Field
+
 from mggtalk.params import config
 
 NORM_GROUPS = 4
@@ -21,15 +23,15 @@ class ModelConfig:
         max_displacement_cm: how far the deformation may move a point; jaws drop by 4 cm.
     """
 
-    resolution: int
-    point_stride: int
-    voxel_size_cm: float
-    expression_size: int
-    unet_channels: int
-    feature_channels: int
-    hidden_channels: int
-    max_depth_offset_cm: float
-    max_displacement_cm: float
+    resolution: int = Field(ge=1)
+    point_stride: int = Field(ge=1)
+    voxel_size_cm: float = Field(gt=0)
+    expression_size: int = Field(ge=1)
+    unet_channels: int = Field(ge=1)
+    feature_channels: int = Field(ge=1)
+    hidden_channels: int = Field(ge=1)
+    max_depth_offset_cm: float = Field(ge=0)
+    max_displacement_cm: float = Field(gt=0)
 
     def __post_init__(self) -> None:
         """Check that the resolution can be halved as often as the networks do, and channels split into their groups.
@@ -37,8 +39,6 @@ class ModelConfig:
         Raises:
             ValueError: they cannot.
         """
-        if self.point_stride < 1:
-            raise ValueError(f"point_stride: expected 1 or more, got {self.point_stride}")
         for name in ("unet_channels", "feature_channels"):
             channels = getattr(self, name)
             if channels < NORM_GROUPS or channels % NORM_GROUPS:

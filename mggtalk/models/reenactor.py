@@ -41,7 +41,10 @@ class Reenactor:
         if source.depth.shape != (self.resolution, self.resolution):
             raise ValueError(f"source frame: expected {self.resolution} px square, got {source.depth.shape}")
         batch = collate_sources([source]).to(self._device)
-        return ReconstructedHead(self._predictor.reconstruct(batch), batch)
+        head = ReconstructedHead(self._predictor.reconstruct(batch), batch)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)  # whoever measures the time measures the work, as in `render`
+        return head
 
     @torch.no_grad()
     def render(

@@ -68,8 +68,8 @@ _MODEL_FILES = (
         sha256="2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1",
         size_bytes=676_746,
         license="Apache-2.0",
-        purpose="faces that are small in the frame (track)",
-        default=True,
+        purpose="faces that are small in the frame (nothing uses it yet)",
+        default=False,
         sources=(_mediapipe_member(member="mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite"),),
     ),
     ModelFile(

@@ -1,5 +1,7 @@
 """Group `train` of params.yaml."""
 
+from pydantic import Field
+
 from mggtalk.models.config import ModelConfig
 from mggtalk.params import config
 
@@ -15,10 +17,10 @@ class LossWeights:
         depth_offset: mean square of geometry refinement's offsets, cm^2, which keeps points without evidence in place.
     """
 
-    ssim: float
-    alpha: float
-    landmarks: float
-    depth_offset: float
+    ssim: float = Field(ge=0)
+    alpha: float = Field(ge=0)
+    landmarks: float = Field(ge=0)
+    depth_offset: float = Field(ge=0)
 
 
 @config
@@ -34,41 +36,28 @@ class TrainConfig:
         validate_every, checkpoint_every, log_every: in steps. validation_pairs: fixed pairs of the split `val`.
     """
 
-    seed: int
-    workers: int
-    steps: int
-    batch_size: int
-    track_pairs: int
-    learning_rate: float
-    warmup_steps: int
-    weight_decay: float
-    gradient_clip: float
-    log_every: int
-    validate_every: int
-    validation_pairs: int
-    checkpoint_every: int
-    loss: LossWeights
-    model: ModelConfig
+    seed: int = Field(ge=0)
+    workers: int = Field(ge=1)
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    track_pairs: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(ge=0)
+    weight_decay: float = Field(ge=0)
+    gradient_clip: float = Field(gt=0)
+    log_every: int = Field(ge=1)
+    validate_every: int = Field(ge=1)
+    validation_pairs: int = Field(ge=0)
+    checkpoint_every: int = Field(ge=1)
+    loss: LossWeights = Field()
+    model: ModelConfig = Field()
 
     def __post_init__(self) -> None:
         """Check what must hold between the values.
 
         Raises:
-            ValueError: the batch cannot be shared out evenly, a count is not positive, or the seed is negative.
+            ValueError: the batch cannot be shared out evenly.
         """
-        for name in (
-            "workers",
-            "steps",
-            "batch_size",
-            "track_pairs",
-            "log_every",
-            "validate_every",
-            "checkpoint_every",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected 1 or more, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
         for name in ("batch_size", "track_pairs"):
             if getattr(self, name) % self.workers:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a multiple of workers {self.workers}")

@@ -1,12 +1,16 @@
-"""How long a record may take and how much memory it may use before it counts as broken."""
+"""Tells broken records from a troubled machine: limits of time and memory, and files that cannot be read now."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from functools import partial
 from operator import attrgetter
-from typing import TypeVar
+from pathlib import Path
+from typing import Generic, TypeVar
 
 from mggtalk.records import ClipTrack, Rejected, RejectReason, Stage, VideoRecord
 from mggtalk.runtime.isolation import Isolated
+
+_logger = logging.getLogger(__name__)
 
 RecordT = TypeVar("RecordT")
 OutputT = TypeVar("OutputT")
@@ -14,8 +18,10 @@ OutputT = TypeVar("OutputT")
 MEMORY_LIMIT_BYTES = 4 << 30
 """Tracking or sharding a clip takes about 1 GB; what decoders are known to eat up on broken files has no bound."""
 
-DEPENDS_ON_MACHINE = frozenset({RejectReason.DECODE_TIMEOUT, RejectReason.CRASHED, RejectReason.OUT_OF_MEMORY})
-"""Rejections that a rerun tries again: a busy machine may be why."""
+DEPENDS_ON_MACHINE = frozenset(
+    {RejectReason.MISSING_FILE, RejectReason.DECODE_TIMEOUT, RejectReason.CRASHED, RejectReason.OUT_OF_MEMORY}
+)
+"""Rejections that a rerun tries again: a busy machine or a disk that is not mounted may be why."""
 
 _PER_FILE_S = 120.0
 _PER_FRAME_S = 0.5
@@ -28,6 +34,52 @@ def isolated(
 ) -> Callable[[], Isolated[RecordT, OutputT]]:
     """Return a factory of the stage in a process of its own; `key` is the attribute that names a record."""
     return partial(Isolated, factory, attrgetter(key), deadline_s, MEMORY_LIMIT_BYTES)
+
+
+class WithVideoFile(Generic[RecordT, OutputT]):
+    """A stage around a stage: a record whose video file is not there as ingested is a `MISSING_FILE` rejection.
+
+    The file is looked at again when the inner stage could not decode it, for it may have gone in between.
+
+    Args:
+        factory: builds the inner stage. key: the attribute that names a record. video_of: gives its video.
+    """
+
+    def __init__(
+        self,
+        factory: Callable[[], Stage[RecordT, OutputT]],
+        key: str,
+        video_of: Callable[[RecordT], VideoRecord],
+    ) -> None:
+        self._stage = factory()
+        self._key_of = attrgetter(key)
+        self._video_of = video_of
+
+    def __call__(self, record: RecordT) -> Iterator[OutputT | Rejected]:
+        """Yield what the inner stage makes of `record`, or the rejection."""
+        video = self._video_of(record)
+        fault = file_fault(video)
+        results = [] if fault else list(self._stage(record))
+        if any(isinstance(result, Rejected) and result.reason is RejectReason.DECODE_ERROR for result in results):
+            fault = file_fault(video)
+        if fault:
+            yield Rejected(self._key_of(record), RejectReason.MISSING_FILE, fault)
+        else:
+            yield from results
+
+
+def file_fault(video: VideoRecord) -> str | None:
+    """Return why the video's file cannot be worked on here and now; None where it can."""
+    try:
+        with Path(video.path).open("rb") as file:
+            size_bytes = file.seek(0, 2)
+            file.seek(0)
+            file.read(1)
+    except OSError as cause:
+        return f"{video.path}: {cause.strerror or cause}"
+    if size_bytes != video.size_bytes:
+        return f"{video.path}: {size_bytes} bytes, expected {video.size_bytes} as ingested; run ingest again"
+    return None
 
 
 def file_deadline_s(_: object) -> float:
@@ -45,6 +97,9 @@ def clip_deadline_s(record: ClipTrack) -> float:
     return video_deadline_s(record.video) + _PER_FRAME_S * record.num_frames
 
 
-def depends_on_machine(result: object) -> bool:
-    """Tell whether a result may be another when the same work is done again."""
-    return isinstance(result, Rejected) and result.reason in DEPENDS_ON_MACHINE
+def depends_on_machine(result: object, stage: str) -> bool:
+    """Tell, and warn of it, whether a result may be another when the same work is done again."""
+    if not isinstance(result, Rejected) or result.reason not in DEPENDS_ON_MACHINE:
+        return False
+    _logger.warning("%s: %s: %s: %s; the next run tries again", stage, result.key, result.reason, result.detail)
+    return True

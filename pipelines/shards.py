@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from dataclasses import asdict, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 from mggtalk.errors import StageError
@@ -22,7 +23,7 @@ from mggtalk.stages.ingest import IngestConfig, read_videos
 from mggtalk.stages.shards import ShardsConfig, ShardsStage
 from mggtalk.stages.tables import REJECTS_FILE, read_rejects, write_rejects
 from pipelines.arguments import Artifacts, StageArguments, stage_main
-from pipelines.isolated import clip_deadline_s, depends_on_machine, isolated
+from pipelines.isolated import WithVideoFile, clip_deadline_s, depends_on_machine, isolated
 from pipelines.track_files import read_track_files
 
 _logger = logging.getLogger(__name__)
@@ -53,13 +54,14 @@ def run(arguments: StageArguments) -> None:
 
     def keep(clip: ClipTrack, outcome: list[ShardSample | Rejected]) -> None:
         key, first = keys[clip.clip_id], outcome[0]
-        if isinstance(first, Rejected) and depends_on_machine(first):
+        if isinstance(first, Rejected) and depends_on_machine(first, "shards"):
             results[key] = first
         else:
             results[key] = finished.keep(key, outcome)
 
+    stage = isolated(partial(ShardsStage, settings, segmenter, hashes), "clip_id", clip_deadline_s)
     run_stage(
-        isolated(partial(ShardsStage, settings, segmenter, hashes), "clip_id", clip_deadline_s),
+        partial(WithVideoFile, stage, "clip_id", attrgetter("video")),
         [clip for key, clip in clips.items() if key not in results],
         name="shards",
         key_of=lambda clip: clip.clip_id,

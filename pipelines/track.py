@@ -16,7 +16,7 @@ from mggtalk.stages.tables import REJECTS_FILE, write_rejects
 from mggtalk.stages.track import TrackConfig, TrackStage
 from mggtalk.stages.track_tables import write_clip_table, write_segment_table
 from pipelines.arguments import StageArguments, stage_main
-from pipelines.isolated import depends_on_machine, isolated, video_deadline_s
+from pipelines.isolated import WithVideoFile, depends_on_machine, isolated, video_deadline_s
 from pipelines.track_files import CLIPS_FILE, SEGMENTS_FILE, SUFFIX, VIDEOS_DIRECTORY, encode_track, read_track_files
 
 _logger = logging.getLogger(__name__)
@@ -45,13 +45,15 @@ def run(arguments: StageArguments) -> None:
 
     def keep(video: VideoRecord, results: list[TrackedVideo | Rejected]) -> None:
         (result,) = results
-        if isinstance(result, Rejected) and depends_on_machine(result):
+        if isinstance(result, Rejected) and depends_on_machine(result, "track"):
             rejects.append(result)
         else:
             files.write(keys[video.video_id], encode_track(video, result))
 
     run_stage(
-        isolated(partial(TrackStage, settings, model), "name", video_deadline_s),
+        partial(
+            WithVideoFile, isolated(partial(TrackStage, settings, model), "name", video_deadline_s), "name", _itself
+        ),
         to_do,
         name="track",
         key_of=lambda video: video.name,
@@ -69,6 +71,10 @@ def run(arguments: StageArguments) -> None:
     write_rejects(directory, rejects)
     if not tracked:
         raise StageError(f"track: none of {len(videos)} videos has a usable clip; see {directory / REJECTS_FILE}")
+
+
+def _itself(video: VideoRecord) -> VideoRecord:
+    return video
 
 
 def _num_frames(video: VideoRecord) -> float:

@@ -1,0 +1,98 @@
+"""A file that cannot be read now is no broken video: it is not worked on, and not kept as a result."""
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from mggtalk.errors import StageError
+from mggtalk.records import Rejected, RejectReason, VideoRecord
+from mggtalk.stages.ingest import write_videos
+from mggtalk.stages.tables import read_rejects
+from pipelines import track
+from pipelines.arguments import Artifacts, StageArguments
+from pipelines.isolated import WithVideoFile, depends_on_machine
+from tests.stages.footage import record_of
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> VideoRecord:
+    path = tmp_path / "talk.mp4"
+    path.write_bytes(b"moving pictures")
+    return record_of(path)
+
+
+class Decoder:
+    """Keeps the name of every video; or does something to the file and cannot decode it."""
+
+    def __init__(self, deed: Callable[[Path], None] | None = None) -> None:
+        self._deed = deed
+
+    def __call__(self, record: VideoRecord) -> Iterator[str | Rejected]:
+        if self._deed is None:
+            yield record.name
+        else:
+            self._deed(Path(record.path))
+            yield Rejected(record.name, RejectReason.DECODE_ERROR, "no frame")
+
+
+def results_of(video: VideoRecord, deed: Callable[[Path], None] | None = None) -> list[str | Rejected]:
+    return list(WithVideoFile(partial(Decoder, deed), "name", lambda record: record)(video))
+
+
+def test_a_file_as_ingested_is_worked_on(video):
+    assert results_of(video) == [video.name]
+
+
+def test_a_broken_file_stays_a_broken_file(video):
+    (rejected,) = results_of(video, lambda _: None)
+    assert isinstance(rejected, Rejected)
+    assert rejected.reason is RejectReason.DECODE_ERROR
+    assert not depends_on_machine(rejected, "track")
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(b"moving")
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("deed", "detail"),
+    [(remove, "No such file"), (truncate, "6 bytes, expected 15"), (replace_by_folder, "Is a directory")],
+)
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_a_file_that_is_not_there_as_ingested_is_tried_again(video, deed, detail, when, caplog):
+    if when == "before":
+        deed(Path(video.path))
+        (rejected,) = results_of(video)
+    else:
+        (rejected,) = results_of(video, deed)
+    assert isinstance(rejected, Rejected)
+    assert (rejected.key, rejected.reason) == (video.name, RejectReason.MISSING_FILE)
+    assert detail in rejected.detail
+    with caplog.at_level(logging.WARNING):
+        assert depends_on_machine(rejected, "track")
+    assert f"track: {video.name}: MISSING_FILE" in caplog.text
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_tracking_keeps_no_result_of_a_missing_file(video, tmp_path, face_landmarker_path):
+    artifacts = Artifacts(tmp_path / "artifacts")
+    write_videos(artifacts.videos, [video], [])
+    Path(video.path).unlink()
+    with pytest.raises(StageError, match="none of 1 videos"):
+        track.run(StageArguments(ROOT / "params.yaml", artifacts))
+    assert [rejected.reason for rejected in read_rejects(artifacts.tracks)] == [RejectReason.MISSING_FILE]
+    assert not list(artifacts.tracks.glob("videos/*"))

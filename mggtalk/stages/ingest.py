@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,15 @@ class IngestConfig:
     watch: str
     val_fraction: float = Field(ge=0, lt=1)
     test_fraction: float = Field(ge=0, lt=1)
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit into the whole.
+
+        Raises:
+            ValueError: they do not.
+        """
+        if self.val_fraction + self.test_fraction > 1:
+            raise ValueError(f"val_fraction + test_fraction: {self.val_fraction} + {self.test_fraction} is more than 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +99,8 @@ class IngestStage:
         yield self._ingest(record)
 
     def _ingest(self, item: IngestItem) -> VideoRecord | Rejected:
-        path = Path(item.path)
-        if not path.is_file():
-            return Rejected(item.name, RejectReason.MISSING_FILE, f"{item.path}: no such file")
-        if path.stat().st_size == 0:
-            return Rejected(item.name, RejectReason.EMPTY_FILE, f"{item.path}: 0 bytes")
+        if unusable := _unusable(item):
+            return unusable
         try:
             probed = probe(item.path)
         except VideoError as failure:
@@ -135,6 +143,11 @@ def video_id(sha256: str, start_s: float = 0.0, end_s: float = math.inf) -> str:
     return f"{sha256[:_ID_DIGITS]}-{round(start_s * 1000):08d}-{end}"
 
 
+def printable(name: str) -> str:
+    r"""Return a file name as text for tables and messages: bytes that are no UTF-8 become `\xNN`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def split_duplicates(records: Iterable[VideoRecord]) -> tuple[list[VideoRecord], list[Rejected]]:
     """Return the records without those of the same content and interval as another, and rejections for these.
 
@@ -174,6 +187,23 @@ def read_videos(directory: Path) -> list[VideoRecord]:
         StageError: the table is missing or damaged.
     """
     return read_rows(directory / VIDEOS_FILE, VideoRecord)
+
+
+def _unusable(item: IngestItem) -> Rejected | None:
+    """Return the rejection of what need not be opened to see that it is no video."""
+    path = printable(item.path)
+    if path != item.path:
+        return Rejected(
+            item.name, RejectReason.UNSUPPORTED_FILE, f"{path}: the file name is not UTF-8; rename the file"
+        )
+    try:
+        status = Path(item.path).stat()
+    except (OSError, ValueError) as cause:  # ValueError: a zero byte in the name
+        fault = getattr(cause, "strerror", None) or str(cause)
+        return Rejected(item.name, RejectReason.MISSING_FILE, f"{path}: no such file, or a link to none ({fault})")
+    if not stat.S_ISREG(status.st_mode):
+        return Rejected(item.name, RejectReason.UNSUPPORTED_FILE, f"{path}: no regular file")
+    return Rejected(item.name, RejectReason.EMPTY_FILE, f"{path}: 0 bytes") if status.st_size == 0 else None
 
 
 def _reason(failure: VideoError) -> RejectReason:

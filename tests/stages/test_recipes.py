@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mggtalk.errors import RecipeError
 from mggtalk.records import Split
-from mggtalk.stages.recipes import RecipeContext, load_items, read_recipe, recipe_items
+from mggtalk.stages.ingest import IngestItem
+from mggtalk.stages.recipes import RecipeContext, load_items, prune_media, read_recipe, recipe_items
 from mggtalk.stages.splits import split_of
 from tests.media import write_video
 
@@ -297,6 +298,19 @@ def test_sample_recipe_tests_on_an_interval_that_nothing_else_touches(tmp_path: 
     assert len(others) == 2
     assert all(other.end_s <= test.start_s - 0.25 or other.start_s >= test.end_s + 0.25 for other in others)
     assert {item.split for item in items if item.identity == "pyfeat_A"} == {Split.TRAIN}
+
+
+def test_media_that_no_input_names_are_deleted_and_nothing_else(videos: Path, tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    (media / "folder").mkdir(parents=True)
+    for name in ("kept.mp4", "old.mp4"):
+        (media / name).write_text(name)
+    (media / "old link.mp4").symlink_to(videos / "b.mp4")
+    items = [IngestItem(path=str(media / name), name=name) for name in ("kept.mp4", "gone.mp4")]
+    assert prune_media(media, items) == [media / "old link.mp4", media / "old.mp4"]
+    assert sorted(path.name for path in media.iterdir()) == ["folder", "kept.mp4"]
+    assert (videos / "b.mp4").is_file()
+    assert prune_media(tmp_path / "none", items) == []
 
 
 @given(st.text(), st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 1))

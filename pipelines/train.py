@@ -17,7 +17,7 @@ from mggtalk.models.checkpoint import dump_predictor
 from mggtalk.params import load_group
 from mggtalk.runtime.content import code_digest, content_key, library_versions
 from mggtalk.runtime.files import atomic_write, prune
-from mggtalk.runtime.metrics_logger import metrics_logger
+from mggtalk.runtime.metrics_logger import has_metrics, metrics_logger
 from mggtalk.runtime.progress import Progress
 from mggtalk.runtime.train_runner import Launcher, run_training
 from mggtalk.shards.reader import Shards
@@ -58,6 +58,9 @@ def run(arguments: StageArguments, launcher: Launcher) -> None:
     )
     checkpoint = artifacts.spool("train") / f"{run_key}.pt"
     prune(checkpoint.parent, {checkpoint.name})
+    if checkpoint.is_file() and not has_metrics(artifacts.training):
+        _logger.warning("train: %s: the metrics of the run are gone; training anew", artifacts.training)
+        checkpoint.unlink()
     begun = time.monotonic()
     with (
         metrics_logger(artifacts.training, resume=checkpoint.is_file()) as log,
@@ -68,7 +71,7 @@ def run(arguments: StageArguments, launcher: Launcher) -> None:
         def report(step: int, metrics: Mapping[str, float]) -> None:
             log(step, metrics)
             latest.update(metrics)
-            progress.reach(step, f"loss {latest['loss/total']:.3f}")
+            progress.reach(step, f"loss {latest['loss/total']:.3f}" if "loss/total" in latest else "")
 
         run_training(
             _train,

@@ -14,6 +14,7 @@ from mggtalk.training.loop import Report
 _logger = logging.getLogger(__name__)
 
 JSON_LINES_NAME = "metrics.jsonl"
+_TABLES = Path("plots", "metrics")
 
 
 @contextmanager
@@ -37,11 +38,17 @@ def metrics_logger(directory: Path, *, resume: bool) -> Iterator[Report]:
         yield _json_lines(path)
 
 
+def has_metrics(directory: Path) -> bool:
+    """Tell whether a run has logged metrics of any step in `directory`."""
+    tables = (directory / _TABLES).rglob("*.tsv")
+    return any(path.is_file() for path in (*tables, directory / JSON_LINES_NAME))
+
+
 @contextmanager
 def _dvclive(directory: Path) -> Iterator[Report]:
     from dvclive.live import Live  # noqa: PLC0415  may not be there, and takes a second
 
-    tables = directory / "plots" / "metrics"
+    tables = directory / _TABLES
     first = True
     # DVC itself records the run: the stage's outputs and metrics. So no experiment, no report, no dvc.yaml of its own.
     with Live(str(directory), resume=True, report=None, save_dvc_exp=False, dvcyaml=None) as live:

@@ -51,6 +51,7 @@ def run_training(
         MggtalkError: the function raised it on a worker.
         StageBugError: the function raised anything else on a worker.
         StageError: the workers asked for are more than there are GPUs, or a worker died.
+        Exception: `on_report` raised it.
     """
     if launcher == "local":
         if num_workers != 1:
@@ -123,7 +124,7 @@ def _train_on_ray(
     try:
         trainer.fit()
     except TrainingFailedError as cause:
-        listener.stop()
+        listener.drain()
         died = set(getattr(cause, "worker_failures", ())) - {rank for rank, _ in listener.failures}
         if died or not listener.failures:
             raise StageError(f"train: worker {sorted(died)} died without a word (killed, out of memory?)") from cause
@@ -136,6 +137,7 @@ class _Listener:
 
     def __init__(self, messages: Any, on_report: Report) -> None:
         self.failures: list[tuple[int, Failure]] = []
+        self._error: Exception | None = None
         self._messages = messages
         self._on_report = on_report
         self._thread = Thread(target=self._listen, daemon=True)
@@ -146,10 +148,23 @@ class _Listener:
             number, content = message
             if isinstance(content, Failure):
                 self.failures.append((number, content))
-            else:
-                self._on_report(number, content)
+            elif self._error is None:
+                try:
+                    self._on_report(number, content)
+                except Exception as error:  # raised in `stop`; workers may still fail, which is to be heard
+                    self._error = error
 
-    def stop(self) -> None:
-        """Take what is left, then stop."""
+    def drain(self) -> None:
+        """Take what is left, then listen no more."""
         self._messages.put(None)
         self._thread.join()
+
+    def stop(self) -> None:
+        """Take what is left, then listen no more.
+
+        Raises:
+            Exception: `on_report` raised it; what was reported since then is lost.
+        """
+        self.drain()
+        if self._error is not None:
+            raise self._error

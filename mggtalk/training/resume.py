@@ -1,15 +1,18 @@
 """The state of a training run on disk, whole or not at all."""
 
 import logging
-import os
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+
+from mggtalk.shards.atomic import atomic_path
 
 _logger = logging.getLogger(__name__)
 
@@ -24,9 +27,7 @@ class RunState:
 
 
 def save_state(path: Path, run_key: str, step: int, state: RunState) -> None:
-    """Write the state after `step` steps; the file appears whole under its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    """Write the state after `step` steps; the file appears whole under its name, even if the power is cut."""
     content = {
         "run_key": run_key,
         "step": step,
@@ -34,16 +35,22 @@ def save_state(path: Path, run_key: str, step: int, state: RunState) -> None:
         "optimizer": state.optimizer.state_dict(),
         "schedule": state.schedule.state_dict(),
     }
-    torch.save(content, partial)
-    partial.replace(path)
+    with atomic_path(path) as partial:
+        torch.save(content, partial)
 
 
 def read_state(path: Path, run_key: str) -> dict[str, Any] | None:
-    """Return the content of the checkpoint at `path`, on the CPU; None where there is none of this run."""
+    """Return the content of the checkpoint at `path`, on the CPU; None where this run has none that is whole."""
     if not path.exists():
         return None
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    if content["run_key"] != run_key:
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        found_key = content["run_key"]
+    except (RuntimeError, ValueError, TypeError, KeyError, EOFError, BadZipFile, pickle.UnpicklingError) as damage:
+        reason = next(iter(str(damage).splitlines()), type(damage).__name__)
+        _logger.warning("train: %s is damaged (%s); starting anew", path, reason)
+        return None
+    if found_key != run_key:
         _logger.info("train: %s is of another run (other parameters, data or code); starting anew", path)
         return None
     return content

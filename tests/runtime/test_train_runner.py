@@ -32,6 +32,15 @@ def test_two_workers_compute_together_and_their_reports_come_here(tmp_path):
     assert run("", tmp_path) == [(1, {"total": 3.0, "world_size": 2, "threads": 1})]
 
 
+@pytest.mark.usefixtures("local_ray")
+def test_what_the_listener_to_reports_raises_is_raised_here(tmp_path):
+    def on_report(step: int, metrics: Mapping[str, float]) -> None:
+        raise OSError(f"no space left at step {step}")
+
+    with pytest.raises(OSError, match="no space left at step 1"):
+        run_training(sum_of_ranks, "", num_workers=1, use_gpu=False, storage=tmp_path, on_report=on_report)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize(

@@ -63,6 +63,29 @@ def test_finished_run_is_taken_from_its_checkpoint(shards, tmp_path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["state.pt"]
 
 
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "other content"])
+def test_damaged_checkpoint_is_not_taken_up(shards, tmp_path, damage, caplog):
+    settings, path = small_training(steps=2, log_every=1), tmp_path / "state.pt"
+    first = run(settings, shards, checkpoint=path)
+    content = path.read_bytes()
+    match damage:
+        case "truncated":
+            path.write_bytes(content[: len(content) // 2])
+        case "empty":
+            path.write_bytes(b"")
+        case "text":
+            path.write_text("no checkpoint")
+        case "other content":
+            torch.save([1, 2], path)
+    reports = Reports()
+    assert same_weights(run(settings, shards, reports, path), first)
+    assert sorted(reports.metrics) == [1, 2]
+    assert f"{path} is damaged" in caplog.text
+    again = Reports()
+    run(settings, shards, again, path)
+    assert again.metrics == {}
+
+
 def test_checkpoint_of_another_run_is_not_taken_up(shards, tmp_path):
     settings = small_training(steps=2, log_every=1)
     run(small_training(steps=2, seed=5), shards, checkpoint=tmp_path / "state.pt", run_key="another")

@@ -2,11 +2,12 @@
 
 import argparse
 import logging
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mggtalk.errors import run_main
+from mggtalk.errors import StageError, run_main
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,18 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
 
 
 def stage_arguments(options: argparse.Namespace) -> StageArguments:
-    """Return what `stage_parser` parsed, typed."""
+    """Return what `stage_parser` parsed, typed; the folder of the artifacts is there from now on.
+
+    Raises:
+        StageError: it cannot be made, or not be written to.
+    """
+    folder: Path = options.artifacts
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as cause:
+        raise StageError(f"--artifacts {folder}: expected a folder to write to, got: {cause.strerror}") from cause
     return StageArguments(options.params, Artifacts(options.artifacts))
 
 

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from pyarrow import parquet
 
 from mggtalk.errors import ParamsError, StageError
 from mggtalk.evaluation.curves import read_curves
@@ -29,7 +28,8 @@ from mggtalk.runtime.content import library_versions
 from mggtalk.runtime.stage_runner import run_stage
 from mggtalk.shards.reader import ClipEntry, Shards
 from mggtalk.stages.ingest import read_videos
-from mggtalk.stages.tables import REJECTS_FILE
+from mggtalk.stages.tables import REJECTS_FILE, read_rows
+from mggtalk.stages.track_tables import ClipRow
 from mggtalk.video.encode import write_mp4
 from pipelines.arguments import Artifacts, StageArguments, stage_main
 from pipelines.track_files import CLIPS_FILE
@@ -44,12 +44,13 @@ def run(arguments: StageArguments) -> None:
     """Score every clip of the split, and write metrics, plots and the report.
 
     Raises:
-        StageError: there is no model, or no clip could be scored.
+        StageError: there is no model, a table of a stage before is missing or damaged, or no clip could be scored.
     """
     settings = load_group(arguments.params, "evaluate", EvaluateConfig)
     artifacts = arguments.artifacts
     shards = Shards(artifacts.shards)
     clips = shards.clips(settings.split)
+    counts_before = _counts_before(artifacts, shards)  # what is missing shows before anything is scored
     landmarker = require("face_landmarker")
     reenactor = _reenactor(artifacts.model)
     results: list[ClipResult] = []
@@ -86,7 +87,7 @@ def run(arguments: StageArguments) -> None:
         title="mggtalk",
         summary=summary,
         results=results,
-        stages=(*_counts_before(artifacts, shards), own_counts),
+        stages=(*counts_before, own_counts),
         curves=read_curves(artifacts.training),
         parameters=load_yaml_mapping(arguments.params, ParamsError),
         versions={"python": platform.python_version(), **library_versions(*LIBRARIES)},
@@ -138,7 +139,7 @@ def _counts_before(artifacts: Artifacts, shards: Shards) -> list[StageCounts]:
         folder: read_rejects(folder / REJECTS_FILE) for folder in (artifacts.videos, artifacts.tracks, artifacts.shards)
     }
     num_videos = len(read_videos(artifacts.videos))
-    clip_ids = parquet.read_table(artifacts.tracks / CLIPS_FILE, columns=["clip_id"])["clip_id"].to_pylist()
+    clip_ids = [row.clip_id for row in read_rows(artifacts.tracks / CLIPS_FILE, ClipRow)]
     num_tracked = len({clip_id.rsplit("-f", 1)[0] for clip_id in clip_ids})  # a clip id begins with its video's
     num_ingested = num_videos + len(rejects[artifacts.videos])
     return [

@@ -14,7 +14,7 @@ from mggtalk.records import ClipTrack, Rejected, ShardSample, TrackedVideo
 from mggtalk.registry.models import model_hash, require
 from mggtalk.runtime.content import code_digest, content_key, library_versions
 from mggtalk.runtime.finished_clips import FinishedClips
-from mggtalk.runtime.stage_runner import run_stage
+from mggtalk.runtime.stage_runner import describe_counts, run_stage
 from mggtalk.shards.card import CardContext, write_card
 from mggtalk.shards.index import write_index
 from mggtalk.shards.spool import StoredClip
@@ -24,7 +24,7 @@ from mggtalk.stages.shards import ShardsConfig, ShardsStage
 from mggtalk.stages.tables import REJECTS_FILE, read_rejects, write_rejects
 from pipelines.arguments import Artifacts, StageArguments, stage_main
 from pipelines.isolated import WithVideoFile, clip_deadline_s, depends_on_machine, isolated
-from pipelines.track_files import read_track_files
+from pipelines.track_files import check_complete, read_track_files
 
 _logger = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ def run(arguments: StageArguments) -> None:
     for key in clips:
         if (known := finished.find(key)) is not None:
             results[key] = known
-    if results:
-        _logger.info("shards: %d of %d clips were finished before", len(results), len(clips))
+    if finished_before := len(results):
+        _logger.info("shards: %d of %d clips were finished before", finished_before, len(clips))
     keys = {clip.clip_id: key for key, clip in clips.items()}
 
     def keep(clip: ClipTrack, outcome: list[ShardSample | Rejected]) -> None:
@@ -69,13 +69,20 @@ def run(arguments: StageArguments) -> None:
         unit="clip",
         amount_of=lambda clip: clip.num_frames,
     )
+    if finished_before:
+        _logger.info("%s", describe_counts("shards in all", results.values()))
     _assemble(arguments, settings, hashes, list(results.values()))
     finished.forget_all_but(clips)
 
 
 def _clips(artifacts: Artifacts, settings: ShardsConfig, hashes: dict[str, str]) -> dict[str, ClipTrack]:
-    """Return all tracked clips by the content key of their samples."""
+    """Return all tracked clips by the content key of their samples.
+
+    Raises:
+        StageError: the tracks are damaged, or are not those of the ingested videos.
+    """
     videos = {video.video_id: video for video in read_videos(artifacts.videos)}
+    check_complete(videos, read_track_files(artifacts.tracks, videos), read_rejects(artifacts.tracks))
     return {
         content_key(
             clip_id=clip.clip_id,

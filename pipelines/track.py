@@ -10,7 +10,7 @@ from mggtalk.records import Rejected, TrackedVideo, VideoRecord
 from mggtalk.registry.models import model_hash, require
 from mggtalk.runtime.content import code_digest, content_key, library_versions
 from mggtalk.runtime.resume import FinishedResults
-from mggtalk.runtime.stage_runner import run_stage
+from mggtalk.runtime.stage_runner import describe_counts, run_stage
 from mggtalk.stages.ingest import read_videos
 from mggtalk.stages.tables import REJECTS_FILE, write_rejects
 from mggtalk.stages.track import TrackConfig, TrackStage
@@ -66,6 +66,8 @@ def run(arguments: StageArguments) -> None:
             rejects.append(file.result)
         else:
             tracked.append(file.result)
+    if len(to_do) < len(videos):
+        _logger.info("%s", describe_counts("track in all", (*tracked, *rejects)))
     write_clip_table(directory / CLIPS_FILE, tracked)
     write_segment_table(directory / SEGMENTS_FILE, tracked)
     write_rejects(directory, rejects)

@@ -5,10 +5,11 @@ correcting labels costs no tracking.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mggtalk.errors import StageError
 from mggtalk.records import Rejected, Split, TrackedVideo, VideoRecord
 from mggtalk.stages.track_tables import dump_track, load_track
 
@@ -16,6 +17,8 @@ VIDEOS_DIRECTORY = "videos"
 SUFFIX = ".parquet"
 CLIPS_FILE = "clips.parquet"
 SEGMENTS_FILE = "segments.parquet"
+
+_RUN_TRACK = "the tracks do not belong to these videos, run the stage track"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,12 +42,26 @@ def read_track_files(tracks: Path, records: Mapping[str, VideoRecord]) -> Iterat
     """Yield the track files below `tracks` of the videos in `records` (by video id), sorted by file name.
 
     Raises:
-        StageError: a file is damaged or of another version.
+        StageError: a file is damaged, of another version, or of a video that is not in `records`.
     """
     for path in sorted((tracks / VIDEOS_DIRECTORY).glob(f"*{SUFFIX}")):
         result = load_track(path)
-        record = records[result.key if isinstance(result, Rejected) else result.video.video_id]
+        record = records.get(result.key if isinstance(result, Rejected) else result.video.video_id)
+        if record is None:
+            raise StageError(f"{path}: its video is not in the table; {_RUN_TRACK}")
         yield TrackFile(record, _labelled(result, record), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def check_complete(records: Mapping[str, VideoRecord], files: Iterable[TrackFile], rejects: Iterable[Rejected]) -> None:
+    """Check that every video has a track file, or is among the rejections of the stage `track`.
+
+    Raises:
+        StageError: some have not.
+    """
+    known = {file.record.name for file in files} | {rejected.key for rejected in rejects}
+    lost = sorted(record.name for record in records.values() if record.name not in known)
+    if lost:
+        raise StageError(f"{len(lost)} videos have no track file ({lost[0]!r}, ...); {_RUN_TRACK}")
 
 
 def _labelled(result: TrackedVideo | Rejected, record: VideoRecord) -> TrackedVideo | Rejected:

@@ -6,6 +6,7 @@ assembled, and in the shards from then on: nothing is stored twice. A note names
 midst of the assembly, or shards that were made otherwise, cannot pass for what they are not.
 """
 
+import hashlib
 import json
 import logging
 from collections import defaultdict
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 from mggtalk.errors import ShardError
 from mggtalk.records import Rejected, RejectReason, ShardSample
@@ -43,7 +45,8 @@ class FinishedClips:
         note = json.loads(self._notes.read(key))
         if "rejected" in note:
             return Rejected(**{**note["rejected"], "reason": RejectReason(note["rejected"]["reason"])})
-        return self._spooled(key) or self._in_shards.get(tuple(note["samples"]))
+        samples = tuple(note["samples"])
+        return self._spooled(key, samples) or self._intact(self._in_shards.get(samples))
 
     def keep(self, key: str, results: Sequence[ShardSample | Rejected]) -> StoredClip | Rejected:
         """Store a clip's samples, or the one rejection, and return it as `find` does."""
@@ -60,13 +63,33 @@ class FinishedClips:
         """Remove the notes of other clips, and all spooled clips: call this when the shards are assembled."""
         self._notes.prune(list(keys))
 
-    def _spooled(self, key: str) -> StoredClip | None:
+    def _spooled(self, key: str, samples: tuple[str, ...]) -> StoredClip | None:
         path = self._tars.path(key)
+        if not path.is_file():
+            return None
         try:
-            return open_spooled(path) if path.is_file() else None
+            clip = open_spooled(path)
         except ShardError as damage:
             _logger.warning("shards: %s; the clip is made again", damage)
             return None
+        if tuple(row.sha256 for row in clip.rows) == samples:
+            return clip
+        _logger.warning("shards: %s: other bytes than were written; the clip is made again", path)
+        return None
+
+    @staticmethod
+    def _intact(clip: StoredClip | None) -> StoredClip | None:
+        """Return the clip if its bytes are what its rows say; the index alone cannot know."""
+        if clip is None:
+            return None
+        try:
+            with clip.path.open("rb") as shard:
+                intact = all(_sha256_at(shard, row) == row.sha256 for row in clip.rows)
+        except OSError:
+            intact = False
+        if not intact:
+            _logger.warning("shards: %s: damaged or gone; clip %s is made again", clip.path, clip.clip_id)
+        return clip if intact else None
 
     @cached_property
     def _in_shards(self) -> dict[tuple[str, ...], StoredClip]:
@@ -91,3 +114,8 @@ class FinishedClips:
                     ]
                 except ShardError as damage:
                     _logger.warning("shards: %s; its clips are made again", damage)
+
+
+def _sha256_at(shard: BinaryIO, row: SampleRow) -> str:
+    shard.seek(row.offset)
+    return hashlib.sha256(shard.read(row.size_bytes)).hexdigest()

@@ -10,7 +10,7 @@ import pickle
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -47,10 +47,21 @@ class StageSummary:
     seconds: float
 
     def __str__(self) -> str:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in self.rejected.most_common())
-        rejected = f"rejected {self.rejected.total()}" + (f" ({reasons})" if reasons else "")
         speed = self.amount / self.seconds if self.seconds else 0.0
-        return f"{self.name}: kept {self.kept}, {rejected}, {speed:.1f} {self.unit}s/s, {self.seconds:.1f} s"
+        counts = _counts(self.name, self.kept, self.rejected)
+        return f"{counts}, {speed:.1f} {self.unit}s/s, {self.seconds:.1f} s"
+
+
+def describe_counts(name: str, results: Iterable[object]) -> str:
+    """Return the line that sums up what records became, one result each, in this run or in one before."""
+    results = list(results)
+    rejected = Counter(result.reason for result in results if isinstance(result, Rejected))
+    return _counts(name, len(results) - rejected.total(), rejected)
+
+
+def _counts(name: str, kept: int, rejected: Counter[RejectReason]) -> str:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in rejected.most_common())
+    return f"{name}: kept {kept}, rejected {rejected.total()}" + (f" ({reasons})" if reasons else "")
 
 
 def run_stage(

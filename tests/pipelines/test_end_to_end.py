@@ -154,6 +154,8 @@ def test_a_rerun_makes_nothing_again_and_changes_no_byte(project, caplog):
         project.run("track", "shards", "train")
     assert "track: 3 of 3 videos were finished before" in caplog.text
     assert "shards: 2 of 2 clips were finished before" in caplog.text
+    assert "track in all: kept 2, rejected 1 (NO_FACE 1)" in caplog.text
+    assert "shards in all: kept 2, rejected 0" in caplog.text
     assert "done before" in caplog.text
     assert project.files(project.artifacts.tracks, project.artifacts.shards, project.artifacts.model) == before
 

@@ -1,15 +1,23 @@
 """What a user can get wrong ends with exit code 2 and one line that says what to mend."""
 
+import dataclasses
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from mggtalk.records import Rejected, RejectReason, Split
 from mggtalk.registry.models import find
+from mggtalk.runtime.resume import FinishedResults
 from mggtalk.stages.ingest import write_videos
+from mggtalk.stages.tables import write_rejects
 from pipelines import evaluate, ingest, shards, track, train
 from pipelines.arguments import Artifacts, stage_main
+from pipelines.track_files import SUFFIX, VIDEOS_DIRECTORY, encode_track
+from tests.stages.footage import record_of
+from tests.synthetic_head import make_talking_clip, write_talking_shards
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,6 +76,64 @@ def test_an_unknown_key_in_the_params_of_training(tmp_path, params, monkeypatch,
 )
 def test_a_stage_before_its_input_is_there(fails, stage, missing):
     assert missing in fails(stage)
+
+
+def test_artifacts_that_are_no_folder(fails, tmp_path):
+    (tmp_path / "artifacts").write_text("a file")
+    assert f"--artifacts {tmp_path / 'artifacts'}: expected a folder to write to" in fails(ingest)
+
+
+def test_artifacts_where_nothing_can_be_written(fails, monkeypatch):
+    monkeypatch.setattr(Path, "mkdir", _read_only)
+    assert "Read-only file system" in fails(ingest)
+
+
+def _read_only(path: Path, **_: Any) -> None:
+    raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+
+@pytest.fixture
+def tracked(tmp_path, monkeypatch, params):
+    """A video that was ingested and tracked: rejected, for that is quick."""
+    monkeypatch.setattr(shards, "require", lambda name: tmp_path / name)
+    artifacts = Artifacts(tmp_path / "artifacts")
+    path = tmp_path / "talk.mp4"
+    path.write_bytes(b"talk")
+    video = record_of(path)
+    write_videos(artifacts.videos, [video], [])
+    write_rejects(artifacts.tracks, [])
+    files = FinishedResults(artifacts.tracks / VIDEOS_DIRECTORY, SUFFIX)
+    files.write("key", encode_track(video, Rejected(video.name, RejectReason.NO_FACE)))
+    return video
+
+
+def test_tracks_of_another_recipe(fails, tmp_path, tracked):
+    other = dataclasses.replace(tracked, video_id="fedcba9876543210", name="other.mp4")
+    write_videos(tmp_path / "artifacts" / "videos", [other], [])
+    assert "run the stage track" in fails(shards)
+
+
+def test_a_video_without_tracks(fails, tmp_path, tracked):
+    other = dataclasses.replace(tracked, video_id="fedcba9876543210", name="other.mp4")
+    write_videos(tmp_path / "artifacts" / "videos", [tracked, other], [])
+    line = fails(shards)
+    assert "1 videos have no track file ('other.mp4'" in line
+    assert "run the stage track" in line
+    write_rejects(tmp_path / "artifacts" / "tracks", [Rejected("other.mp4", RejectReason.MISSING_FILE)])
+    assert "none of 0 clips has samples" in fails(shards)  # it is accounted for
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+def test_a_table_of_clips_that_the_evaluation_cannot_read(fails, tmp_path, tracked, monkeypatch, damage):
+    monkeypatch.setattr(evaluate, "run_stage", lambda *_, **__: pytest.fail("scored before its tables were read"))
+    monkeypatch.setattr(evaluate, "require", lambda name: tmp_path / name)
+    monkeypatch.setattr(evaluate, "_reenactor", lambda _: None)
+    artifacts = Artifacts(tmp_path / "artifacts")
+    write_talking_shards(artifacts.shards, [make_talking_clip("00000000000000aa-f000000", split=Split.TEST)])
+    write_rejects(artifacts.shards, [])
+    if damage == "damaged":
+        (artifacts.tracks / "clips.parquet").write_bytes(b"PAR1")
+    assert str(artifacts.tracks / "clips.parquet") in fails(evaluate)
 
 
 def test_a_model_file_that_was_never_fetched(fails, tmp_path, monkeypatch):

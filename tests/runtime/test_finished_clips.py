@@ -85,14 +85,33 @@ def test_other_bytes_under_the_same_clip_id_do_not_pass_for_the_clip(spool, shar
     assert FinishedClips(spool, shards).find("1-0") is not None
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+@pytest.mark.parametrize("damage", ["gone", "truncated", "flipped"])
+def test_a_clip_in_a_damaged_shard_is_not_found(spool, shards, damage):
+    stored = keep(spool, shards)
+    assemble(spool, shards, stored, ["0-0", "0-1"])
+    shard = shards / "train" / "f.tar"
+    content = bytearray(shard.read_bytes())
+    match damage:
+        case "gone":
+            shard.unlink()
+        case "truncated":
+            shard.write_bytes(content[: len(content) // 2])
+        case "flipped":
+            content[len(content) // 2] ^= 0xFF
+            shard.write_bytes(content)
+    finished = FinishedClips(spool, shards)
+    assert finished.find("0-1") is None
+    assert sample_hashes(finished.find("0-0")) == sample_hashes(stored[0])
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "flipped in a picture"])
 def test_a_damaged_spooled_clip_is_not_found(spool, shards, damage):
     stored = keep(spool, shards)
     content = bytearray(stored[0].path.read_bytes())
     if damage == "truncated":
         del content[len(content) // 2 :]
     else:
-        content[stored[0].rows[0].member_offsets[0] + 2] ^= 0xFF
+        content[stored[0].rows[0].member_offsets[0 if damage == "flipped" else 1] + 2] ^= 0xFF
     stored[0].path.write_bytes(content)
     finished = FinishedClips(spool, shards)
     assert finished.find("0-0") is None

@@ -13,7 +13,7 @@ from mggtalk.errors import RegistryError, StageError
 from mggtalk.records import Rejected, RejectReason
 from mggtalk.runtime.failures import StageBugError
 from mggtalk.runtime.isolation import Isolated
-from mggtalk.runtime.stage_runner import StageSummary, run_stage
+from mggtalk.runtime.stage_runner import StageSummary, describe_counts, run_stage
 from tests.runtime.toy_stages import Job, MisbehavingStage, MissingModelStage, SquareStage
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -92,6 +92,12 @@ def test_isolation_works_inside_a_worker():
 def test_no_records_is_no_work():
     summary, arrived = run(MissingModelStage, [])
     assert (summary.kept, summary.rejected.total(), arrived) == (0, 0, [])
+
+
+def test_results_of_several_runs_are_counted_as_in_a_summary():
+    results = ["clip", "clip", Rejected("a", RejectReason.NO_FACE), Rejected("b", RejectReason.NO_FACE)]
+    assert describe_counts("track in all", results) == "track in all: kept 2, rejected 2 (NO_FACE 2)"
+    assert describe_counts("track in all", []) == "track in all: kept 0, rejected 0"
 
 
 def test_the_summary_counts_adds_up_and_gives_the_speed():

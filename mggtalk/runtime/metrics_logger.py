@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from mggtalk.runtime.files import atomic_write
+from mggtalk.files import atomic_write
 from mggtalk.training.loop import Report
 
 _logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mggtalk.runtime.files import atomic_write, prune
+from mggtalk.files import atomic_write, prune
 
 RecordT = TypeVar("RecordT")
 

@@ -13,8 +13,8 @@ from typing import Any
 import jinja2
 import yaml
 
+from mggtalk.files import atomic_write
 from mggtalk.records import Split
-from mggtalk.shards.atomic import atomic_path
 from mggtalk.shards.index import SampleRow
 from mggtalk.shards.schema import SCHEMA_VERSION
 
@@ -50,10 +50,9 @@ class CardContext:
 def write_card(directory: Path, rows: Iterable[SampleRow], context: CardContext) -> None:
     """Write `CARD.md` (with the front matter of Hugging Face data-set cards) and `card.json` into `directory`."""
     content = summarise(rows, context)
-    with atomic_path(directory / "card.json") as partial:
-        partial.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-    with atomic_path(directory / "CARD.md") as partial:
-        partial.write_text(render_card(content), encoding="utf-8")
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    atomic_write(directory / "card.json", text.encode())
+    atomic_write(directory / "CARD.md", render_card(content).encode())
 
 
 def summarise(rows: Iterable[SampleRow], context: CardContext) -> dict[str, Any]:

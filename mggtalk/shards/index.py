@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mggtalk.errors import ShardError
+from mggtalk.files import atomic_path
 from mggtalk.records import Split
-from mggtalk.shards.atomic import atomic_path
 from mggtalk.shards.schema import INDEX_NAME, SCHEMA_VERSION, check_version
 
 _VERSION_KEY = b"mggtalk.schema_version"

@@ -16,9 +16,9 @@ from typing import BinaryIO
 import numpy as np
 
 from mggtalk.errors import ShardError
+from mggtalk.files import atomic_path
 from mggtalk.records import ShardSample
 from mggtalk.shards.arrays import load_arrays
-from mggtalk.shards.atomic import atomic_path
 from mggtalk.shards.index import SampleRow
 from mggtalk.shards.schema import (
     AUDIO_MEMBER,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mggtalk.errors import ShardError
+from mggtalk.files import PARTIAL_SUFFIX, atomic_path
 from mggtalk.records import Split
-from mggtalk.shards.atomic import PARTIAL_SUFFIX, atomic_path
 from mggtalk.shards.index import SampleRow
 from mggtalk.shards.prefix_tree import assign_leaves, shard_name
 from mggtalk.shards.schema import INDEX_NAME

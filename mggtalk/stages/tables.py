@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mggtalk.errors import StageError
+from mggtalk.files import atomic_path
 from mggtalk.records import Rejected
 
 RowT = TypeVar("RowT")
@@ -29,13 +30,8 @@ def write_rows(path: Path, rows: Sequence[RowT], row_type: type[RowT]) -> None:
     """Write `rows` in their order; the same rows give the same bytes, and the file appears whole."""
     schema = schema_of(row_type)
     columns = {name: [getattr(row, name) for row in rows] for name in schema.names}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with atomic_path(path) as partial:
         pq.write_table(pa.table(columns, schema=schema), partial, compression="zstd")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_rows(path: Path, row_type: type[RowT]) -> list[RowT]:

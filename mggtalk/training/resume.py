@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from mggtalk.shards.atomic import atomic_path
+from mggtalk.files import atomic_path
 
 _logger = logging.getLogger(__name__)
 

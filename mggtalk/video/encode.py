@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from mggtalk.errors import VideoError
+from mggtalk.files import atomic_path
 
 RgbImage = UInt8[np.ndarray, "height width 3"]
 
@@ -35,12 +36,8 @@ def write_mp4(path: str | Path, frames: Iterable[RgbImage], fps: float) -> None:
     first = next(images, None)
     if first is None:
         raise VideoError(f"{path}: cannot be written: no frames")
-    partial = target.with_name(f".{target.name}.partial")
-    try:
+    with atomic_path(target) as partial:
         _write(partial, encoder, chain([first], images), first.shape, fps)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write(path: Path, encoder: str, images: Iterator[RgbImage], shape: tuple[int, ...], fps: float) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from mggtalk.errors import ShardError
+from mggtalk.files import atomic_path
 from mggtalk.records import ShardSample, Split
 from mggtalk.shards import SampleRow, Shards, StoredClip, open_spooled, spool_clip, write_index, write_shards
-from mggtalk.shards.atomic import atomic_path
 from mggtalk.shards.index import iterate_rows, read_index
 from mggtalk.shards.spool import scan_tar
 from tests.shards.samples import make_clip

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mggtalk.runtime.files import atomic_write, prune
+from mggtalk.files import atomic_write, prune
 from mggtalk.runtime.resume import FinishedResults
 
 

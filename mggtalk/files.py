@@ -1,0 +1,58 @@
+"""Files that appear whole or not at all, so that a killed run leaves nothing half-written under a final name."""
+
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PARTIAL_SUFFIX = ".partial"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a file beside `path` to write; on success it is renamed to `path`, else removed.
+
+    At every moment `path` holds the old content, or all of the new one. The bytes reach the disk before the name does,
+    so a power cut cannot leave a name without its bytes. A process that is killed leaves the `.partial` file behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+    try:
+        yield partial
+        _sync(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Write `content` to `path` by way of `atomic_path`."""
+    with atomic_path(path) as partial:
+        partial.write_bytes(content)
+
+
+def prune(directory: Path, keep: Collection[str]) -> list[str]:
+    """Remove everything directly in `directory` whose name is not in `keep`; return the names that went, sorted.
+
+    Parts of files that a killed `atomic_path` left go as well.
+    """
+    if not directory.is_dir():
+        return []
+    removed = sorted(entry.name for entry in directory.iterdir() if entry.name not in keep)
+    for name in removed:
+        entry = directory / name
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    return removed
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -63,16 +63,6 @@ _MODEL_FILES = (
         sources=(_mediapipe_member(member="mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite"),),
     ),
     ModelFile(
-        name="face_detection_full_range",
-        file_name="face_detection_full_range_sparse.tflite",
-        sha256="2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1",
-        size_bytes=676_746,
-        license="Apache-2.0",
-        purpose="faces that are small in the frame (nothing uses it yet)",
-        default=False,
-        sources=(_mediapipe_member(member="mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite"),),
-    ),
-    ModelFile(
         name="dlib_face_recognition",
         file_name="dlib_face_recognition_resnet_model_v1.dat",
         sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",

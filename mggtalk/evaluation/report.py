@@ -28,6 +28,7 @@ from mggtalk.evaluation.results import (
     picture_name,
 )
 from mggtalk.evaluation.summary import clip_mean
+from mggtalk.files import atomic_write
 
 REPORT_FILE = "report.html"
 MEDIA_DIRECTORY = "media"
@@ -119,7 +120,7 @@ def write_report(directory: Path, content: ReportContent) -> Path:
         )
     )
     path = directory / REPORT_FILE
-    path.write_text(page, encoding="utf-8")
+    atomic_write(path, page.encode())
     return path
 
 

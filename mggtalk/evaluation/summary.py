@@ -17,6 +17,7 @@ from mggtalk.evaluation.metrics import LANDMARK_SCALE, METRICS, PSNR_CAP_DB, SSI
 from mggtalk.evaluation.reenactment import EvaluateConfig
 from mggtalk.evaluation.results import DRIVER, METHODS, ClipResult
 from mggtalk.evaluation.speed import Speed
+from mggtalk.files import atomic_write
 from mggtalk.perception.identity import IdentityUnavailable
 
 PROTOCOL_VERSION = 1
@@ -102,9 +103,8 @@ def clip_mean(result: ClipResult, method: str, metric: str) -> float | None:
 
 def write_metrics(directory: Path, summary: Mapping[str, Any], results: Sequence[ClipResult]) -> None:
     """Write `metrics.json`, `plots/psnr_head.csv` (clip, frame, method) and `plots/methods.csv` (one row a method)."""
-    (directory / "plots").mkdir(parents=True, exist_ok=True)
     text = json.dumps(summary, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    (directory / METRICS_FILE).write_text(text + "\n", encoding="utf-8")
+    atomic_write(directory / METRICS_FILE, f"{text}\n".encode())
     frame_rows = [
         {"clip": result.clip_id, "frame": frame, "method": method, "psnr_head": round(scores.psnr_head, DECIMALS)}
         for result in sorted(results, key=lambda result: result.clip_id)
@@ -142,4 +142,4 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, A
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    path.write_text(text.getvalue(), encoding="utf-8")
+    atomic_write(path, text.getvalue().encode())

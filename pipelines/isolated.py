@@ -7,7 +7,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from mggtalk.records import ClipTrack, Rejected, RejectReason, Stage, VideoRecord
+from mggtalk.records import ClipTrack, Rejected, RejectReason, Stage, VideoPart, VideoRecord
 from mggtalk.runtime.isolation import Isolated
 
 _logger = logging.getLogger(__name__)
@@ -90,6 +90,11 @@ def file_deadline_s(_: object) -> float:
 def video_deadline_s(record: VideoRecord) -> float:
     """Return the seconds to track a video; its container need not state a length."""
     return _PER_FILE_S + _PER_FRAME_S * record.num_frames if record.num_frames else _UNKNOWN_LENGTH_S
+
+
+def part_deadline_s(record: VideoPart) -> float:
+    """Return the seconds to track a part of a video; decoding may have to begin at the start of the video."""
+    return video_deadline_s(record.video)
 
 
 def clip_deadline_s(record: ClipTrack) -> float:

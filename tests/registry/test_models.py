@@ -124,6 +124,9 @@ def test_the_table_names_every_file_once_with_its_hash() -> None:
     assert [name for name, model in MODELS.items() if model.default] == [
         "face_landmarker",
         "selfie_segmentation",
+        "face_detection_full_range",
+        "palm_detection",
+        "hand_landmark",
     ]
     assert model_hash("face_landmarker").startswith("64184e22")
     for field in ("file_name", "sha256"):

@@ -88,6 +88,7 @@ def _key(video: VideoRecord, settings: TrackConfig) -> str:
     return content_key(
         sha256=video.sha256,
         interval_s=[video.start_s, video.end_s],
+        box=video.box,
         settings=settings,
         model=model_hash(MODEL),
         code=code_digest("mggtalk.stages.track"),

@@ -198,6 +198,10 @@ class _Download:
     def _get(self, headers: dict[str, str], patience: Patience) -> requests.Response:
         try:
             return requests.get(self.url, headers=headers, stream=True, timeout=(patience.connect_s, patience.stall_s))
+        except requests.ConnectionError as cause:
+            if _is_dead(cause):  # thousands of dead addresses must not be asked three times each
+                raise DownloadError(f"{self.url}: download failed: no connection: {cause}") from cause
+            raise
         except ValueError as cause:  # a redirect to an address that is none: Requests does not catch all that it reads
             raise DownloadError(f"{self.url}: download failed: {cause}") from cause
 
@@ -268,6 +272,12 @@ class _Download:
     def _forget(self) -> None:
         self.part.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
+
+
+def _is_dead(cause: requests.ConnectionError) -> bool:
+    """Tell whether nobody was there: no such host, connection refused, or no answer to it."""
+    reason = getattr(cause.args[0], "reason", None) if cause.args else None
+    return isinstance(cause, requests.ConnectTimeout) or isinstance(reason, urllib3.exceptions.NewConnectionError)
 
 
 def _validator(answer: requests.Response) -> str:

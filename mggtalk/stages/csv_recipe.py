@@ -19,7 +19,7 @@ from mggtalk.registry.web_files import is_web_url
 from mggtalk.stages.csv_tables import Row, finite_number, read_csv
 from mggtalk.stages.face_boxes import BoxOrder, is_box, ordered_box
 from mggtalk.stages.ingest_items import IngestItem, interval_name
-from mggtalk.stages.recipe_files import RecipeContext, VideoRoot, locate
+from mggtalk.stages.recipe_files import RecipeContext, VideoRoot, locate, path_exists
 from mggtalk.stages.splits import StatedInterval, split_conflict
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -153,7 +153,7 @@ class CsvRecipe:
         if is_web_url(video):
             return _download(video, _shown(video), media, sha256, self.max_mb)
         path = root.path(self.file.replace("{video}", video))
-        if self.url is None or path.is_file():
+        if self.url is None or path_exists(path, Path.is_file, f"{row.where}: column {self.columns.video!r}"):
             return IngestItem(path=str(path), name=video, sha256=sha256)
         return _download(self.url.replace("{video}", quote(video)), video, media, sha256, self.max_mb)
 
@@ -213,10 +213,16 @@ def _download(url: str, name: str, media: Path, sha256: str, max_mb: float) -> I
 
 def _with_names_of_their_own(items: list[IngestItem]) -> Iterator[IngestItem]:
     """Yield the items; where several have one name (two faces at one time, a row that is there twice), number them."""
+    taken = {item.name for item in items}
     seen: Counter[str] = Counter()
     for item in items:
         seen[item.name] += 1
-        yield item if seen[item.name] == 1 else replace(item, name=f"{item.name}#{seen[item.name]}")
+        name = item.name
+        while seen[item.name] > 1 and name in taken:
+            name = f"{item.name}#{seen[item.name]}"
+            seen[item.name] += name in taken
+        taken.add(name)
+        yield replace(item, name=name)
 
 
 def _check_splits(items: list[IngestItem], rows: list[Row]) -> None:

@@ -1,7 +1,8 @@
 """Recipes of kind `folder`: every file below a folder is an input. Nothing there is passed over in silence."""
 
 import os
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import Field
@@ -45,6 +46,7 @@ class FolderRecipe:
         }
         if not paths:  # a disk that is not mounted, say
             raise RecipeError(f"{context.recipe_path}: path: no videos in {folder}: it holds no files")
+        labels = _in_the_form_of(paths, labels)
         for name in sorted(paths | labels.keys(), key=printable):
             label = labels.get(name, {})
             yield IngestItem(
@@ -53,3 +55,16 @@ class FolderRecipe:
                 identity=label.get("identity", ""),
                 license=label.get("license") or self.license,
             )
+
+
+def _in_the_form_of(paths: set[str], labels: Mapping[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Return the labels under the names that the files have.
+
+    One system writes an accented letter as one character, another as two: a table that was made on one, for files that
+    came from the other, names them all the same.
+    """
+    by_form = {unicodedata.normalize("NFC", path): path for path in paths}
+    return {
+        name if name in paths else by_form.get(unicodedata.normalize("NFC", name), name): label
+        for name, label in labels.items()
+    }

@@ -42,6 +42,8 @@ class PublishedRecipe:
             if clip.name in names:
                 raise RecipeError(f"{annotations}: the clip {clip.name} is there twice")
             names.add(clip.name)
+            if not _is_plain(clip.video) or not _is_plain(clip.name):
+                raise RecipeError(f"{annotations}: got the video {clip.video!r} of {clip.name!r}; expected plain names")
             yield IngestItem(
                 path=str(root.video(clip.video)),
                 name=clip.name,
@@ -52,3 +54,12 @@ class PublishedRecipe:
                 box=clip.box,
                 box_frame=clip.box_frame,
             )
+
+
+def _is_plain(name: str) -> bool:
+    """Tell whether a name out of a stranger's list can be a file's and leads out of no folder."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half a character, which JSON can hold
+        return False
+    return "/" not in name and "\0" not in name

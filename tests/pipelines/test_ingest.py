@@ -191,7 +191,7 @@ def test_a_shipped_recipe_runs_to_its_end_without_videos(
 
 def start(params: Path, artifacts: Artifacts) -> subprocess.Popen[bytes]:
     path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-    command = [sys.executable, "-m", "pipelines.ingest", "--params", params, "--artifacts", artifacts.root]
+    command = [sys.executable, "-m", "pipelines.ingest", "--params", str(params), "--artifacts", str(artifacts.root)]
     environment: Mapping[str, Any] = {**os.environ, "PYTHONPATH": path, "MGGTALK_WORKERS": "1"}
     return subprocess.Popen(command, env=environment, start_new_session=True)
 

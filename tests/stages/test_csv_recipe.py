@@ -12,7 +12,7 @@ from mggtalk.stages.ingest_items import IngestItem
 from mggtalk.stages.recipes import load_items
 from tests.stages.recipes import csv_items, recipe_file
 
-FULL = {
+FULL: dict[str, object] = {
     "video": "clip",
     "start": "from",
     "end": "to",
@@ -126,6 +126,16 @@ def test_rows_of_one_name_are_numbered_for_two_faces_are_two_inputs(tmp_path: Pa
     names = ["a@1.000-2.000", "a@1.000-2.000#2", "a@1.000-2.000#3", "a@2.000-3.000"]
     assert [item.name for item in items] == names
     assert [item.box[0] for item in items] == [0.0, 9.0, 0.0, 0.0]
+
+
+def test_numbers_of_names_avoid_names_that_are_there(tmp_path: Path) -> None:
+    items = csv_items(tmp_path, "v,n\na,x\nb,x\nc,x#2\nd,x\n", {"video": "v", "name": "n"})
+    assert [(item.path[-1], item.name) for item in items] == [("a", "x"), ("c", "x#2"), ("b", "x#3"), ("d", "x#4")]
+
+
+def test_a_name_longer_than_can_be_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"line 2: column 'v': .* cannot be looked up: File name too long"):
+        csv_items(tmp_path, f"v\n{'x' * 5000}\n", {"video": "v"}, url="https://media.example/{video}")
 
 
 def test_urls_are_fetched_to_the_media_folder(tmp_path: Path) -> None:
@@ -268,7 +278,7 @@ def test_clock_times(text: str, seconds: float | None) -> None:
     assert clock_seconds(text) == seconds
 
 
-@given(table=st.text(alphabet=st.sampled_from('v,se\n\r";-0123:.\0 xé'), max_size=60))
+@given(table=st.text(alphabet=st.sampled_from('v,se\n\r";-0123:.\0 xé#/@'), max_size=60))
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_table_gives_sound_inputs_or_an_error(tmp_path: Path, table: str) -> None:
     try:

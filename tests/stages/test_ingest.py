@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,12 +39,12 @@ def probed(path: Path) -> ProbedFile | Rejected:
     return result
 
 
-def ingest(path: Path, *, config: IngestConfig = CONFIG, **item: object) -> VideoRecord | Rejected:
-    named = IngestItem(path=str(path), name=printable(path.name), **item)  # type: ignore[arg-type]
+def ingest(path: Path, *, config: IngestConfig = CONFIG, **item: Any) -> VideoRecord | Rejected:
+    named = IngestItem(path=str(path), name=printable(path.name), **item)
     return video_of(named, probed(path), config)
 
 
-def rejection(path: Path, **item: object) -> Rejected:
+def rejection(path: Path, **item: Any) -> Rejected:
     result = ingest(path, **item)
     assert isinstance(result, Rejected)
     assert result.key == path.name
@@ -51,7 +52,7 @@ def rejection(path: Path, **item: object) -> Rejected:
     return result
 
 
-def video(path: Path, **item: object) -> VideoRecord:
+def video(path: Path, **item: Any) -> VideoRecord:
     result = ingest(path, **item)
     assert isinstance(result, VideoRecord)
     return result

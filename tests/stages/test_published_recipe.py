@@ -179,6 +179,9 @@ CLIP = {
         ('{"clips": {}}', "clips: missing or empty"),
         ('{"clips": {"a_0": 3}}', r"clips\.a_0\.bbox\.top: got None; expected a number"),
         (json.dumps({"clips": {"a_0": CLIP | {"ytb_id": 5}}}), r"clips\.a_0\.ytb_id: got 5; expected a name"),
+        (json.dumps({"clips": {"a_0": CLIP | {"ytb_id": "../a"}}}), r"got the video '\.\./a' of 'a_0'; expected plain"),
+        (json.dumps({"clips": {"a_0": CLIP | {"ytb_id": "\ud800"}}}), "expected plain names"),
+        (json.dumps({"clips": {"a\0": CLIP}}), "expected plain names"),
         (
             json.dumps({"clips": {"a_0": CLIP | {"duration": {"start_sec": "0", "end_sec": 1}}}}),
             r"clips\.a_0\.duration\.start_sec: got '0'; expected a number",

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from mggtalk.errors import RecipeError
 from mggtalk.records import Split
 from mggtalk.stages.ingest_items import IngestItem
-from mggtalk.stages.recipes import RecipeContext, load_items, prune_media, read_recipe, recipe_items
+from mggtalk.stages.recipe_files import RecipeContext
+from mggtalk.stages.recipes import load_items, prune_media, read_recipe, recipe_items
 from mggtalk.stages.splits import split_of
 from tests.media import write_video
 from tests.stages.recipes import recipe_file
@@ -47,6 +48,14 @@ def test_folder_names_every_file_but_hidden_ones_and_its_labels(videos: Path, tm
     assert items[0].path == str(videos / "b.mp4")
     assert {item.split for item in items} == {None}
     assert not any(item.is_interval for item in items)
+
+
+def test_labels_find_names_that_another_system_spelled(videos: Path, tmp_path: Path) -> None:
+    composed, decomposed = "Zo\u00e9.mp4", "Zoe\u0301.mp4"
+    (videos / "b.mp4").rename(videos / decomposed)
+    (tmp_path / "labels.csv").write_text(f"file,identity\n{composed},zoe\n", encoding="utf-8")
+    items = load_items(recipe_file(tmp_path, kind="folder", path="videos", labels="labels.csv"), tmp_path)
+    assert {item.name: item.identity for item in items} == {decomposed: "zoe", "deep/a.mp4": "", "notes.txt": ""}
 
 
 def test_folder_is_looked_up_beside_the_recipe_then_in_the_working_directory(

@@ -1,4 +1,5 @@
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ FULL: dict[str, object] = {
     "sha256": "hash",
     "name": "title",
 }
+ROOT = Path(__file__).parents[2]
 SHA = "0123456789abcdef" * 4
 
 
@@ -47,6 +49,20 @@ def test_a_row_names_an_interval_of_a_video_with_a_face_in_it(tmp_path: Path) ->
             sha256=SHA,
         ),
         IngestItem(path=path, name="second", license="MIT", start_s=62.25),
+    ]
+
+
+def test_the_recipe_in_the_documentation_reads_the_table_beside_it(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
+    match = re.search(r"```yaml\n(kind: csv\n.*?)```\s+```csv\n(.*?)```", page, re.DOTALL)
+    assert match
+    (tmp_path / "recipe.yaml").write_text(match[1], encoding="utf-8")
+    (tmp_path / "interviews.csv").write_text(match[2], encoding="utf-8")
+    items = load_items(tmp_path / "recipe.yaml", tmp_path / "media")
+    assert [(item.identity, item.split, item.start_s, item.end_s, item.box) for item in items] == [
+        ("alice", Split.TRAIN, 12.5, 41.0, (610.0, 80.0, 1030.0, 500.0)),
+        ("bob", Split.TRAIN, 12.5, 41.0, (1220.0, 95.0, 1620.0, 495.0)),
+        ("carol", None, 70.0, 125.0, ()),
     ]
 
 

@@ -6,36 +6,33 @@ end. Where it is not, a part is gone on with only if the server vouches, by `If-
 Source: RFC 9110, sections 13.1.5 (If-Range) and 14.4 (Content-Range).
 """
 
-import contextlib
 import hashlib
 import json
 import logging
+import os
 import re
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
-import urllib3
 from tqdm import tqdm
 
 from mggtalk.errors import RegistryError
 from mggtalk.files import atomic_write
+from mggtalk.registry.web_answers import (
+    DownloadError,
+    InterruptedDownloadError,
+    Patience,
+    answer_of,
+    chunks_of,
+    is_web_url,
+    validator_of,
+)
 
 logger = logging.getLogger(__name__)
-
-_CHUNK_BYTES = 1 << 16  # as much as a broken connection loses
-_SLOWEST_BYTES_PER_S = 1024
-_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
-_NO_LONGER_WANTED = "the run was stopped"
-
-
-class DownloadError(RegistryError):
-    """A file cannot be had from its URL."""
 
 
 class TooLargeError(DownloadError):
@@ -44,25 +41,6 @@ class TooLargeError(DownloadError):
 
 class ChecksumError(DownloadError):
     """The file's SHA-256 is not the one that was stated."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a server is waited for.
-
-    Attributes:
-        connect_s: to answer at all. stall_s: without a byte, or with less than 1 KiB/s.
-        attempts: in one call. pause_s: between them.
-    """
-
-    connect_s: float = 10.0
-    stall_s: float = 60.0
-    attempts: int = 3
-    pause_s: float = 1.0
-
-
-class _InterruptedError(Exception):
-    """Worth another attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +89,8 @@ def fetch_url(
         download.check_hash()
         download.part.replace(destination)
         download.note.unlink(missing_ok=True)
-    except requests.RequestException as cause:  # before OSError, of which it is one
-        raise DownloadError(f"{url}: download failed: {cause}") from cause
     except OSError as cause:
         raise RegistryError(f"{destination}: cannot be written: {cause.strerror or cause}") from cause
-
-
-def is_web_url(text: str) -> bool:
-    """Tell whether this is an address of http or https."""
-    try:
-        parts = urlsplit(text)
-    except ValueError:  # brackets that do not match
-        return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 def part_note(part: Path) -> Path:
@@ -149,7 +116,7 @@ class _Download:
         for attempt in range(1, patience.attempts + 1):
             try:
                 self._fetch_rest(patience)
-            except _InterruptedError as cause:
+            except InterruptedDownloadError as cause:
                 if attempt == patience.attempts or self._is_stopped():
                     raise DownloadError(f"{self.url}: download failed: {cause}") from cause
                 logger.warning("%s: %s; attempt %d of %d", self.url, cause, attempt + 1, patience.attempts)
@@ -170,16 +137,15 @@ class _Download:
         start, origin = self._so_far()
         if origin and origin.total is not None and start == origin.total:
             return  # a run was killed when all had arrived
-        headers = {"Accept-Encoding": "identity"}  # a range of compressed bytes is of no use
-        if start:
-            headers["Range"] = f"bytes={start}-"
+        headers = {"Range": f"bytes={start}-"} if start else {}
         if start and origin and origin.validator:
             headers["If-Range"] = origin.validator
-        with _interruptions(), self._get(headers, patience) as answer:
+        with answer_of(self.url, headers, patience) as answer:
             if answer.status_code == requests.codes.requested_range_not_satisfiable:
                 self._take_as_whole(start)
                 return
-            self._refuse_what_is_no_file(answer)
+            if self.sha256 is None and answer.headers.get("Content-Type", "").lower().startswith("text/html"):
+                raise DownloadError(f"{self.url}: download failed: the server sent a web page, not a file")
             start, total = self._place(answer, start, origin)
             if total is not None and total > self.max_bytes:
                 self._forget()
@@ -195,29 +161,10 @@ class _Download:
             return 0, None
         return self.part.stat().st_size, origin
 
-    def _get(self, headers: dict[str, str], patience: Patience) -> requests.Response:
-        try:
-            return requests.get(self.url, headers=headers, stream=True, timeout=(patience.connect_s, patience.stall_s))
-        except requests.ConnectionError as cause:
-            if _is_dead(cause):  # thousands of dead addresses must not be asked three times each
-                raise DownloadError(f"{self.url}: download failed: no connection: {cause}") from cause
-            raise
-        except ValueError as cause:  # a redirect to an address that is none: Requests does not catch all that it reads
-            raise DownloadError(f"{self.url}: download failed: {cause}") from cause
-
     def _take_as_whole(self, start: int) -> None:
         if self.sha256 is None:  # nothing vouches for it
             self._forget()
-            raise _InterruptedError(f"the server has no more than {start} bytes; starting anew")
-
-    def _refuse_what_is_no_file(self, answer: requests.Response) -> None:
-        if answer.status_code in _BUSY:
-            raise _InterruptedError(f"{answer.status_code} {answer.reason}")
-        answer.raise_for_status()
-        if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise DownloadError(f"{self.url}: download failed: the server insists on compressing")
-        if self.sha256 is None and answer.headers.get("Content-Type", "").lower().startswith("text/html"):
-            raise DownloadError(f"{self.url}: download failed: the server sent a web page, not a file")
+            raise InterruptedDownloadError(f"the server has no more than {start} bytes; starting anew")
 
     def _place(self, answer: requests.Response, start: int, origin: _Origin | None) -> tuple[int, int | None]:
         """Return where the answer's bytes belong, and the size of the whole; note a new start."""
@@ -225,7 +172,7 @@ class _Download:
         if answer.status_code != requests.codes.partial_content:
             total = int(length) if length.isdecimal() else None
             self.part.unlink(missing_ok=True)
-            note = json.dumps(asdict(_Origin(self.url, _validator(answer), total)))
+            note = json.dumps(asdict(_Origin(self.url, validator_of(answer), total)))
             atomic_write(self.note, note.encode())
             return 0, total
         stated = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
@@ -233,7 +180,7 @@ class _Download:
         expected = origin.total if origin else None
         if (stated and int(stated[1]) != start) or (total and expected and total != expected):
             self._forget()
-            raise _InterruptedError("the server sent another range than was asked for; starting anew")
+            raise InterruptedDownloadError("the server sent another range than was asked for; starting anew")
         return start, total or (start + int(length) if length.isdecimal() else None)
 
     def _append(self, answer: requests.Response, start: int, total: int | None, patience: Patience) -> None:
@@ -243,17 +190,19 @@ class _Download:
                 desc=self.part.stem, initial=start, total=total, unit="B", unit_scale=True, disable=self._hidden
             ) as progress,
         ):
-            for chunk in _chunks(answer, patience):
+            for chunk in chunks_of(answer, patience):
                 if content.tell() + len(chunk) > self.max_bytes:
                     content.truncate(0)
                     raise TooLargeError(f"{self.url}: sends more than the {self.max_bytes} bytes allowed")
                 content.write(chunk)
                 progress.update(len(chunk))
                 if self._is_stopped():
-                    raise _InterruptedError(_NO_LONGER_WANTED)
+                    raise InterruptedDownloadError("the run was stopped")
             arrived = content.tell()
+            content.flush()
+            os.fsync(content.fileno())  # before it gets its name: a power cut must not leave a name without its bytes
         if total is not None and arrived != total:
-            raise _InterruptedError(f"{arrived} of {total} bytes have arrived")
+            raise InterruptedDownloadError(f"{arrived} of {total} bytes have arrived")
 
     @property
     def _hidden(self) -> bool | None:
@@ -272,42 +221,3 @@ class _Download:
     def _forget(self) -> None:
         self.part.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
-
-
-def _is_dead(cause: requests.ConnectionError) -> bool:
-    """Tell whether nobody was there: no such host, connection refused, or no answer to it."""
-    reason = getattr(cause.args[0], "reason", None) if cause.args else None
-    return isinstance(cause, requests.ConnectTimeout) or isinstance(reason, urllib3.exceptions.NewConnectionError)
-
-
-def _validator(answer: requests.Response) -> str:
-    etag = answer.headers.get("ETag", "")
-    return etag if etag.startswith('"') else answer.headers.get("Last-Modified", "")  # a weak tag vouches for no bytes
-
-
-def _chunks(answer: requests.Response, patience: Patience) -> Iterator[bytes]:
-    """Yield bytes as they come; a server that sends less than a modem would is given up."""
-    since_s, received = time.monotonic(), 0
-    while chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=False):
-        yield chunk
-        received += len(chunk)
-        waited_s = time.monotonic() - since_s
-        if waited_s >= patience.stall_s:
-            if received < _SLOWEST_BYTES_PER_S * waited_s:
-                raise _InterruptedError(f"slower than {_SLOWEST_BYTES_PER_S} bytes/s")
-            since_s, received = time.monotonic(), 0
-
-
-@contextlib.contextmanager
-def _interruptions() -> Iterator[None]:
-    """Turn what may go better the next time into `_InterruptedError`."""
-    try:
-        yield
-    except (
-        requests.ConnectionError,
-        requests.Timeout,
-        requests.exceptions.ChunkedEncodingError,
-        urllib3.exceptions.ProtocolError,
-        urllib3.exceptions.TimeoutError,
-    ) as cause:
-        raise _InterruptedError(str(cause)) from cause

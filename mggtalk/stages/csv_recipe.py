@@ -15,7 +15,7 @@ from pydantic import Field
 from mggtalk.errors import RecipeError
 from mggtalk.params import config
 from mggtalk.records import Split
-from mggtalk.registry.web_files import is_web_url
+from mggtalk.registry.web_answers import is_web_url
 from mggtalk.stages.csv_tables import Row, finite_number, read_csv
 from mggtalk.stages.face_boxes import BoxOrder, is_box, ordered_box
 from mggtalk.stages.ingest_items import IngestItem, interval_name

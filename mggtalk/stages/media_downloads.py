@@ -13,7 +13,8 @@ from pathlib import Path
 
 from mggtalk.files import prune
 from mggtalk.records import Rejected, RejectReason
-from mggtalk.registry.web_files import ChecksumError, DownloadError, TooLargeError, fetch_url, part_note
+from mggtalk.registry.web_answers import DownloadError
+from mggtalk.registry.web_files import ChecksumError, TooLargeError, fetch_url, part_note
 from mggtalk.stages.ingest_items import IngestItem
 
 _logger = logging.getLogger(__name__)

@@ -7,14 +7,8 @@ from pathlib import Path
 import pytest
 
 from mggtalk.errors import RegistryError
-from mggtalk.registry.web_files import (
-    ChecksumError,
-    DownloadError,
-    Patience,
-    TooLargeError,
-    fetch_url,
-    part_note,
-)
+from mggtalk.registry.web_answers import DownloadError, Patience
+from mggtalk.registry.web_files import ChecksumError, TooLargeError, fetch_url, part_note
 from tests.registry.distributions import sha256
 from tests.web_server import FileServer, running
 
@@ -274,7 +268,7 @@ def test_a_web_page_is_no_file(server: FileServer, destination: Path) -> None:
 def test_a_server_that_drips_is_given_up(server: FileServer, destination: Path) -> None:
     server.drip_s = 0.01
     impatient = Patience(connect_s=5.0, stall_s=0.3, attempts=1, pause_s=0.0)
-    with pytest.raises(DownloadError, match="slower than 1024 bytes/s"):
+    with pytest.raises(DownloadError, match="slower than 4096 bytes/s"):
         _fetch(server, destination, patience=impatient)
 
 

@@ -18,7 +18,7 @@ from mggtalk.records import Split
 from mggtalk.registry.web_answers import is_web_url
 from mggtalk.stages.csv_tables import Row, finite_number, read_csv
 from mggtalk.stages.face_boxes import BoxOrder, is_box, ordered_box
-from mggtalk.stages.ingest_items import IngestItem, interval_name
+from mggtalk.stages.ingest_items import LONGEST_S, IngestItem, interval_name
 from mggtalk.stages.recipe_files import RecipeContext, VideoRoot, locate, path_exists
 from mggtalk.stages.splits import StatedInterval, split_conflict
 
@@ -177,6 +177,8 @@ class CsvRecipe:
         fps = row.number(self.columns.fps) if self.columns.fps and row.text(self.columns.fps) else self.fps
         if fps is None or fps <= 0:
             raise row.fault(str(self.columns.fps), "frames a second")
+        if frame / fps >= LONGEST_S:
+            raise row.fault(column, "the number of a frame")
         return frame / fps
 
     def _box(self, row: Row) -> tuple[float, ...]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mggtalk.errors import RecipeError
+from mggtalk.stages.ingest_items import LONGEST_S
 
 _NONE = {"", "-"}
-_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
+_CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -46,7 +47,7 @@ class Row:
         """
         cell = self.text(column)
         seconds = clock_seconds(cell) if ":" in cell else self.number(column)
-        if seconds is None or seconds < 0:
+        if seconds is None or not 0 <= seconds < LONGEST_S:
             raise self.fault(column, "seconds, mm:ss or hh:mm:ss")
         return seconds
 

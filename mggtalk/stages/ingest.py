@@ -15,7 +15,7 @@ from pydantic import Field
 from mggtalk.params import config
 from mggtalk.records import Rejected, RejectReason, VideoRecord
 from mggtalk.stages.face_boxes import box_in_pixels
-from mggtalk.stages.ingest_items import IngestItem
+from mggtalk.stages.ingest_items import LONGEST_S, IngestItem
 from mggtalk.stages.probed_files import ProbedFile
 from mggtalk.stages.splits import split_of
 from mggtalk.stages.tables import read_rows, write_rejects, write_rows
@@ -76,21 +76,22 @@ def video_of(item: IngestItem, file: ProbedFile | Rejected, config: IngestConfig
     if item.sha256 and file.sha256 != item.sha256:
         detail = f"{item.path}: has SHA-256 {file.sha256}, expected {item.sha256}"
         return Rejected(item.name, RejectReason.CHECKSUM_MISMATCH, detail)
-    if item.end_s <= item.start_s or 0 < file.duration_s <= item.start_s:
+    if item.end_s <= item.start_s or (file.duration_s or LONGEST_S) <= item.start_s:
         detail = f"{item.path}: lasts {file.duration_s:.3f} s; the interval is {item.start_s:.3f} to {item.end_s:.3f} s"
         return Rejected(item.name, RejectReason.TOO_SHORT, detail)
+    end_s = item.end_s if item.end_s < LONGEST_S else math.inf
     box = box_in_pixels(item.box, item.box_frame, file.width, file.height) if item.box else ()
     if item.box and not box:
         detail = f"{item.path}: {file.width} x {file.height} pixels; the box is {_edges(item.box)}"
         return Rejected(item.name, RejectReason.BOX_OUTSIDE_FRAME, detail)
     identity = item.identity or f"{UNKNOWN_IDENTITY}{file.sha256[:_ID_DIGITS]}"
     return VideoRecord(
-        video_id=video_id(file.sha256, item.start_s, item.end_s, box),
+        video_id=video_id(file.sha256, item.start_s, end_s, box),
         path=item.path,
         sha256=file.sha256,
         size_bytes=file.size_bytes,
         start_s=item.start_s,
-        end_s=item.end_s,
+        end_s=end_s,
         width=file.width,
         height=file.height,
         fps=file.fps,

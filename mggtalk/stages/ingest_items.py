@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from mggtalk.records import Split
 
+LONGEST_S = 1e7
+"""No video lasts four months: later times are mistakes."""
+
 
 @dataclass(frozen=True, slots=True)
 class IngestItem:

@@ -20,6 +20,9 @@ from mggtalk.errors import RecipeError
 from mggtalk.stages.csv_tables import clock_seconds
 from mggtalk.stages.face_boxes import ordered_box
 
+_LARGEST = 1e300
+"""JSON knows whole numbers of any size, and NaN."""
+
 
 @dataclass(frozen=True, slots=True)
 class ListedClip:
@@ -70,27 +73,29 @@ def read_vfhq(folder: Path) -> Iterator[ListedClip]:
     """Yield the clips of VFHQ; its folder is called `meta_info`.
 
     A clip's first and last frame are left out, as the authors' script does. The number behind P tells the people of
-    one video apart.
+    one video apart. A window in a frame without a size is left out.
 
     Raises:
         RecipeError: there are no such files, or one has another layout.
     """
     for path in _paths(folder, "**/Clip+*.txt"):
-        match = re.fullmatch(r"Clip\+(.+)\+(P\d+)\+C\d+\+F(\d+)-(\d+)", path.stem)
+        match = re.fullmatch(r"Clip\+(.+)\+(P\d+)\+C\d+\+F(\d{1,12})-(\d{1,12})", path.stem)
         if match is None:
             raise RecipeError(f"{path}: expected a name such as Clip+VIDEO+P0+C0+F10-20.txt")
         header = _vfhq_header(path)
         (fps,) = header["FPS"]
         if fps <= 0:
             raise RecipeError(f"{path}: FPS: got {fps:g}; expected frames a second")
+        frame = (*header["W"], *header["H"])
+        has_frame = min(frame) > 0
         yield ListedClip(
             name=path.stem,
             video=match[1],
             start_s=(int(match[3]) + 1) / fps,
             end_s=int(match[4]) / fps,
             identity=f"{match[1]}+{match[2]}",
-            box=header["CROP"],
-            box_frame=(*header["W"], *header["H"]),
+            box=header["CROP"] if has_frame else (),
+            box_frame=frame if has_frame else (),
         )
 
 
@@ -188,7 +193,7 @@ def _field(clip: Any, keys: tuple[str, ...], where: str, kind: type = float) -> 
     value = clip
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
         return float(value)
     if kind is str and isinstance(value, str) and value:
         return value

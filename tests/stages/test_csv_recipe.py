@@ -295,7 +295,7 @@ def test_clock_times(text: str, seconds: float | None) -> None:
 
 
 @given(table=st.text(alphabet=st.sampled_from('v,se\n\r";-0123:.\0 xé#/@'), max_size=60))
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_table_gives_sound_inputs_or_an_error(tmp_path: Path, table: str) -> None:
     try:
         items = csv_items(tmp_path, f"v,s,e\n{table}", {"video": "v", "start": "s", "end": "e"})

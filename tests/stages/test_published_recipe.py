@@ -1,14 +1,17 @@
+import contextlib
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mggtalk.errors import RecipeError
 from mggtalk.records import Rejected, RejectReason, VideoRecord
 from mggtalk.stages.ingest import IngestConfig, video_of
 from mggtalk.stages.ingest_items import IngestItem
-from mggtalk.stages.probed_files import ProbeStage, look_up
+from mggtalk.stages.probed_files import ProbedFile, ProbeStage, look_up
 from mggtalk.stages.recipes import load_items
 from tests.media import write_video
 from tests.stages.recipes import recipe_file
@@ -217,3 +220,77 @@ def test_clips_that_make_no_sense_do_not_spoil_the_list(tmp_path: Path) -> None:
 def test_an_unknown_layout_is_an_error_that_names_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"layout: .*'hdtf', 'vfhq' or 'celebvhq'"):
         published(tmp_path, "voxceleb", "list")
+
+
+def sound(items: list[IngestItem], duration_s: float) -> None:
+    """Whatever a list says, its clips become records or rejections of a video of that length."""
+    file = ProbedFile("a.mp4", "0123456789abcdef" * 4, 1, 160, 96, 25.0, 0, duration_s, False)
+    for item in items:
+        result = video_of(item, file, CONFIG)
+        if isinstance(result, VideoRecord):
+            assert 0 <= result.start_s < result.end_s
+            assert not result.box or (0 <= result.box[0] < result.box[2] <= 160 and result.box[1] < result.box[3] <= 96)
+
+
+LENGTHS = st.sampled_from([0.0, 1.0, 5000.0])
+FUZZ = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+@given(
+    times=st.text(alphabet=st.sampled_from("a.mp4 0123456789:-\n"), max_size=40),
+    crops=st.lists(st.sampled_from(["a_0.mp4", "0", "-5", "400", "1e308", "nan", "\n"]), max_size=8),
+    height=st.sampled_from(["720", "0", "-1", "1e-320", "inf", ""]),
+    duration_s=LENGTHS,
+)
+@FUZZ
+def test_any_list_like_hdtf_gives_sound_clips_or_an_error(
+    tmp_path: Path, times: str, crops: list[str], height: str, duration_s: float
+) -> None:
+    (tmp_path / "list").mkdir(exist_ok=True)
+    (tmp_path / "list" / "RD_annotion_time.txt").write_text(f"a.mp4 00:00-00:01\n{times}")
+    (tmp_path / "list" / "RD_crop_wh.txt").write_text(" ".join(["a_0.mp4", *crops]))
+    (tmp_path / "list" / "RD_resolution.txt").write_text(f"a.mp4 {height}")
+    with contextlib.suppress(RecipeError):
+        sound(published(tmp_path, "hdtf", "list"), duration_s)
+
+
+NUMBERS = st.sampled_from(["0", "-1", "25", "720", "1e308", "1e-320", "nan", "x", ""])
+
+
+@given(
+    frames=st.tuples(st.integers(0, 10**13), st.integers(0, 10**13)),
+    values=st.lists(NUMBERS, min_size=7, max_size=7),
+    duration_s=LENGTHS,
+)
+@FUZZ
+def test_any_list_like_vfhq_gives_sound_clips_or_an_error(
+    tmp_path: Path, frames: tuple[int, int], values: list[str], duration_s: float
+) -> None:
+    shutil.rmtree(tmp_path / "list", ignore_errors=True)
+    (tmp_path / "list").mkdir()
+    height, width, fps, *crop = values
+    header = f"H: {height}\nW: {width}\nFPS: {fps}\nCROP: {' '.join(crop)}\n"
+    (tmp_path / "list" / f"Clip+a+P0+C0+F{frames[0]}-{frames[1]}.txt").write_text(header)
+    with contextlib.suppress(RecipeError):
+        sound(published(tmp_path, "vfhq", "list"), duration_s)
+
+
+@given(
+    values=st.lists(
+        st.one_of(st.floats(), st.none(), st.booleans(), st.text(max_size=2), st.integers(), st.just(10**400)),
+        min_size=6,
+        max_size=6,
+    ),
+    name=st.text(max_size=3),
+    duration_s=LENGTHS,
+)
+@FUZZ
+def test_any_list_like_celebvhq_gives_sound_clips_or_an_error(
+    tmp_path: Path, values: list[object], name: str, duration_s: float
+) -> None:
+    start, end, *box = values
+    bbox = dict(zip(("top", "bottom", "left", "right"), box, strict=True))
+    clip = {"ytb_id": name, "duration": {"start_sec": start, "end_sec": end}, "bbox": bbox}
+    (tmp_path / "list.json").write_text(json.dumps({"clips": {name: clip}}))
+    with contextlib.suppress(RecipeError):
+        sound(published(tmp_path, "celebvhq", "list.json"), duration_s)

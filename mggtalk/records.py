@@ -27,10 +27,14 @@ class RejectReason(StrEnum):
     """Why an input was left out."""
 
     MISSING_FILE = "MISSING_FILE"
+    DOWNLOAD_FAILED = "DOWNLOAD_FAILED"
+    TOO_LARGE = "TOO_LARGE"
+    CHECKSUM_MISMATCH = "CHECKSUM_MISMATCH"
     EMPTY_FILE = "EMPTY_FILE"
     UNSUPPORTED_FILE = "UNSUPPORTED_FILE"
     NO_VIDEO_STREAM = "NO_VIDEO_STREAM"
     DUPLICATE = "DUPLICATE"
+    BOX_OUTSIDE_FRAME = "BOX_OUTSIDE_FRAME"
     DECODE_ERROR = "DECODE_ERROR"
     DECODE_TIMEOUT = "DECODE_TIMEOUT"
     CRASHED = "CRASHED"
@@ -68,7 +72,8 @@ class VideoRecord:
     """One input video, or one interval of it that the recipe names.
 
     Attributes:
-        video_id: first 16 hex digits of `sha256`; an interval adds its ends in milliseconds (`...-00014000-00019700`).
+        video_id: first 16 hex digits of `sha256`; an interval adds its ends in milliseconds (`...-00014000-00019700`),
+            a box 8 digits of its own hash (`...-b1f0c3a97`).
         path: where the file lies: absolute, or relative to the directory that the pipeline runs in.
         start_s, end_s: the interval in seconds of presentation time; the whole file is 0 and infinity.
         fps: average frame rate as the container states it. num_frames, duration_s: likewise, 0 where it states none.

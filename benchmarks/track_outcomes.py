@@ -1,7 +1,7 @@
-"""What became of every input of a tracked folder, and how well heads were solved: `python -m benchmarks.track_outcomes`.
+"""What became of every input of a tracked folder, and how well heads were solved.
 
-Reads what `ingest` and `track` wrote. The table has one row an input; with `--manifest`, a CSV file with the columns
-`file` and `kind`, the share of the frames that each kind keeps is summed up.
+`python -m benchmarks.track_outcomes` reads what `ingest` and `track` wrote. The table has one row an input; with
+`--manifest`, a CSV file with the columns `file` and `kind`, what each kind keeps is summed up.
 """
 
 import argparse

@@ -64,7 +64,7 @@ def _counts(name: str, kept: int, rejected: Counter[RejectReason]) -> str:
     return f"{name}: kept {kept}, rejected {rejected.total()}" + (f" ({reasons})" if reasons else "")
 
 
-def run_stage(
+def run_stage(  # noqa: PLR0913 - one call says all that a run is
     factory: Callable[[], Stage[RecordT, OutputT]],
     records: Sequence[RecordT],
     *,
@@ -74,6 +74,7 @@ def run_stage(
     num_workers: int | None = None,
     unit: str = "video",
     amount_of: Callable[[RecordT], float] | None = None,
+    amount_unit: str = "frame",
     outcome_of: Callable[[RecordT, list[OutputT | Rejected]], object] | None = None,
 ) -> StageSummary:
     """Run the stage over all records in parallel, and give each one's results to `on_result` as soon as they are there.
@@ -84,7 +85,7 @@ def run_stage(
         key_of: names a record.
         on_result: called here, one call a record, in no particular order.
         num_workers: at most so many; `MGGTALK_WORKERS` by default, else as many as Ray has CPUs.
-        unit: what a record is. amount_of: the frames in a record, for the speed; large ones go first.
+        unit: what a record is. amount_of, amount_unit: the work in a record, for the speed; large ones go first.
         outcome_of: what a record counts as in the summary, where an output may say that nothing is left; by default the
             outputs, or the rejection.
 
@@ -110,7 +111,7 @@ def run_stage(
             rejected.update(reasons)
             progress.advance()
     seconds = time.monotonic() - started
-    summary = StageSummary(name, kept, num_outputs, rejected, sum(amounts), "frame" if amount_of else unit, seconds)
+    summary = StageSummary(name, kept, num_outputs, rejected, sum(amounts), amount_unit if amount_of else unit, seconds)
     if records:
         _logger.info("%s", summary)
     return summary

@@ -23,6 +23,24 @@ class Split(StrEnum):
     TEST = "test"
 
 
+class AudioState(StrEnum):
+    """What is to be heard over a clip.
+
+    PRESENT: sound. SILENT: a sound stream with nothing but digital silence. BROKEN: one that cannot be decoded.
+    NONE: no sound stream.
+    """
+
+    PRESENT = "present"
+    SILENT = "silent"
+    BROKEN = "broken"
+    NONE = "none"
+
+    @property
+    def has_member(self) -> bool:
+        """The clip's samples hold its sound."""
+        return self in {AudioState.PRESENT, AudioState.SILENT}
+
+
 class RejectReason(StrEnum):
     """Why an input was left out."""
 

@@ -90,6 +90,7 @@ class VideoRecord:
         identity: the recipe's label, or `video:` and the sha256 prefix where it has none.
         license: SPDX name from the recipe, or `unknown`.
         name: the input's name in the recipe, for people: a path relative to the recipe's folder.
+        split_stated: the recipe states the split; else it goes by the identity.
     """
 
     video_id: str
@@ -108,6 +109,7 @@ class VideoRecord:
     license: str
     split: Split
     name: str
+    split_stated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,7 @@ class IngestStage:
             license=item.license,
             split=split,
             name=item.name,
+            split_stated=item.split is not None,
         )
 
 

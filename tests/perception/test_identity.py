@@ -33,8 +33,13 @@ def test_the_five_points_are_those_that_dlib_aligns_by():
 
 
 def test_other_landmark_sets_are_refused():
-    with pytest.raises(ValueError, match="expected 478 landmarks"):
-        five_points(np.zeros((68, 2)))
+    with pytest.raises(ValueError, match="expected 478 or 68 landmarks"):
+        five_points(np.zeros((5, 2)))
+
+
+def test_the_68_points_of_ibug_hold_the_five_as_well():
+    points = np.arange(136.0).reshape(68, 2)
+    np.testing.assert_array_equal(five_points(points)[:, 0] / 2, [45, 42, 36, 39, 33])
 
 
 def test_the_reason_never_names_a_place_on_this_machine():

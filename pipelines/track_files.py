@@ -11,12 +11,13 @@ from pathlib import Path
 
 from mggtalk.errors import StageError
 from mggtalk.records import Rejected, Split, TrackedVideo, VideoRecord
+from mggtalk.stages import tables
 from mggtalk.stages.people import ClipIdentity, read_people, split_stays
 from mggtalk.stages.track_tables import dump_track, load_track
 
 VIDEOS_DIRECTORY = "videos"
 SUFFIX = ".parquet"
-CLIPS_FILE = "clips.parquet"
+CLIPS_FILE = tables.CLIPS_FILE
 SEGMENTS_FILE = "segments.parquet"
 
 _RUN_TRACK = "the tracks do not belong to these videos, run the stage track"

@@ -17,7 +17,7 @@ from mggtalk.video.audio import SAMPLE_RATE_HZ
 from mggtalk.video.container import UnsupportedFileError
 from mggtalk.video.decode import open_video
 from tests.media import corrupted_copy, tone, write_video
-from tests.stages.footage import record_of
+from tests.stages.footage import bare_clip, record_of
 
 FPS = 25.0
 DURATION_S = 6.0
@@ -88,26 +88,7 @@ def write_signals(path: Path, case: Case) -> Path:
 
 
 def clip_of(path: Path, start_frame: int, num_frames: int, fps: float = FPS, **fields: Any) -> ClipTrack:
-    """A clip whose tracks play no part."""
-    frames = np.zeros(num_frames, np.float32)
-    return ClipTrack(
-        clip_id=f"0123456789abcdef-f{start_frame:06d}",
-        video=record_of(path, has_audio=True, **fields),
-        start_frame=start_frame,
-        fps=fps,
-        landmark_set="none",
-        expression_names=(),
-        intrinsics=np.eye(3),
-        times_s=frames.astype(np.float64),
-        frame_index=frames.astype(np.int32),
-        landmarks_px=frames.reshape(-1, 1, 1).repeat(2, -1),
-        landmarks=frames.reshape(-1, 1, 1).repeat(3, -1),
-        neutral_landmarks=np.zeros((1, 3), np.float32),
-        head_to_camera=np.tile(np.eye(4, dtype=np.float32), (num_frames, 1, 1)),
-        expression=np.zeros((num_frames, 0), np.float32),
-        face_size=frames,
-        sharpness=frames,
-    )
+    return bare_clip(record_of(path, has_audio=True, **fields), start_frame, num_frames, fps=fps)
 
 
 def seen_and_heard(clip: ClipTrack) -> tuple[Sequence[int], Sequence[float]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64, Int64
 from scipy.spatial.distance import cdist
 
 from mggtalk.records import Split, VideoRecord
@@ -59,11 +60,11 @@ def resolve(
     identities = {clip_id: video.identity for clip_id, video in videos.items()}
     seen = {clip_id: found.embedding for clip_id, found in embeddings.items()}
     strangers = {i: embedding for i, embedding in seen.items() if _is_unknown(videos[i])}
-    references = _references({i: embedding for i, embedding in seen.items() if i not in strangers}, identities)
+    labelled = _labelled_faces({i: embedding for i, embedding in seen.items() if i not in strangers}, identities)
     clusters = {}
     for people in cluster(find_appearances(strangers)):
         name = _name(people[0])
-        label = _nearest_label(people, references) or name
+        label = labelled.nearest(people) or name
         for clip_id in (clip_id for person in people for clip_id in person.clip_ids):
             identities[clip_id], clusters[clip_id] = label, name
     splits = _splits(videos, identities, config)
@@ -101,26 +102,36 @@ def _name(person: Appearance) -> str:
     return f"{UNKNOWN_IDENTITY}{person.file}" + (f"-{person.number + 1}" if person.number else "")
 
 
-def _references(known: Mapping[str, Sequence[float]], identities: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """Return the embeddings that stand for each labelled person: that of whom a file shows most, for each file."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Labelled:
+    """The faces that labelled people are known by: an embedding a row, and the number of its owner among `names`."""
+
+    names: tuple[str, ...]
+    owners: Int64[np.ndarray, " num_rows"]
+    embeddings: Float64[np.ndarray, "num_rows size"]
+
+    def nearest(self, people: Sequence[Appearance]) -> str | None:
+        """Return who looks like `people`, on average over all faces of both; None if nobody does."""
+        if not self.names:
+            return None
+        to_each = cdist(np.stack([person.embedding for person in people]), self.embeddings).mean(axis=0)
+        distances = np.bincount(self.owners, to_each) / np.bincount(self.owners)
+        return self.names[int(distances.argmin())] if distances.min() <= SAME_PERSON else None
+
+
+def _labelled_faces(known: Mapping[str, Sequence[float]], identities: Mapping[str, str]) -> _Labelled:
+    """Return for each labelled person, of each file, the face that it shows most."""
     by_identity: defaultdict[str, dict[str, Sequence[float]]] = defaultdict(dict)
     for clip_id, embedding in known.items():
         by_identity[identities[clip_id]][clip_id] = embedding
-    references = {}
-    for identity, members in sorted(by_identity.items()):
+    names, faces = tuple(sorted(by_identity)), []
+    for owner, name in enumerate(names):
         most: dict[str, Appearance] = {}
-        for appearance in find_appearances(members):
+        for appearance in find_appearances(by_identity[name]):
             if len(appearance.clip_ids) > len(most.setdefault(appearance.file, appearance).clip_ids):
                 most[appearance.file] = appearance
-        references[identity] = np.stack([appearance.embedding for appearance in most.values()])
-    return references
-
-
-def _nearest_label(people: Sequence[Appearance], references: Mapping[str, np.ndarray]) -> str | None:
-    rows = np.stack([person.embedding for person in people])
-    distances = [(float(cdist(rows, known).mean()), identity) for identity, known in references.items()]
-    distance, identity = min(distances, default=(np.inf, ""))
-    return identity if distance <= SAME_PERSON else None
+        faces += [(owner, appearance.embedding) for appearance in most.values()]
+    return _Labelled(names, np.array([owner for owner, _ in faces], np.int64), np.array([row for _, row in faces]))
 
 
 def _splits(videos: Mapping[str, VideoRecord], identities: Mapping[str, str], config: IngestConfig) -> dict[str, Split]:

@@ -25,7 +25,7 @@ _PREROLL_S = 1.0
 # strays from its timestamps by half a frame of 40 ms at most, however its clock drifts.
 _GAP_SAMPLES = SAMPLE_RATE_HZ // 50
 _FULL_SCALE = 32_768.0
-# Lossy coders leave a bit of dither on digital silence; the quietest recordings have a noise floor 20 dB above it.
+# Lossy coders leave a bit of dither on digital silence; the quietest of ours that is no silence lies 30 dB above it.
 _SILENT_PEAK = 1
 
 Samples = Int16[np.ndarray, " num_samples"]
@@ -40,10 +40,10 @@ def read_sound(path: str, start_s: float, end_s: float) -> Samples | None:
 
     Raises:
         UnsupportedFileError: the file cannot be opened. VideoError: the sound of the interval cannot be decoded.
-        ValueError: the interval is empty or has no end.
+        ValueError: the interval is empty or not finite.
     """
-    if not 0 <= start_s < end_s < math.inf:
-        raise ValueError(f"interval from {start_s} to {end_s} s; expected 0 <= start < end < infinity")
+    if not -math.inf < start_s < end_s < math.inf:
+        raise ValueError(f"interval from {start_s} to {end_s} s; expected start < end, both finite")
     sound = np.zeros(round((end_s - start_s) * SAMPLE_RATE_HZ), np.int16)
     for seek in (True, False):
         with open_container(path) as container:

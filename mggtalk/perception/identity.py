@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-EMBEDDING_SIZE = 128
+NUM_LANDMARKS = 478
 CHIP_SIZE = 150
 CHIP_PADDING = 0.25
 # dlib's five points (outer and inner corner of the eye on the picture's right, the same on its left, base of the nose)
-# in the numbering of MediaPipe's 478 points and of the 68 iBUG points.
-FIVE_POINTS = {478: (263, 362, 33, 133, 2), 68: (45, 42, 36, 39, 33)}
+# in MediaPipe's numbering.
+FIVE_POINTS = (263, 362, 33, 133, 2)
 # dlib keeps points as whole pixels: enlarging the picture first makes the rounding harmless.
 WORKING_SIZE = 512
 
@@ -29,7 +29,7 @@ class IdentityUnavailable:
 
 
 class DlibIdentityEncoder:
-    """128 numbers a face; the distance, or the cosine, between two faces tells how alike they are."""
+    """128 numbers a face; the cosine between two faces tells how alike they are."""
 
     name = "dlib_face_recognition_resnet_model_v1"
 
@@ -41,7 +41,7 @@ class DlibIdentityEncoder:
         self._network = dlib.face_recognition_model_v1(str(weights))
 
     def encode(
-        self, image: UInt8[np.ndarray, "height width 3"], landmarks_px: Float[np.ndarray, "num_landmarks 2"]
+        self, image: UInt8[np.ndarray, "height width 3"], landmarks_px: Float[np.ndarray, "478 2"]
     ) -> Float32[np.ndarray, "128"]:
         """Return the embedding of the face in `image` whose landmarks are given in pixels (centres at +0.5)."""
         scale = max(1.0, WORKING_SIZE / max(image.shape[:2]))
@@ -65,12 +65,12 @@ def load_identity_encoder(weights: Path | None) -> DlibIdentityEncoder | Identit
     return DlibIdentityEncoder(weights)
 
 
-def five_points(landmarks_px: Float[np.ndarray, "num_landmarks 2"]) -> Float[np.ndarray, "5 2"]:
+def five_points(landmarks_px: Float[np.ndarray, "478 2"]) -> Float[np.ndarray, "5 2"]:
     """Return the five points that dlib aligns a face by.
 
     Raises:
-        ValueError: the landmarks are neither MediaPipe's 478 nor the 68 of iBUG.
+        ValueError: the landmarks are not MediaPipe's 478.
     """
-    if len(landmarks_px) not in FIVE_POINTS or landmarks_px.shape[1:] != (2,):
-        raise ValueError(f"expected 478 or 68 landmarks with 2 coordinates, got shape {landmarks_px.shape}")
-    return landmarks_px[list(FIVE_POINTS[len(landmarks_px)])]
+    if landmarks_px.shape != (NUM_LANDMARKS, 2):
+        raise ValueError(f"expected {NUM_LANDMARKS} landmarks with 2 coordinates, got shape {landmarks_px.shape}")
+    return landmarks_px[list(FIVE_POINTS)]

@@ -1,6 +1,7 @@
 """Sound beside pictures: a beep has to be where its flash is, whatever the container does to time."""
 
 import io
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from mggtalk.video.container import UnsupportedFileError
 from mggtalk.video.decode import open_video
 from tests.media import corrupted_copy, tone, write_video
 from tests.stages.footage import bare_clip, record_of
+
+_logger = logging.getLogger(__name__)
 
 FPS = 25.0
 DURATION_S = 6.0
@@ -119,6 +122,7 @@ def test_a_beep_is_heard_within_a_frame_of_its_flash(signals, start_frame, num_f
     clip = clip_of(signals, start_frame, num_frames, start_s=interval_s[0], end_s=interval_s[1])
     flashes, beeps = seen_and_heard(clip)
     assert len(flashes) >= 2
+    _logger.info("%s: beeps after their flashes by %s frames", signals.name, np.round(np.subtract(beeps, flashes), 3))
     assert beeps == pytest.approx(flashes, abs=1.0)
 
 

@@ -7,7 +7,8 @@ MggtalkError            exit code 2, one line, no stack trace
 ├── VideoError          one video cannot be probed or decoded (stages turn it into a rejection)
 ├── ShardError          shards or index: missing, damaged
 │   └── SchemaVersionError   written by a version of the schema that this reader does not know
-└── StageError          a stage cannot start or finish: its input is missing or nothing was kept
+├── StageError          a stage cannot start or finish: its input is missing or nothing was kept
+└── LeakError           exit code 1: somebody is in two parts of the data set
 """
 
 import sys
@@ -48,8 +49,14 @@ class StageError(MggtalkError):
     """A stage cannot start (its input is missing) or has nothing to hand on."""
 
 
+class LeakError(MggtalkError):
+    """Somebody is in more than one part of the data set; not a fault of the command, so its exit code is 1."""
+
+    exit_code = 1
+
+
 def run_main(function: Callable[[], None]) -> int:
-    """Run the body of a command and return its exit code: 0, 2 for an error that the user can mend, 130 for Ctrl-C.
+    """Run the body of a command and return its exit code: 0, that of an error of the user's, 130 for Ctrl-C.
 
     Raises:
         Exception: anything else is a bug, and keeps its stack trace.

@@ -23,6 +23,24 @@ class Split(StrEnum):
     TEST = "test"
 
 
+class AudioState(StrEnum):
+    """What is to be heard over a clip.
+
+    PRESENT: sound. SILENT: a sound stream with nothing but digital silence. BROKEN: one that cannot be decoded.
+    NONE: no sound stream.
+    """
+
+    PRESENT = "present"
+    SILENT = "silent"
+    BROKEN = "broken"
+    NONE = "none"
+
+    @property
+    def has_member(self) -> bool:
+        """The clip's samples hold its sound."""
+        return self in {AudioState.PRESENT, AudioState.SILENT}
+
+
 class RejectReason(StrEnum):
     """Why an input was left out."""
 
@@ -82,6 +100,7 @@ class VideoRecord:
         name: the input's name in the recipe, for people: a path relative to the recipe's folder.
         box: left, top, right and bottom of the main face, or of its surroundings, in pixels of the upright frame;
             empty where the recipe states none.
+        split_stated: the recipe states the split; else it goes by the identity.
     """
 
     video_id: str
@@ -101,6 +120,7 @@ class VideoRecord:
     split: Split
     name: str
     box: tuple[float, ...] = ()
+    split_stated: bool = False
 
     def __post_init__(self) -> None:
         """Take the box as a list too: JSON and Parquet know no tuples."""

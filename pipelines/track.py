@@ -4,7 +4,7 @@ import logging
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -16,11 +16,12 @@ from mggtalk.registry.models import model_hash, require
 from mggtalk.runtime.content import code_digest, content_key, library_versions
 from mggtalk.runtime.resume import FinishedResults
 from mggtalk.runtime.stage_runner import describe_counts, run_stage
-from mggtalk.stages.ingest import read_videos
+from mggtalk.stages.ingest import IngestConfig, read_videos
 from mggtalk.stages.tables import REJECTS_FILE, write_rejects
 from mggtalk.stages.track import PART_S, TrackConfig, TrackModels, TrackStage
 from mggtalk.stages.track_tables import write_clip_table, write_segment_table
 from pipelines.arguments import StageArguments, stage_main
+from pipelines.identities import identify
 from pipelines.isolated import WithVideoFile, depends_on_machine, isolated, part_deadline_s
 from pipelines.track_files import (
     CLIPS_FILE,
@@ -77,6 +78,7 @@ def run(arguments: StageArguments) -> None:
         amount_of=_num_frames,
         outcome_of=lambda part, outcomes: outcome(part.video, outcomes),
     )
+    identify(directory, videos, settings.identity_encoder, load_group(arguments.params, "ingest", IngestConfig))
     for file in read_track_files(directory, videos):
         results[file.record.video_id][file.part] = file.result
     _write_tables(directory, videos, results)
@@ -112,7 +114,7 @@ def _key(part: VideoPart, settings: TrackConfig) -> str:
         interval_s=[part.video.start_s, part.video.end_s],
         box=list(part.video.box),
         part=[part.number, part.num_parts],
-        settings=settings,
+        settings=replace(settings, identity_encoder="none"),  # tracks nothing
         models={name: model_hash(name) for name in MODELS},
         code=code_digest("mggtalk.stages.track"),
         libraries=library_versions(*LIBRARIES),

@@ -1,7 +1,7 @@
 """Track files: one a video, or one a part of a long video, named by the content key of what it was made from.
 
 A file knows its video by content alone. Name, labels and path are laid over it when it is read, so renaming files or
-correcting labels costs no tracking.
+correcting labels costs no tracking; so are, over each clip, identity and split as `pipelines/identities.py` found them.
 """
 
 import hashlib
@@ -11,13 +11,15 @@ from pathlib import Path
 
 from mggtalk.errors import StageError
 from mggtalk.records import Rejected, Split, TrackedVideo, VideoPart, VideoRecord
+from mggtalk.stages import tables
 from mggtalk.stages.clips import main_reason
+from mggtalk.stages.people import ClipIdentity, read_people, split_stays
 from mggtalk.stages.track import num_parts
 from mggtalk.stages.track_tables import dump_track, load_track
 
 VIDEOS_DIRECTORY = "videos"
 SUFFIX = ".parquet"
-CLIPS_FILE = "clips.parquet"
+CLIPS_FILE = tables.CLIPS_FILE
 SEGMENTS_FILE = "segments.parquet"
 
 _RUN_TRACK = "the tracks do not belong to these videos, run the stage track"
@@ -43,22 +45,29 @@ def encode_track(record: VideoPart, result: TrackedVideo | Rejected) -> bytes:
     """Return the content of the track file."""
     if isinstance(result, Rejected):
         return dump_track(replace(result, key=record.video.video_id), record.number)
-    nameless = replace(record.video, path="", name="", identity="", license="", split=Split.TRAIN)
+    nameless = replace(record.video, path="", name="", identity="", license="", split=Split.TRAIN, split_stated=False)
     return dump_track(replace(result, video=nameless), record.number)
 
 
-def read_track_files(tracks: Path, records: Mapping[str, VideoRecord]) -> Iterator[TrackFile]:
+def read_track_files(
+    tracks: Path, records: Mapping[str, VideoRecord], *, identified: bool = True
+) -> Iterator[TrackFile]:
     """Yield the track files below `tracks` of the videos in `records` (by video id), sorted by file name.
 
+    Args:
+        identified: lay the table of identities over the clips, where there is one.
+
     Raises:
-        StageError: a file is damaged, of another version, or of a video that is not in `records`.
+        StageError: a file is damaged, of another version, or of a video that is not in `records`; or the table of
+            identities is of other clips or labels.
     """
+    people = read_people(tracks) if identified else None
     for path in sorted((tracks / VIDEOS_DIRECTORY).glob(f"*{SUFFIX}")):
         result, part = load_track(path)
         record = records.get(result.key if isinstance(result, Rejected) else result.video.video_id)
         if record is None:
             raise StageError(f"{path}: its video is not in the table; {_RUN_TRACK}")
-        yield TrackFile(record, part, _labelled(result, record), hashlib.sha256(path.read_bytes()).hexdigest())
+        yield TrackFile(record, part, _labelled(result, record, people), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def check_complete(records: Mapping[str, VideoRecord], files: Iterable[TrackFile], rejects: Iterable[Rejected]) -> None:
@@ -96,7 +105,19 @@ def outcome(video: VideoRecord, results: Sequence[TrackedVideo | Rejected]) -> T
     return Rejected(video.name, *main_reason(segments))
 
 
-def _labelled(result: TrackedVideo | Rejected, record: VideoRecord) -> TrackedVideo | Rejected:
+def _labelled(
+    result: TrackedVideo | Rejected, record: VideoRecord, people: Mapping[str, ClipIdentity] | None
+) -> TrackedVideo | Rejected:
     if isinstance(result, Rejected):
         return replace(result, key=record.name)
-    return replace(result, video=record, clips=tuple(replace(clip, video=record) for clip in result.clips))
+    clips = (replace(clip, video=_identified(clip.clip_id, record, people)) for clip in result.clips)
+    return replace(result, video=record, clips=tuple(clips))
+
+
+def _identified(clip_id: str, record: VideoRecord, people: Mapping[str, ClipIdentity] | None) -> VideoRecord:
+    if people is None:
+        return record
+    found = people.get(clip_id)
+    if found is None or found.labelled != record.identity or (split_stays(record) and found.split != record.split):
+        raise StageError(f"{record.name}: clip {clip_id}: the identities are of other clips or labels; {_RUN_TRACK}")
+    return replace(record, identity=found.identity, split=found.split)

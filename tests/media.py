@@ -57,6 +57,7 @@ def write_video(
     audio: Samples | None = None,
     audio_codec: str = "aac",
     audio_start_s: float = 0.0,
+    audio_rate_hz: int = AUDIO_RATE_HZ,
     rotation: int = 0,
     picture: Callable[[int, int, int], RgbImage] = numbered_frame,
 ) -> Path:
@@ -65,7 +66,7 @@ def write_video(
     Args:
         codec: `libx264` or `mpeg4`, say. audio_codec: `aac`, or `pcm_s16le` for exact samples in `.mov` and `.mkv`.
         times_s: presentation times of a variable frame rate; overrides `num_frames` and `fps`.
-        audio: samples at `AUDIO_RATE_HZ` that start at `audio_start_s`.
+        audio: samples at `audio_rate_hz` that start at `audio_start_s`.
         rotation: degrees in the display matrix. picture: paints frame `number` at (number, width, height).
     """
     times = [number / fps for number in range(num_frames)] if times_s is None else list(times_s)
@@ -81,7 +82,7 @@ def write_video(
             stream.set_display_rotation(rotation)
         sound = None
         if audio is not None:
-            sound = cast(AudioStream, container.add_stream(audio_codec, rate=AUDIO_RATE_HZ, layout="mono"))
+            sound = cast(AudioStream, container.add_stream(audio_codec, rate=audio_rate_hz, layout="mono"))
         for number, time_s in enumerate(times):
             frame = av.VideoFrame.from_ndarray(picture(number, width, height), format="rgb24")
             frame.time_base = time_base
@@ -89,7 +90,7 @@ def write_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if sound is not None and audio is not None:
-            _mux_audio(container, sound, audio, audio_start_s)
+            _mux_audio(container, sound, audio, audio_start_s, audio_rate_hz)
     return path
 
 
@@ -109,10 +110,22 @@ def corrupted_copy(source: Path, target: Path, start: float = 0.3, stop: float =
     return target
 
 
-def _mux_audio(container: OutputContainer, sound: AudioStream, audio: np.ndarray, start_s: float) -> None:
+def with_broken_sound(source: Path, target: Path, seed: int = 0) -> Path:
+    """Write `source` to `target` with every packet of its sound replaced by noise."""
+    content = bytearray(source.read_bytes())
+    random = np.random.default_rng(seed)
+    with av.open(str(source)) as container:
+        for packet in container.demux(container.streams.audio[0]):
+            if packet.size and packet.pos is not None:
+                content[packet.pos : packet.pos + packet.size] = random.bytes(packet.size)
+    target.write_bytes(content)
+    return target
+
+
+def _mux_audio(container: OutputContainer, sound: AudioStream, audio: np.ndarray, start_s: float, rate_hz: int) -> None:
     samples = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16)[None]
     frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
-    frame.sample_rate, frame.time_base = AUDIO_RATE_HZ, Fraction(1, AUDIO_RATE_HZ)
-    frame.pts = round(start_s * AUDIO_RATE_HZ)
+    frame.sample_rate, frame.time_base = rate_hz, Fraction(1, rate_hz)
+    frame.pts = round(start_s * rate_hz)
     container.mux(sound.encode(frame))
     container.mux(sound.encode(None))

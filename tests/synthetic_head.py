@@ -16,7 +16,7 @@ import torch
 
 from mggtalk.geometry.head_cloud import symmetric_cloud
 from mggtalk.perception.landmark_sets import mediapipe_478
-from mggtalk.records import HeadFrame, SourceFrame, Split
+from mggtalk.records import AudioState, HeadFrame, SourceFrame, Split
 from mggtalk.shards import (
     CHUNK_FRAMES,
     ClipTracks,
@@ -290,6 +290,8 @@ def _clip_meta(clip_id: str, num_frames: int, size: int, split: Split, source_fr
         valid_box=(0.0, 0.0, float(size), float(size)),
         landmark_set="mediapipe_478",
         expression_names=EXPRESSION_NAMES,
+        audio=AudioState.NONE,
+        audio_dbfs=None,
         perception={"depth": {"backend": "synthetic", "sha256": "0" * 64}},
     )
 

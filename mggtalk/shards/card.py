@@ -4,6 +4,8 @@ The same inputs give the same bytes: no times, no host names, nothing that diffe
 """
 
 import json
+import math
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ import jinja2
 import yaml
 
 from mggtalk.files import atomic_write
-from mggtalk.records import Split
+from mggtalk.records import AudioState, Split
 from mggtalk.shards.index import SampleRow
 from mggtalk.shards.schema import SCHEMA_VERSION
 
@@ -69,6 +71,7 @@ def summarise(rows: Iterable[SampleRow], context: CardContext) -> dict[str, Any]
         "total": _count(rows),
         "splits": {str(split): _count(by_split[split]) for split in Split},
         "licenses": {name: _count(members) for name, members in by_license.items()},
+        "sound": {str(state): _sound([row for row in rows if row.audio is state]) for state in AudioState},
         "rejects": {str(reason): count for reason, count in context.rejects.items()},
         "parameters": dict(context.parameters),
         "models": dict(context.models),
@@ -112,6 +115,21 @@ def _count(rows: list[SampleRow]) -> dict[str, Any]:
         "hours": round(sum(row.num_frames / row.fps for row in rows) / _SECONDS_PER_HOUR, 4),
         "shards": len({row.shard for row in rows}),
         "bytes": sum(row.size_bytes for row in rows),
+    }
+
+
+def _sound(rows: list[SampleRow]) -> dict[str, Any]:
+    """Return how many clips are so, and how loud they are: least, median and most dBFS."""
+    power: defaultdict[str, float] = defaultdict(float)
+    frames: defaultdict[str, int] = defaultdict(int)
+    for row in rows:
+        power[row.clip_id] += row.num_frames * (0.0 if row.audio_dbfs is None else 10 ** (row.audio_dbfs / 10))
+        frames[row.clip_id] += row.num_frames
+    levels = [round(10 * math.log10(power[clip] / frames[clip]), 1) for clip in frames if power[clip]]
+    return {
+        "clips": len(frames),
+        "hours": _count(rows)["hours"],
+        "dbfs": [min(levels), round(statistics.median(levels), 1), max(levels)] if levels else None,
     }
 
 

@@ -44,12 +44,14 @@ def encode_sample(
     Args:
         meta: what the sample is; `depth_scale` is set here.
         sources: geometry by the frame's number within the sample; its keys are `meta.source_frames`.
-        audio: the chunk's sound as FLAC, or None for a silent clip.
+        audio: the chunk's sound as FLAC, or None where `meta.audio` says that there is none.
 
     Raises:
         ValueError: the arrays do not fit `meta` or each other.
     """
     _check_shapes(meta, rgb, head_masks, tracks, sources)
+    if (audio is not None) != meta.audio.has_member:
+        raise ValueError(f"{meta.key}: audio: got {'none' if audio is None else 'some'}, but `audio` is {meta.audio!s}")
     depths = {frame: encode_depth(sources[frame].depth) for frame in meta.source_frames}
     meta = dataclasses.replace(meta, depth_scale=tuple(scale for _, scale in depths.values()))
     encoded = {schema.TRACKS_MEMBER: encode_tracks(tracks)}
@@ -62,7 +64,7 @@ def encode_sample(
         encoded[schema.depth_member(frame)] = depth
         encoded[schema.normal_member(frame)] = encode_normals(sources[frame].normals)
         encoded[schema.cloud_member(frame)] = encode_cloud(sources[frame].cloud)
-    names = schema.member_names(meta.num_frames, meta.source_frames, has_audio=audio is not None)
+    names = schema.member_names(meta.num_frames, meta.source_frames, has_audio=meta.audio.has_member)
     return ShardSample(
         key=meta.key,
         clip_id=meta.clip_id,

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from mggtalk.errors import ShardError
 from mggtalk.files import atomic_path
-from mggtalk.records import Split
+from mggtalk.records import AudioState, Split
 from mggtalk.shards.schema import INDEX_NAME, SCHEMA_VERSION, check_version
 
 _VERSION_KEY = b"mggtalk.schema_version"
@@ -27,6 +27,7 @@ class SampleRow:
     Attributes:
         shard: path relative to the data set's root, with `/`.
         source_frames: within the sample.
+        audio, audio_dbfs: as in `schema.SampleMeta`.
         offset, size_bytes: the sample's byte range in the shard: tar headers, data and padding of all its members.
         sha256: of that range.
         member_offsets: where each member's data begins in the shard. member_crc32: of its data.
@@ -45,6 +46,8 @@ class SampleRow:
     num_frames: int
     clip_num_frames: int
     source_frames: tuple[int, ...]
+    audio: AudioState
+    audio_dbfs: float | None
     offset: int
     size_bytes: int
     sha256: str
@@ -76,6 +79,8 @@ _SCHEMA = pa.schema(
         "num_frames": pa.int32(),
         "clip_num_frames": pa.int32(),
         "source_frames": pa.list_(pa.int32()),
+        "audio": pa.string(),
+        "audio_dbfs": pa.float64(),
         "offset": pa.int64(),
         "size_bytes": pa.int64(),
         "sha256": pa.string(),
@@ -132,4 +137,5 @@ def row_at(table: pa.Table, number: int) -> SampleRow:
     """Return row `number` of an index table."""
     values: dict[str, Any] = table.slice(number, 1).to_pylist()[0]
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return SampleRow(**{**values, **lists, "split": Split(values["split"])})
+    enums = {"split": Split(values["split"]), "audio": AudioState(values["audio"])}
+    return SampleRow(**{**values, **lists, **enums})

@@ -157,7 +157,7 @@ class Shards:
         return concatenate_tracks([self._tracks(clip_id, chunk) for chunk in range(num_chunks)])
 
     def audio(self, clip_id: str, frame: int) -> bytes | None:
-        """Return the FLAC file of the sample that holds frame `frame`; None if it is silent."""
+        """Return the FLAC file of the sample that holds frame `frame`; None where `meta` says why."""
         sample, _ = self._locate(clip_id, frame)
         return self._read(sample, schema.AUDIO_MEMBER) if schema.AUDIO_MEMBER in sample.members else None
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from mggtalk.errors import SchemaVersionError, ShardError
 from mggtalk.params import config, validate
-from mggtalk.records import Split
+from mggtalk.records import AudioState, Split
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Chunk n of a clip holds its frames 64 n to 64 n + 63, so a frame's chunk is known without a look-up.
 CHUNK_FRAMES = 64
@@ -91,6 +91,8 @@ class SampleMeta:
         video_to_crop: 2x3 similarity from pixels of the video frame to pixels of the crop.
         valid_box: x0, y0, x1, y1 of the video frame's extent, in crop pixels; what lies outside is invalid.
         depth_scale: centimetres per unit of the 16-bit depth, one per source frame; `encode_sample` sets it.
+        audio: what is to be heard over the whole clip; the sample has its sound unless that is `broken` or `none`.
+        audio_dbfs: root mean square of the sample's sound in dB below full scale; None for silence and without sound.
         perception: names, model hashes and parameters that made masks, depth, normals and clouds.
     """
 
@@ -112,6 +114,8 @@ class SampleMeta:
     valid_box: tuple[float, float, float, float]
     landmark_set: str
     expression_names: tuple[str, ...]
+    audio: AudioState
+    audio_dbfs: float | None
     perception: dict[str, Any]
     depth_scale: tuple[float, ...] = ()
     schema_version: int = field(default=SCHEMA_VERSION)
@@ -130,6 +134,8 @@ class SampleMeta:
             raise ValueError(
                 f"source_frames: expected ascending numbers below {self.num_frames}, got {self.source_frames}"
             )
+        if self.audio_dbfs is not None and self.audio is not AudioState.PRESENT:
+            raise ValueError(f"audio_dbfs: expected none where audio is {self.audio!s}, got {self.audio_dbfs}")
 
     @property
     def key(self) -> str:

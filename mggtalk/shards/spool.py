@@ -21,7 +21,6 @@ from mggtalk.records import ShardSample
 from mggtalk.shards.arrays import load_arrays
 from mggtalk.shards.index import SampleRow
 from mggtalk.shards.schema import (
-    AUDIO_MEMBER,
     META_MEMBER,
     TRACKS_MEMBER,
     SampleMeta,
@@ -116,7 +115,7 @@ def tar_entry(name: str, data: bytes) -> bytes:
 
 def _write_sample(file: BinaryIO, sample: ShardSample) -> SampleRow:
     meta = SampleMeta(**sample.meta)
-    expected = member_names(meta.num_frames, meta.source_frames, has_audio=AUDIO_MEMBER in sample.members)
+    expected = member_names(meta.num_frames, meta.source_frames, has_audio=meta.audio.has_member)
     if set(sample.members) != set(expected):
         differing = sorted(set(sample.members) ^ set(expected))
         raise ValueError(f"{sample.key}: members missing or not in schema: {', '.join(differing)}")
@@ -137,7 +136,7 @@ def _scan_sample(file: BinaryIO, key: str, members: dict[str, tarfile.TarInfo], 
         raise ShardError(f"{where}: no {META_MEMBER}")
     meta = parse_meta(contents[META_MEMBER], f"{where}: {META_MEMBER}")
     # tarfile takes a damaged header for the end of the tar, so what is missing has to be asked for.
-    expected = (META_MEMBER, *member_names(meta.num_frames, meta.source_frames, has_audio=AUDIO_MEMBER in contents))
+    expected = (META_MEMBER, *member_names(meta.num_frames, meta.source_frames, has_audio=meta.audio.has_member))
     if tuple(contents) != expected:
         differing = sorted(set(contents) ^ set(expected)) or ["in another order"]
         raise ShardError(f"{where}: members missing or not in schema: {', '.join(differing)}")
@@ -176,6 +175,8 @@ def _make_row(
         num_frames=meta.num_frames,
         clip_num_frames=meta.clip_num_frames,
         source_frames=meta.source_frames,
+        audio=meta.audio,
+        audio_dbfs=meta.audio_dbfs,
         offset=start,
         size_bytes=size_bytes,
         sha256=sha256,

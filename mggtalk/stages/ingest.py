@@ -103,6 +103,7 @@ def video_of(item: IngestItem, file: ProbedFile | Rejected, config: IngestConfig
         split=item.split or split_of(identity, config.val_fraction, config.test_fraction),
         name=item.name,
         box=box,
+        split_stated=item.split is not None,
     )
 
 

@@ -23,7 +23,7 @@ from mggtalk.shards.encode import SourceGeometry, encode_sample
 from mggtalk.shards.schema import CHUNK_FRAMES, SampleMeta
 from mggtalk.shards.tracks import ClipTracks
 from mggtalk.stages.crops import SquareCrop, head_crop
-from mggtalk.video.audio import extract_audio
+from mggtalk.stages.sounds import ClipSound, clip_sound
 from mggtalk.video.decode import ResampledVideo, open_video
 
 
@@ -72,6 +72,7 @@ class ShardsStage:
         crop = head_crop(record.head_to_camera, record.intrinsics, self._settings.crop_margin, self._settings.size)
         video = open_video(record.video.path, record.fps, record.video.start_s, record.video.end_s)
         tracks = _crop_tracks(record, crop)
+        sound = clip_sound(record, float(video.times_s[0]))
         geometry = FaceMeshGeometry(landmarks)
         samples, shares = [], []
         for start in range(0, record.num_frames, CHUNK_FRAMES):
@@ -80,12 +81,12 @@ class ShardsStage:
             chunk = tracks.chunk(start, stop)
             masks = np.stack([self._mask(image, chunk, frame, landmarks) for frame, image in enumerate(rgb)])
             shares.extend(masks.mean(axis=(1, 2)))
-            meta = self._meta(record, crop, video, geometry, start, stop)
+            meta = self._meta(record, crop, video, geometry, sound, start, stop)
             sources = {
                 frame: self._source(rgb[frame], masks[frame], chunk, frame, meta, geometry)
                 for frame in meta.source_frames
             }
-            audio = self._audio(record, video, start, stop)
+            audio = sound.member(start, stop)
             samples.append(
                 encode_sample(meta, rgb, masks, chunk, sources, audio, jpeg_quality=self._settings.jpeg_quality)
             )
@@ -134,6 +135,7 @@ class ShardsStage:
         crop: SquareCrop,
         video: ResampledVideo,
         geometry: HeadGeometry,
+        sound: ClipSound,
         start: int,
         stop: int,
     ) -> SampleMeta:
@@ -158,6 +160,8 @@ class ShardsStage:
             valid_box=crop.valid_box(video.width, video.height),
             landmark_set=record.landmark_set,
             expression_names=record.expression_names,
+            audio=sound.state,
+            audio_dbfs=sound.level_dbfs(start, stop),
             perception={
                 "head_mask": "selfie",
                 "geometry": geometry.name,
@@ -166,13 +170,6 @@ class ShardsStage:
                 "models": self._model_hashes,
             },
         )
-
-    @staticmethod
-    def _audio(record: ClipTrack, video: ResampledVideo, start: int, stop: int) -> bytes | None:
-        if not record.video.has_audio:
-            return None
-        origin = float(video.times_s[0]) + record.start_frame / record.fps
-        return extract_audio(record.video.path, origin + start / record.fps, origin + stop / record.fps)
 
 
 def _row(values: np.ndarray) -> tuple[float, float, float]:

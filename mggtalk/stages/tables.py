@@ -16,6 +16,7 @@ from mggtalk.records import Rejected
 RowT = TypeVar("RowT")
 
 REJECTS_FILE = "rejects.parquet"
+CLIPS_FILE = "clips.parquet"
 
 _COLUMN_TYPES = {
     str: pa.string(),

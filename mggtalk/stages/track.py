@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -53,6 +54,7 @@ class TrackConfig:
         cut_threshold: see `CutDetector`.
         min_clip_s, max_clip_s: shorter runs are dropped, longer ones cut into even pieces; at least twice as long.
         camera_distance_cm: where faces are assumed to be, if their perspective does not tell; see `estimate_focal`.
+        identity_encoder: network that tells who is in a clip that the recipe does not label; see `stages.people`.
     """
 
     fps: float = Field(gt=0)
@@ -67,6 +69,7 @@ class TrackConfig:
     min_clip_s: float = Field(gt=0)
     max_clip_s: float = Field(gt=0)
     camera_distance_cm: float = Field(gt=0)
+    identity_encoder: Literal["none", "dlib"] = Field()
 
     def __post_init__(self) -> None:
         """Check that a run which is a frame too long can be halved."""

@@ -118,9 +118,9 @@ def write_clip_table(path: Path, tracked: Iterable[TrackedVideo]) -> None:
         ClipRow(
             clip_id=clip.clip_id,
             name=video.video.name,
-            identity=video.video.identity,
-            license=video.video.license,
-            split=video.video.split,
+            identity=clip.video.identity,
+            license=clip.video.license,
+            split=clip.video.split,
             fps=clip.fps,
             num_frames=clip.num_frames,
             start_s=float(clip.times_s[0]),

@@ -1,14 +1,17 @@
-"""The sound of an interval of a video, in step with its frames, as FLAC: what speech models take, 16 kHz mono."""
+"""The sound of an interval of a video, in step with its frames, as speech models take it: 16 kHz mono, FLAC at rest."""
 
 import io
 import math
 from collections.abc import Iterator
 from itertools import chain
+from typing import TypeAlias
 
 import av
 import numpy as np
+from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from jaxtyping import Int16
 
 from mggtalk.errors import VideoError
@@ -18,83 +21,145 @@ SAMPLE_RATE_HZ = 16_000
 
 # Lossy codecs need some packets before their sound is right, and resampling some samples.
 _PREROLL_S = 1.0
-# Timestamps jitter by the container's clock; only what is longer is a real gap, and is filled with silence.
-_GAP_SAMPLES = SAMPLE_RATE_HZ // 20
-_BLOCK_SAMPLES = 4096
+# Timestamps jitter by the container's clock; only what is longer is a real gap, and is filled with silence. So sound
+# strays from its timestamps by half a frame of 40 ms at most, however its clock drifts.
+_GAP_SAMPLES = SAMPLE_RATE_HZ // 50
+_FULL_SCALE = 32_768.0
+# Lossy coders leave a bit of dither on digital silence; the quietest of ours that is no silence lies 30 dB above it.
+_SILENT_PEAK = 1
 
 Samples = Int16[np.ndarray, " num_samples"]
+Packets: TypeAlias = "Iterator[Packet[AudioStream]]"  # generic to the type checker only
 
 
-def extract_audio(path: str, start_s: float, end_s: float) -> bytes | None:
-    """Return the sound from `start_s` to `end_s` as a FLAC file, or None where the video has no sound stream.
+def read_sound(path: str, start_s: float, end_s: float) -> Samples | None:
+    """Return the sound from `start_s` to `end_s`, or None where the video has no sound stream.
 
     The clock is that of `open_video`: seconds from the start of the container. The result has exactly
-    `round((end_s - start_s) * 16000)` samples; where the stream has no sound, they are silent. Same video, same bytes.
+    `round((end_s - start_s) * 16000)` samples; where the stream has no sound, they are 0.
 
     Raises:
-        VideoError: the sound cannot be decoded.
-        ValueError: the interval is empty or has no end.
+        UnsupportedFileError: the file cannot be opened. VideoError: the sound of the interval cannot be decoded.
+        ValueError: the interval is empty or not finite.
     """
-    if not 0 <= start_s < end_s < math.inf:
-        raise ValueError(f"interval from {start_s} to {end_s} s; expected 0 <= start < end < infinity")
-    num_samples = round((end_s - start_s) * SAMPLE_RATE_HZ)
-    with open_container(path) as container:
-        if not container.streams.audio:
-            return None
-        pieces = _placed_samples(container, container.streams.audio[0], start_s, num_samples, path)
-        return _encode_flac(_contiguous(pieces, num_samples))
+    if not -math.inf < start_s < end_s < math.inf:
+        raise ValueError(f"interval from {start_s} to {end_s} s; expected start < end, both finite")
+    sound = np.zeros(round((end_s - start_s) * SAMPLE_RATE_HZ), np.int16)
+    for seek in (True, False):
+        with open_container(path) as container:
+            if not container.streams.audio:
+                return None
+            stream = container.streams.audio[0]
+            if not stream.codec_context:
+                raise VideoError(f"{path}: no decoder for its sound")
+            begin_s = start_s + container_start_s(container)
+            packets = _packets(container, stream, begin_s, seek=seek)
+            if packets is not None:
+                _place(_decoded(packets, begin_s), begin_s, sound)
+                break
+    return sound
 
 
-def _placed_samples(
-    container: InputContainer, stream: AudioStream, begin_s: float, num_samples: int, path: str
-) -> Iterator[tuple[int, Samples]]:
-    """Yield resampled pieces of the stream, each with the place of its first sample, counted from `begin_s`."""
-    origin_s = container_start_s(container)
-    if begin_s > _PREROLL_S and container.format.name in INDEXED_CONTAINERS and stream.time_base:
-        container.seek(int((begin_s + origin_s - _PREROLL_S) / stream.time_base), stream=stream)
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
-    place = -1 << 62
-    for frame in chain(container.decode(stream), [None]):  # None flushes the resampler
-        if frame is not None and frame.time is not None:
-            stated = round((frame.time - origin_s - begin_s) * SAMPLE_RATE_HZ)
-            place = stated if abs(stated - place) > _GAP_SAMPLES else place
-        try:
-            resampled = resampler.resample(frame)
-        except ValueError as cause:
-            raise VideoError(f"{path}: its sound changes format in the middle") from cause
-        for piece in resampled:
-            yield place, piece.to_ndarray()[0]
-            place += piece.samples
-        if place >= num_samples:
-            return
-
-
-def _contiguous(pieces: Iterator[tuple[int, Samples]], num_samples: int) -> Iterator[Samples]:
-    """Yield exactly `num_samples` samples: pieces in their places, silence between and after them."""
-    done = 0
-    for place, samples in pieces:
-        wanted = samples[max(done - place, 0) : max(num_samples - place, 0)]
-        if wanted.size:
-            yield from _silence(place - done)
-            yield wanted
-            done = max(place, done) + len(wanted)
-    yield from _silence(num_samples - done)
-
-
-def _silence(num_samples: int) -> Iterator[Samples]:
-    for start in range(0, num_samples, _BLOCK_SAMPLES):
-        yield np.zeros(min(_BLOCK_SAMPLES, num_samples - start), np.int16)
-
-
-def _encode_flac(blocks: Iterator[Samples]) -> bytes:
+def encode_flac(samples: Samples) -> bytes:
+    """Return the samples as a FLAC file; the same samples give the same bytes."""
     target = io.BytesIO()
     # Bit-exact: without FFmpeg's version in the tags.
     with av.open(target, "w", format="flac", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("flac", rate=SAMPLE_RATE_HZ, layout="mono")
         stream.codec_context.format = "s16"
-        for block in blocks:
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block[None]), format="s16", layout="mono")
-            frame.sample_rate = SAMPLE_RATE_HZ
-            container.mux(stream.encode(frame))
+        frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="s16", layout="mono")
+        frame.sample_rate = SAMPLE_RATE_HZ
+        container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return target.getvalue()
+
+
+def is_silent(samples: Samples) -> bool:
+    """Tell whether the sound is digital silence: no sample is further from 0 than the last bit."""
+    return not samples.size or int(np.abs(samples.astype(np.int32)).max()) <= _SILENT_PEAK
+
+
+def level_dbfs(samples: Samples) -> float | None:
+    """Return the root mean square of the samples in dB below full scale, to a hundredth; None for silence.
+
+    A square wave of full scale has 0, a sine -3.01.
+    """
+    if is_silent(samples):
+        return None
+    return round(float(20 * np.log10(np.sqrt(np.mean((samples / _FULL_SCALE) ** 2)))), 2)
+
+
+def _packets(container: InputContainer, stream: AudioStream, begin_s: float, *, seek: bool) -> "Packets | None":
+    """Return the packets of the stream from some time before `begin_s` on; None if seeking leads to a later place.
+
+    Without an index, or where Matroska's index knows the pictures only, packets are skipped instead.
+    """
+    run_in_s = begin_s - _PREROLL_S
+    if seek:
+        if container.format.name not in INDEXED_CONTAINERS or not stream.time_base or run_in_s <= 0:
+            return None
+        container.seek(int(run_in_s / stream.time_base), stream=stream)
+    packets = container.demux(stream)
+    for packet in packets:
+        if seek and (packet.pts is None or _time_s(packet) > begin_s):
+            return None
+        # One without a duration may reach far: PCM comes in packets of any length.
+        if packet.pts is None or not packet.duration or _time_s(packet, end=True) >= run_in_s:
+            return chain([packet], packets)
+    return iter(())
+
+
+def _decoded(packets: Packets, begin_s: float) -> Iterator[AudioFrame]:
+    """Yield the frames of the packets; those that end before `begin_s` are only run-in, and may be damaged."""
+    for packet in packets:
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            if packet.pts is None or _time_s(packet, end=True) > begin_s:
+                raise
+            continue
+        yield from frames
+
+
+def _time_s(packet: "Packet[AudioStream]", *, end: bool = False) -> float:
+    """Return when a packet with a timestamp begins or ends."""
+    return float(((packet.pts or 0) + (packet.duration or 0) * end) * (packet.time_base or 0))
+
+
+def _place(frames: Iterator[AudioFrame], begin_s: float, sound: Samples) -> None:
+    """Write the frames, resampled, into `sound`, whose first sample is at `begin_s` of their clock."""
+    done = 0
+    for place, samples in _resampled(frames, begin_s):
+        first, stop = max(place, done), min(place + len(samples), len(sound))
+        if first < stop:
+            sound[first:stop] = samples[first - place : stop - place]
+            done = stop
+        if place >= len(sound):
+            return
+
+
+def _resampled(frames: Iterator[AudioFrame], begin_s: float) -> Iterator[tuple[int, Samples]]:
+    """Yield pieces of the sound, each with the place of its first sample, counted from `begin_s`."""
+    resampler, place, layout = None, -1 << 62, None
+    for frame in frames:
+        resumes = (frame.format.name, frame.layout.name, frame.sample_rate) == layout
+        if resampler is None or not resumes:
+            # A stream may change its format on the way; what the old resampler still holds belongs before.
+            yield from _pieces(resampler, None, place)
+            resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
+            layout = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if frame.time is not None:
+            stated = round((frame.time - begin_s) * SAMPLE_RATE_HZ)
+            place = stated if abs(stated - place) > _GAP_SAMPLES else place
+        for piece in _pieces(resampler, frame, place):
+            yield piece
+            place += len(piece[1])
+    yield from _pieces(resampler, None, place)
+
+
+def _pieces(resampler: av.AudioResampler | None, frame: AudioFrame | None, place: int) -> Iterator[tuple[int, Samples]]:
+    """Yield what the resampler gives for a frame, or what it still holds for None, from `place` on."""
+    for piece in resampler.resample(frame) if resampler else ():
+        samples: Samples = piece.to_ndarray()[0]
+        yield place, samples
+        place += len(samples)

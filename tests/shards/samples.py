@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mggtalk.records import HeadCloud, ShardSample, Split
+from mggtalk.records import AudioState, HeadCloud, ShardSample, Split
 from mggtalk.shards import CHUNK_FRAMES, ClipTracks, SampleMeta, SourceGeometry, encode_sample
 
 NUM_LANDMARKS = 7
@@ -80,6 +80,8 @@ def make_clip(
         valid_box=valid_box or (0.0, 0.0, float(size), float(size)),
         landmark_set="test-7",
         expression_names=EXPRESSION_NAMES,
+        audio=AudioState.NONE if audio is None else AudioState.PRESENT,
+        audio_dbfs=None if audio is None else -23.0,
         perception={"depth": {"backend": "disc", "sha256": "0" * 64}},
     )
     rows, columns = np.mgrid[:size, :size] + 0.5

@@ -5,6 +5,7 @@ import yaml
 
 from mggtalk.records import Split
 from mggtalk.shards import CardContext, write_card
+from mggtalk.shards.card import summarise
 from tests.shards.samples import make_clip
 
 CONTEXT = CardContext(
@@ -18,7 +19,7 @@ CONTEXT = CardContext(
 
 
 def dataset(tmp_path, write_dataset):
-    clips = [make_clip("0" * 16, num_frames=90, size=8), make_clip("f" * 16, split=Split.VAL)]
+    clips = [make_clip("0" * 16, num_frames=90, size=8, audio=b"fLaC"), make_clip("f" * 16, split=Split.VAL)]
     return write_dataset(tmp_path / "shards", clips)
 
 
@@ -38,8 +39,11 @@ def test_card_json_counts_what_is_there(tmp_path, write_dataset):
     }
     assert {split: counts["clips"] for split, counts in card["splits"].items()} == {"train": 1, "val": 1, "test": 0}
     assert card["licenses"]["CC-BY-4.0"]["identities"] == 2
+    assert card["sound"]["present"] == {"clips": 1, "hours": 0.001, "dbfs": [-23.0, -23.0, -23.0]}
+    assert card["sound"]["none"] == {"clips": 1, "hours": 0.0, "dbfs": None}
+    assert card["sound"]["silent"]["clips"] == card["sound"]["broken"]["clips"] == 0
     assert card["rejects"] == {"NO_FACE": 3, "TOO_SHORT": 1}
-    assert (card["schema_version"], card["models"]) == (1, {"face_landmarker": "64" * 32})
+    assert (card["schema_version"], card["models"]) == (2, {"face_landmarker": "64" * 32})
 
 
 def test_card_md_opens_with_front_matter_for_the_hub_and_says_it_all(tmp_path, write_dataset):
@@ -55,6 +59,8 @@ def test_card_md_opens_with_front_matter_for_the_hub_and_says_it_all(tmp_path, w
         "Ünïcode people.",
         "| train | 1 | 1 | 1 | 90 | 45 |",
         "* `CC-BY-4.0`: 2 clips of 2 identities",
+        "| present | 1 | 0.001 | -23.0, -23.0, -23.0 |",
+        "| none | 1 | 0.0 |  |",
         "* `NO_FACE`: 3",
         "jpeg_quality: 95",
         f"* `face_landmarker`: `{'64' * 32}`",
@@ -82,3 +88,9 @@ def test_an_empty_data_set_has_a_card(tmp_path):
     text = (tmp_path / "CARD.md").read_text()
     assert "No clips." in text
     assert "Nothing." in text
+
+
+def test_the_level_of_a_clip_is_the_mean_power_of_its_samples(tmp_path, write_dataset):
+    rows = write_dataset(tmp_path / "shards", [make_clip("0" * 16, num_frames=128, size=8, audio=b"fLaC")])
+    loud_then_silent = [dataclasses.replace(rows[0], audio_dbfs=-20.0), dataclasses.replace(rows[1], audio_dbfs=None)]
+    assert summarise(loud_then_silent, CONTEXT)["sound"]["present"]["dbfs"] == [-23.0] * 3

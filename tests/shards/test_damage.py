@@ -100,9 +100,9 @@ def test_a_member_that_is_no_picture_or_array_is_named(dataset, member):
 def test_a_sample_of_another_schema_version_is_refused(dataset):
     root, shard, row = dataset
     offset, size = place(row, "meta.json")
-    content = shard.read_bytes()[offset : offset + size].replace(b'"schema_version":1', b'"schema_version":9')
+    content = shard.read_bytes()[offset : offset + size].replace(b'"schema_version":2', b'"schema_version":9')
     replace_member(root, shard, row, "meta.json", content)
-    with pytest.raises(SchemaVersionError, match=r"member meta\.json: schema version 9, this reader knows 1"):
+    with pytest.raises(SchemaVersionError, match=r"member meta\.json: schema version 9, this reader knows 2"):
         Shards(root).image(CLIP_ID, 0)
 
 

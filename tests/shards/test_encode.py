@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mggtalk.records import HeadCloud
+from mggtalk.records import AudioState, HeadCloud
 from mggtalk.shards import SampleMeta, encode_cloud, encode_sample
 from mggtalk.shards.images import decode_depth, encode_depth
 from mggtalk.shards.schema import member_names, sample_key
@@ -20,7 +20,8 @@ def encode(**changes):
 
 
 def test_members_are_those_of_the_schema_in_the_order_of_the_tar():
-    sample = encode(audio=b"fLaC")
+    meta = dataclasses.replace(CLIP.meta, audio=AudioState.SILENT)
+    sample = encode(meta=meta, audio=b"fLaC")
     assert tuple(sample.members) == member_names(3, (0, 2), has_audio=True)
     assert sample.key == "0" * 16 + "-f000000-0000"
     assert sample.meta["depth_scale"] == tuple(CLIP.sources[frame].depth.max() / 65535 for frame in (0, 2))
@@ -32,6 +33,8 @@ def test_members_are_those_of_the_schema_in_the_order_of_the_tar():
         ({"rgb": CLIP.rgb[:2]}, r"rgb: got shape \(2, 32, 32, 3\), expected \(3, 32, 32, 3\)"),
         ({"head_masks": CLIP.head_masks[:, :8]}, r"head_masks: got shape \(3, 8, 32\)"),
         ({"tracks": CLIP.tracks.chunk(0, 2)}, "tracks: got 2 frames, expected 3"),
+        ({"audio": b"fLaC"}, "audio: got some, but `audio` is none"),
+        ({"meta": dataclasses.replace(CLIP.meta, audio=AudioState.SILENT)}, "audio: got none, but `audio` is silent"),
         ({"sources": {0: CLIP.sources[0]}}, r"sources: got frames \[0\], expected \(0, 2\)"),
         ({"meta": dataclasses.replace(CLIP.meta, expression_names=("jawOpen",))}, "got 2 coefficients, expected 1"),
     ],
@@ -48,6 +51,8 @@ def test_inputs_that_do_not_fit_are_refused(changes, message):
         ({"num_frames": 2}, "num_frames: got 2, expected 3 at start_frame 0 of a clip of 3"),
         ({"source_frames": (2, 0)}, r"source_frames: expected ascending numbers below 3, got \(2, 0\)"),
         ({"source_frames": (0, 3)}, "source_frames"),
+        ({"audio": AudioState.SILENT, "audio_dbfs": -30.0}, "audio_dbfs: expected none where audio is silent, got -30"),
+        ({"audio": "loud"}, "audio"),
         ({"colour": 1}, "colour"),
         ({"size": "32"}, "size"),
     ],

@@ -101,7 +101,8 @@ def test_cloud_keeps_points_pixels_and_twins_and_mirrors_exactly(shards):
     )
 
 
-def test_audio_comes_back_and_a_silent_clip_has_none(shards):
+def test_audio_comes_back_and_a_clip_without_sound_has_none(shards):
+    assert [shards.meta(clip.meta.clip_id).audio for clip in (LONG, SHORT)] == ["present", "none"]
     assert shards.audio(LONG.meta.clip_id, 66) == b"fLaC chunk"
     assert shards.audio(SHORT.meta.clip_id, 0) is None
 

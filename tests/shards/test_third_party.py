@@ -40,7 +40,7 @@ def test_members_mean_what_the_document_says(shard):
             if member.name.startswith(f"{CLIP.meta.clip_id}-0000.") and (file := archive.extractfile(member))
         }
     meta = json.loads(members["meta.json"])
-    assert meta["schema_version"] == 1
+    assert meta["schema_version"] == 2
     frame = meta["source_frames"][1]
     source = CLIP.sources[frame]
 

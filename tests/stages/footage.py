@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mggtalk.records import Split, TrackedVideo, VideoPart, VideoRecord
+from mggtalk.records import ClipTrack, Split, TrackedVideo, VideoPart, VideoRecord
 from mggtalk.stages.shards import ShardsConfig
 from mggtalk.stages.track import TrackConfig, TrackModels, TrackStage
 from mggtalk.video.decode import open_video
@@ -24,6 +25,7 @@ TRACK = TrackConfig(
     min_clip_s=0.4,
     max_clip_s=10.0,
     camera_distance_cm=90.0,
+    identity_encoder="none",
 )
 SHARDS = ShardsConfig(
     size=192,
@@ -59,6 +61,35 @@ def record_of(path: Path, **fields) -> VideoRecord:
         name=path.name,
     )
     return replace(record, **fields)
+
+
+def bare_clip(video: VideoRecord, start_frame: int, num_frames: int, **fields: Any) -> ClipTrack:
+    """A clip of a head that looks at the camera, 1 m away; what `fields` leave out of the tracks is 0."""
+    frames = np.zeros(num_frames, np.float32)
+    head_to_camera = np.diag([1.0, -1, -1, 1]).astype(np.float32)
+    head_to_camera[2, 3] = 100
+    clip = ClipTrack(
+        clip_id=f"{video.video_id}-f{start_frame:06d}",
+        video=video,
+        start_frame=start_frame,
+        fps=25.0,
+        landmark_set="none",
+        expression_names=("jawOpen",),
+        intrinsics=np.eye(3),
+        times_s=(start_frame + np.arange(num_frames)) / 25,
+        frame_index=(start_frame + np.arange(num_frames)).astype(np.int32),
+        landmarks_px=np.zeros((num_frames, 1, 2), np.float32),
+        landmarks=np.zeros((num_frames, 1, 3), np.float32),
+        neutral_landmarks=np.zeros((1, 3), np.float32),
+        head_to_camera=np.tile(head_to_camera, (num_frames, 1, 1)),
+        expression=np.zeros((num_frames, 1), np.float32),
+        face_size=frames,
+        sharpness=frames,
+        confidence=frames + 1,
+        hand_over_face=frames,
+        num_faces=frames + 1,
+    )
+    return replace(clip, **fields)
 
 
 def tracked_video(record: VideoRecord, models: TrackModels, settings: TrackConfig = TRACK) -> TrackedVideo:

@@ -79,6 +79,7 @@ def test_video_is_described_in_full(tmp_path: Path) -> None:
         identity="eve",
         license="MIT",
         split=Split.VAL,
+        split_stated=True,
         name="a.mp4",
         box=(),
     )

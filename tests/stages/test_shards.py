@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,8 +21,8 @@ from mggtalk.shards.tracks import decode_tracks
 from mggtalk.stages.crops import head_crop
 from mggtalk.stages.shards import ShardsConfig, ShardsStage
 from mggtalk.video.decode import open_video
-from tests.media import AUDIO_RATE_HZ
-from tests.stages.footage import SHARDS, SOUND_BEGINS_S, tracked_video
+from tests.media import AUDIO_RATE_HZ, with_broken_sound
+from tests.stages.footage import SHARDS, SOUND_BEGINS_S, first_frames, tracked_video, write_frames
 
 LANDMARKS = landmark_set("mediapipe_478")
 HASHES = {"face_landmarker": "a" * 64, "selfie_segmentation": "b" * 64}
@@ -228,11 +229,29 @@ def test_a_clip_that_begins_later_in_its_video_has_its_own_pictures_and_sound(st
     assert np.abs(picture - crop.image(frame)).mean() < 2
 
 
-def test_a_silent_video_has_no_sound(stage, short_clip):
-    silent = replace(short_clip, video=replace(short_clip.video, has_audio=False))
-    (sample,) = stage(silent)
+def test_a_video_without_a_sound_stream_has_no_sound(stage, short_clip, tmp_path):
+    mute = write_frames(tmp_path / "mute.mp4", first_frames(Path(short_clip.video.path), 40))
+    (sample,) = stage(replace(short_clip, video=replace(short_clip.video, path=str(mute))))
     assert isinstance(sample, ShardSample)
+    assert (sample.meta["audio"], sample.meta["audio_dbfs"]) == ("none", None)
     assert schema.AUDIO_MEMBER not in sample.members
+
+
+def test_sound_that_nothing_decodes_does_not_cost_the_pictures(stage, short_clip, tmp_path):
+    broken = with_broken_sound(Path(short_clip.video.path), tmp_path / "broken.mp4")
+    (whole,) = stage(short_clip)
+    (sample,) = stage(replace(short_clip, video=replace(short_clip.video, path=str(broken))))
+    assert isinstance(whole, ShardSample)
+    assert isinstance(sample, ShardSample)
+    assert (sample.meta["audio"], sample.meta["audio_dbfs"]) == ("broken", None)
+    assert sample.members == {name: data for name, data in whole.members.items() if name != schema.AUDIO_MEMBER}
+
+
+def test_the_level_of_the_sound_is_recorded(samples):
+    for sample in samples:
+        assert sample.meta["audio"] == "present"
+        expected = 10 * np.log10(np.mean((sound(sample) / 32768) ** 2))
+        assert sample.meta["audio_dbfs"] == pytest.approx(expected, abs=0.01)
 
 
 def test_two_runs_give_the_same_bytes(segmenter_path, short_clip):

@@ -6,19 +6,15 @@ import numpy as np
 import pytest
 
 from mggtalk.errors import VideoError
-from mggtalk.video.audio import SAMPLE_RATE_HZ, Samples, extract_audio
+from mggtalk.video.audio import SAMPLE_RATE_HZ, Samples, encode_flac, is_silent, level_dbfs, read_sound
 from mggtalk.video.decode import open_video
 from tests.media import corrupted_copy, tone, write_video
 
 
 def extracted(path: Path, start_s: float, end_s: float) -> Samples:
-    content = extract_audio(str(path), start_s, end_s)
-    assert content is not None
-    with av.open(io.BytesIO(content), "r") as container:
-        stream = container.streams.audio[0]
-        assert (container.format.name, stream.rate, stream.layout.name) == ("flac", SAMPLE_RATE_HZ, "mono")
-        assert stream.format.name == "s16"
-        return np.concatenate([frame.to_ndarray()[0] for frame in container.decode(stream)])
+    samples = read_sound(str(path), start_s, end_s)
+    assert samples is not None
+    return samples
 
 
 def as_int16(samples: np.ndarray) -> Samples:
@@ -43,6 +39,14 @@ def test_sound_that_starts_late_and_ends_early_is_padded_with_silence(tmp_path: 
     np.testing.assert_array_equal(samples[8000:16000], as_int16(sound))
     assert not samples[:8000].any()
     assert not samples[16000:].any()
+
+
+def test_before_the_container_begins_there_is_silence(tmp_path: Path) -> None:
+    sound = tone(1.0)
+    path = write_video(tmp_path / "a.mov", 50, audio=sound, audio_codec="pcm_s16le")
+    samples = extracted(path, -0.25, 0.5)
+    assert not samples[:4000].any()
+    np.testing.assert_array_equal(samples[4000:], as_int16(sound)[:8000])
 
 
 def test_interval_without_any_sound_is_silent(tmp_path: Path) -> None:
@@ -70,16 +74,56 @@ def test_length_is_that_of_the_interval(tmp_path: Path, end_s: float) -> None:
     assert len(extracted(path, 0.1, end_s)) == round((end_s - 0.1) * SAMPLE_RATE_HZ)
 
 
-def test_same_interval_gives_the_same_bytes_without_versions(tmp_path: Path) -> None:
-    path = str(write_video(tmp_path / "a.mp4", 75, audio=tone(3.0)))
-    content = extract_audio(path, 1.2, 2.9)
-    assert content == extract_audio(path, 1.2, 2.9)
-    assert content is not None
+def test_flac_is_lossless_and_the_same_bytes_without_versions() -> None:
+    sound = as_int16(tone(1.7))
+    content = encode_flac(sound)
+    assert content == encode_flac(sound)
     assert b"Lav" not in content
+    with av.open(io.BytesIO(content), "r") as container:
+        stream = container.streams.audio[0]
+        assert (container.format.name, stream.rate, stream.layout.name) == ("flac", SAMPLE_RATE_HZ, "mono")
+        assert stream.format.name == "s16"
+        decoded = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(stream)])
+    np.testing.assert_array_equal(decoded, sound)
+
+
+def test_a_stream_that_changes_its_format_in_the_middle_keeps_its_place(tmp_path: Path) -> None:
+    """Two transport streams, one after the other: 48 kHz, then 16 kHz."""
+    joined = tmp_path / "joined.ts"
+    for start_s, rate_hz in ((1.0, 48_000), (3.0, SAMPLE_RATE_HZ)):
+        click = np.zeros(2 * rate_hz, np.float32)
+        click[rate_hz : rate_hz + rate_hz // 20] = 0.5 * np.sin(np.arange(rate_hz // 20) * 2 * np.pi * 1000 / rate_hz)
+        part = write_video(
+            tmp_path / f"{rate_hz}.ts",
+            times_s=(start_s + np.arange(50) / 25).tolist(),
+            audio=click,
+            audio_start_s=start_s,
+            audio_rate_hz=rate_hz,
+        )
+        with joined.open("ab") as whole:
+            whole.write(part.read_bytes())
+    loud = np.flatnonzero(np.abs(extracted(joined, 0.0, 4.5).astype(int)) > 4000) / SAMPLE_RATE_HZ
+    begins = loud[np.diff(loud, prepend=-1.0) > 0.5]
+    run_in_s = 1024 / 48_000  # of the AAC encoder, with which the first file starts
+    assert begins == pytest.approx([1.0 + run_in_s, 3.0 + run_in_s], abs=0.005)
+
+
+def test_the_level_is_that_of_the_root_mean_square() -> None:
+    assert level_dbfs(as_int16(tone(1.0, amplitude=1.0))) == pytest.approx(-3.01, abs=0.01)
+    assert level_dbfs(as_int16(tone(1.0, amplitude=0.01))) == pytest.approx(-43.01, abs=0.01)
+    assert level_dbfs(np.array([-32768], np.int16)) == 0.0
+
+
+def test_a_bit_of_dither_is_silence_and_two_are_not() -> None:
+    dither = np.array([0, 1, -1, 0], np.int16)
+    assert is_silent(dither)
+    assert level_dbfs(dither) is None
+    assert not is_silent(2 * dither)
+    assert level_dbfs(2 * dither) == pytest.approx(-87.3, abs=0.1)
 
 
 def test_video_without_sound_gives_none(tmp_path: Path) -> None:
-    assert extract_audio(str(write_video(tmp_path / "a.mp4", 5)), 0.0, 0.2) is None
+    assert read_sound(str(write_video(tmp_path / "a.mp4", 5)), 0.0, 0.2) is None
 
 
 def test_damaged_sound_is_an_error_that_names_the_file(tmp_path: Path) -> None:
@@ -87,10 +131,10 @@ def test_damaged_sound_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 2, audio=rng.uniform(-0.9, 0.9, 48_000).astype(np.float32))
     damaged = corrupted_copy(path, tmp_path / "b.mp4", 0.3, 0.8)
     with pytest.raises(VideoError, match=r"b\.mp4: cannot be decoded"):
-        extract_audio(str(damaged), 0.0, 3.0)
+        read_sound(str(damaged), 0.0, 3.0)
 
 
-@pytest.mark.parametrize(("start_s", "end_s"), [(1.0, 1.0), (-1.0, 1.0), (0.0, float("inf"))])
+@pytest.mark.parametrize(("start_s", "end_s"), [(1.0, 1.0), (float("-inf"), 1.0), (0.0, float("inf"))])
 def test_interval_must_be_finite_and_not_empty(tmp_path: Path, start_s: float, end_s: float) -> None:
-    with pytest.raises(ValueError, match="expected 0 <= start < end"):
-        extract_audio(str(tmp_path / "a.mp4"), start_s, end_s)
+    with pytest.raises(ValueError, match="expected start < end, both finite"):
+        read_sound(str(tmp_path / "a.mp4"), start_s, end_s)

@@ -1,0 +1,94 @@
+"""`mggtalk splits check`: is anybody in two parts of the data set?"""
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from mggtalk.errors import LeakError
+from mggtalk.params import load_group
+from mggtalk.stages.appearances import SAME_PERSON
+from mggtalk.stages.ingest import IngestConfig
+from mggtalk.stages.leaks import LeakReport, Look, LookPair, checked_clips, find_leaks
+from mggtalk.stages.people import read_people
+from mggtalk.stages.tables import CLIPS_FILE, read_rows
+from mggtalk.stages.track_tables import ClipRow
+
+_MOST_SHOWN = 20
+_NO_EMBEDDINGS = """\
+no faces compared: there are no embeddings. To make them:
+  pip install 'mggtalk[identity]' && mggtalk models fetch dlib_face_recognition
+  set track.identity_encoder to dlib in the params file, and run the stage track"""
+
+
+def add_splits_command(parser: ArgumentParser) -> None:
+    """Add what `mggtalk splits` can do to its parser."""
+    check = parser.add_subparsers(metavar="COMMAND", required=True).add_parser(
+        "check", help="report people in several parts; exit code 1 if there are any"
+    )
+    check.add_argument("--artifacts", type=Path, default=Path("artifacts"), metavar="DIR", help="default: artifacts")
+    check.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="default: params.yaml")
+    check.add_argument("--json", action="store_true", help="all that was found, for programs")
+    check.add_argument(
+        "--distance", type=float, default=SAME_PERSON, help=f"faces this close are one person; default: {SAME_PERSON}"
+    )
+    check.set_defaults(
+        run=lambda options: check_splits(
+            options.artifacts, options.params, as_json=options.json, same_person=options.distance
+        )
+    )
+
+
+def check_splits(artifacts: Path, params: Path, *, as_json: bool, same_person: float = SAME_PERSON) -> None:
+    """Print which people are in which parts, and who is in several.
+
+    Raises:
+        LeakError: somebody is. StageError: the tables of `track` are missing or damaged. ParamsError: as `load_group`.
+    """
+    config = load_group(params, "ingest", IngestConfig)
+    tracks = artifacts / "tracks"
+    clips = checked_clips(read_rows(tracks / CLIPS_FILE, ClipRow), read_people(tracks))
+    report = find_leaks(clips, config.val_fraction, config.test_fraction, same_person)
+    print(json.dumps(asdict(report), indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(report)))
+    if report.num_leaks:
+        raise LeakError(f"{report.num_leaks} people are in more than one part of the data set")
+
+
+def _lines(report: LeakReport) -> Iterator[str]:
+    for split, count in report.splits.items():
+        yield f"{split:6} {count.identities:6} identities {count.clips:8} clips {count.hours:10.2f} h"
+    if report.not_by_hash:
+        yield f"{len(report.not_by_hash)} identities are in a part that the recipe states, not their hash"
+    for shared in report.shared[:_MOST_SHOWN]:
+        parts = ", ".join(f"{split} {count}" for split, count in shared.clips.items())
+        yield f"LEAK   {shared.identity}: clips in {parts}: {', '.join(shared.videos[:_MOST_SHOWN])}"
+    for pair in report.leaks[:_MOST_SHOWN]:
+        yield f"LEAK   one face, two identities: {_pair(pair)}"
+    for pair in report.twins[:_MOST_SHOWN]:
+        yield f"note   one face, two identities in one part: {_pair(pair)}"
+    for pair in report.strangers[:_MOST_SHOWN]:
+        yield f"note   one identity, two faces: {_pair(pair)}"
+    for name in report.changed[:_MOST_SHOWN]:
+        yield f"note   one person seems to take another's place: {name}"
+    shown = (report.shared, report.leaks, report.twins, report.strangers, report.changed)
+    if hidden := sum(max(len(rows) - _MOST_SHOWN, 0) for rows in shown):
+        yield f"... and {hidden} more; --json has all"
+    yield from _faces(report)
+
+
+def _faces(report: LeakReport) -> Iterator[str]:
+    if not report.num_embedded:
+        yield _NO_EMBEDDINGS
+        return
+    yield f"faces of {report.num_embedded} of {report.num_clips} clips compared"
+    if report.closest_apart:
+        yield f"closest faces in two parts that pass for two people: {_pair(report.closest_apart)}"
+
+
+def _pair(pair: LookPair) -> str:
+    return f"{_look(pair.first)} and {_look(pair.second)}, distance {pair.distance:.2f}"
+
+
+def _look(look: Look) -> str:
+    return f"{look.identity} ({look.video}, {look.split})"

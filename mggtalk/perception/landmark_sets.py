@@ -17,8 +17,8 @@ EYE_DISTANCE_CM = 8.9
 """Distance between the outer eye corners, which fixes the scale of head space; MediaPipe's canonical face has it."""
 
 _MESH_VERTICES = 468  # of MediaPipe's 478 points; the rest are the irises
-# Of the 68 points jaw and lips move with the mouth, but they span the face: with weight 0 the pose of 22 real clips lies
-# 0.56 degrees (median, a constant apart) from that of all 478 points, with these weights 0.25.
+# Of the 68 points jaw and lips move with the mouth, but they span the face: with weight 0 the pose of 22 real clips
+# lies 0.56 degrees (median, a constant apart) from that of all 478 points, with these weights 0.25.
 _JAW_WEIGHT, _LIP_WEIGHT = 0.5, 0.3
 
 

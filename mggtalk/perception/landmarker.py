@@ -12,7 +12,7 @@ class FaceDetection:
     """One face of one frame.
 
     Attributes:
-        landmarks: x, y in pixels of the image, centres at +0.5; z in the same unit, relative to the face, smaller nearer.
+        landmarks: x, y in pixels of the image, centres at +0.5; z in the same unit, relative, smaller nearer.
         expression: coefficients in [0, 1]; empty where the backend gives none.
     """
 

@@ -32,6 +32,7 @@ class LandmarkSet:
         triangles: the surface of the face, over the vertices that `surface` gives.
         neutral: a symmetric neutral shape in head space, cm, which fixes origin and axes of head space.
         alignment_weights: 1 for landmarks that a rigid alignment may use, less or 0 for those that move by themselves.
+        ibug_68: the landmarks that lie where the 68 iBUG points do, in their order.
         vertex_weights: how each vertex of the surface follows the landmarks; None where the landmarks are the vertices.
     """
 
@@ -42,6 +43,7 @@ class LandmarkSet:
     triangles: Int64[np.ndarray, "num_triangles 3"]
     neutral: Float64[np.ndarray, "num_landmarks 3"]
     alignment_weights: Float64[np.ndarray, " num_landmarks"]
+    ibug_68: Int64[np.ndarray, " 68"]
     vertex_weights: Float64[np.ndarray, "num_vertices num_landmarks"] | None = None
 
     @property
@@ -71,6 +73,7 @@ def mediapipe_478() -> LandmarkSet:
         triangles=np.array(content["triangles"]),
         neutral=np.array(content["neutral"]),
         alignment_weights=weights,
+        ibug_68=np.array(_load("ibug_68.json")["mediapipe_478"]),
     )
 
 
@@ -83,7 +86,7 @@ def ibug_68() -> LandmarkSet:
     """
     content = _load("ibug_68.json")
     dense = mediapipe_478()
-    neutral = dense.neutral[content["mediapipe_478"]]
+    neutral = dense.neutral[dense.ibug_68]
     neutral = 0.5 * (neutral + neutral[content["mirror"]] * (-1.0, 1.0, 1.0))
     weights = np.ones(len(neutral))
     weights[:17] = _JAW_WEIGHT
@@ -96,6 +99,7 @@ def ibug_68() -> LandmarkSet:
         triangles=dense.triangles,
         neutral=neutral,
         alignment_weights=weights,
+        ibug_68=np.arange(len(neutral)),
         vertex_weights=_interpolation(neutral, dense.neutral[:_MESH_VERTICES]),
     )
 

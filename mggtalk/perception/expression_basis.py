@@ -47,7 +47,7 @@ class ExpressionBasis:
     ) -> Float32[np.ndarray, "num_frames num_coefficients"]:
         """Return coefficients in [0, 1], 0.5 where nothing moves, of displacements from neutral in head space, cm."""
         sizes = np.einsum("tni,kni->tk", displacements, self.directions)
-        return np.clip(0.5 + 0.5 * sizes / self.scales, 0.0, 1.0).astype(np.float32)
+        return np.asarray(np.clip(0.5 + 0.5 * sizes / self.scales, 0.0, 1.0), np.float32)
 
 
 @cache

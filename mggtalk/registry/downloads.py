@@ -72,6 +72,9 @@ def fetch_distribution(requirement: str, sha256: str, *, sdist: bool = False, wh
 def fetch_url(url: str, destination: Path, sha256: str, max_bytes: int) -> None:
     """Download `url` to `destination`; an interrupted download goes on where it stopped, in this call or the next.
 
+    Args:
+        sha256: of the content, or its first digits where no more are known.
+
     Raises:
         RegistryError: the server does not answer, sends more than `max_bytes` bytes, or the hash is another.
     """
@@ -85,7 +88,7 @@ def fetch_url(url: str, destination: Path, sha256: str, max_bytes: int) -> None:
             if attempt == _URL_ATTEMPTS or not isinstance(cause, _INTERRUPTIONS):
                 raise RegistryError(f"{url}: download failed: {cause}") from cause
             logger.warning("%s: %s; attempt %d of %d", url, cause, attempt + 1, _URL_ATTEMPTS)
-    if (got := sha256_of(part)) != sha256:
+    if not (got := sha256_of(part)).startswith(sha256):
         part.unlink()
         raise RegistryError(f"{url}: has SHA-256 {got}, expected {sha256}")
     part.replace(destination)

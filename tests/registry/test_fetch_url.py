@@ -117,6 +117,15 @@ def test_a_part_that_is_already_whole_is_taken(server: FileServer, destination: 
     assert server.ranges == [f"bytes={len(CONTENT)}-"]
 
 
+def test_the_first_digits_of_a_hash_tell_the_right_file_from_another(server: FileServer, destination: Path) -> None:
+    fetch_url(server.url, destination, sha256(CONTENT)[:10], len(CONTENT))
+    assert destination.read_bytes() == CONTENT
+    destination.unlink()
+    with pytest.raises(RegistryError, match="expected 0123456789"):
+        fetch_url(server.url, destination, "0123456789", len(CONTENT))
+    assert not destination.exists()
+
+
 def test_another_hash_is_refused_and_the_next_call_starts_anew(server: FileServer, destination: Path) -> None:
     destination.parent.mkdir()
     _part(destination).write_bytes(b"?" * 300)

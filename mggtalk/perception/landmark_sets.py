@@ -109,9 +109,9 @@ def _interpolation(
 ) -> Float64[np.ndarray, "num_vertices num_landmarks"]:
     """Return weights that carry what is known at `places` to `vertices`: exact at the places and for affine maps.
 
-    The kernel is the distance itself (the biharmonic spline of three dimensions). On 839 frames of 44 tracked clips it
-    gave MediaPipe's mesh from the 68 points to 1.5 mm in the mean, 4.0 mm at the 95th percentile; a thin-plate kernel
-    gave 2.1 and 5.9, a cubic one 3.1 and 10.
+    The kernel is the distance itself (the biharmonic spline of three dimensions). On 1,521 frames of 92 tracked clips
+    it gave MediaPipe's mesh from the 68 points to 1.5 mm in the mean, 3.9 mm at the 95th percentile
+    (`benchmarks/landmark_sets.py`); a thin-plate kernel gave 2.1 and 5.9.
     """
     spline = RBFInterpolator(places, np.eye(len(places)), kernel="linear", degree=1)
     return np.asarray(spline(vertices), np.float64)

@@ -27,10 +27,14 @@ class RejectReason(StrEnum):
     """Why an input was left out."""
 
     MISSING_FILE = "MISSING_FILE"
+    DOWNLOAD_FAILED = "DOWNLOAD_FAILED"
+    TOO_LARGE = "TOO_LARGE"
+    CHECKSUM_MISMATCH = "CHECKSUM_MISMATCH"
     EMPTY_FILE = "EMPTY_FILE"
     UNSUPPORTED_FILE = "UNSUPPORTED_FILE"
     NO_VIDEO_STREAM = "NO_VIDEO_STREAM"
     DUPLICATE = "DUPLICATE"
+    BOX_OUTSIDE_FRAME = "BOX_OUTSIDE_FRAME"
     DECODE_ERROR = "DECODE_ERROR"
     DECODE_TIMEOUT = "DECODE_TIMEOUT"
     CRASHED = "CRASHED"
@@ -39,6 +43,9 @@ class RejectReason(StrEnum):
     MULTIPLE_FACES = "MULTIPLE_FACES"
     FACE_TOO_SMALL = "FACE_TOO_SMALL"
     EXTREME_POSE = "EXTREME_POSE"
+    BLURRED = "BLURRED"
+    HAND_OVER_FACE = "HAND_OVER_FACE"
+    LOW_CONFIDENCE = "LOW_CONFIDENCE"
     TOO_SHORT = "TOO_SHORT"
     NO_HEAD = "NO_HEAD"
 
@@ -65,13 +72,16 @@ class VideoRecord:
     """One input video, or one interval of it that the recipe names.
 
     Attributes:
-        video_id: first 16 hex digits of `sha256`; an interval adds its ends in milliseconds (`...-00014000-00019700`).
+        video_id: first 16 hex digits of `sha256`; an interval adds its ends in milliseconds (`...-00014000-00019700`),
+            a box 8 digits of its own hash (`...-b1f0c3a97`).
         path: where the file lies: absolute, or relative to the directory that the pipeline runs in.
         start_s, end_s: the interval in seconds of presentation time; the whole file is 0 and infinity.
         fps: average frame rate as the container states it. num_frames, duration_s: likewise, 0 where it states none.
         identity: the recipe's label, or `video:` and the sha256 prefix where it has none.
         license: SPDX name from the recipe, or `unknown`.
         name: the input's name in the recipe, for people: a path relative to the recipe's folder.
+        box: left, top, right and bottom of the main face, or of its surroundings, in pixels of the upright frame;
+            empty where the recipe states none.
     """
 
     video_id: str
@@ -90,6 +100,29 @@ class VideoRecord:
     license: str
     split: Split
     name: str
+    box: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take the box as a list too: JSON and Parquet know no tuples."""
+        object.__setattr__(self, "box", tuple(self.box))
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPart:
+    """What is tracked at once: a video, or one of the parts that a long one is cut into, so that memory stays bounded.
+
+    Attributes:
+        number: of this part, from 0; the last of `num_parts` has no end but the video's.
+    """
+
+    video: VideoRecord
+    number: int = 0
+    num_parts: int = 1
+
+    @property
+    def name(self) -> str:
+        """The video's name, with the part's number where there are several."""
+        return self.video.name if self.num_parts == 1 else f"{self.video.name}#{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +150,14 @@ class ClipTrack:
         frame_index: its index in the video.
         landmarks_px: image position of every landmark.
         landmarks: the same landmarks in head space; they project exactly onto `landmarks_px`.
-        neutral_landmarks: the clip's symmetric mean shape in head space.
+        neutral_landmarks: the one rigid, symmetric shape of the head, in head space; expression apart.
         expression: coefficients in [0, 1], in the order of `expression_names`.
         face_size: side of the square with the area of the landmarks' bounding box, in pixels.
         sharpness: variance of the Laplacian of the face at 96 px.
+        confidence: share of the landmarks that are seen where the rigid shape projects, 0 to 1; low where the
+            landmarker lost the face, or something covers it.
+        hand_over_face: share of the face that hands cover, 0 to 1; as it was when last looked for.
+        num_faces: faces seen in the frame, this one included.
     """
 
     clip_id: str
@@ -139,6 +176,9 @@ class ClipTrack:
     expression: Float32[np.ndarray, "num_frames num_coefficients"]
     face_size: Float32[np.ndarray, " num_frames"]
     sharpness: Float32[np.ndarray, " num_frames"]
+    confidence: Float32[np.ndarray, " num_frames"]
+    hand_over_face: Float32[np.ndarray, " num_frames"]
+    num_faces: Float32[np.ndarray, " num_frames"]
 
     @property
     def num_frames(self) -> int:
@@ -148,11 +188,12 @@ class ClipTrack:
 
 @dataclass(frozen=True, slots=True)
 class TrackedVideo:
-    """What became of one video that has clips: the clips, and the fate of every resampled frame."""
+    """What became of a video, or of one part of it: its clips, if any, and the fate of every resampled frame."""
 
     video: VideoRecord
     clips: tuple[ClipTrack, ...]
     segments: tuple[Segment, ...]
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,42 +2,44 @@
 
 import logging
 import sys
-from functools import partial
+from collections.abc import Iterable
+from operator import attrgetter
 from pathlib import Path
 
 from mggtalk.errors import StageError
 from mggtalk.params import load_group
-from mggtalk.records import Rejected, VideoRecord
-from mggtalk.runtime.stage_runner import run_stage
-from mggtalk.stages.ingest import IngestConfig, IngestItem, IngestStage, collect, write_videos
+from mggtalk.records import Rejected
+from mggtalk.runtime.progress import Progress
+from mggtalk.runtime.stage_runner import describe_counts, run_stage
+from mggtalk.stages.ingest import IngestConfig, collect, video_of, write_videos
+from mggtalk.stages.ingest_items import IngestItem
+from mggtalk.stages.media_downloads import fetch_media, to_download
+from mggtalk.stages.probed_files import ProbedFile, ProbeStage, VideoFile, look_up
 from mggtalk.stages.recipes import load_items, prune_media
 from pipelines.arguments import StageArguments, stage_main
-from pipelines.isolated import file_deadline_s, isolated
+from pipelines.finished_probes import FinishedProbes
+from pipelines.isolated import depends_on_machine, file_deadline_s, isolated
 
 _logger = logging.getLogger(__name__)
 
 
 def run(arguments: StageArguments) -> None:
-    """Probe every input of the recipe, and write `videos.parquet` and `rejects.parquet`.
+    """Fetch and probe every input of the recipe, and write `videos.parquet` and `rejects.parquet`.
 
-    Media of archives that the recipe no longer names are deleted once the tables are there.
+    What was fetched and probed before is not again. Media that the recipe no longer names are deleted once the tables
+    are there.
 
     Raises:
         StageError: no input is a usable video.
     """
     settings = load_group(arguments.params, "ingest", IngestConfig)
-    directory = arguments.artifacts.videos
+    directory, spool = arguments.artifacts.videos, arguments.artifacts.spool("ingest")
     items = load_items(Path(settings.recipe), directory / "media")
-    results: list[VideoRecord | Rejected] = []
-    run_stage(
-        isolated(partial(IngestStage, settings), "name", file_deadline_s),
-        items,
-        name="ingest",
-        key_of=_name,
-        on_result=lambda _, outcome: results.extend(outcome),
-    )
-    outcome = collect(results)
+    failed = _fetch(items, spool / "downloads")
+    files = _probe({item.path for item in items} - failed.keys(), FinishedProbes(spool / "files")) | failed
+    outcome = collect(video_of(item, files[item.path], settings) for item in items)
     assert outcome.num_inputs == len(items), f"{len(items)} inputs, but {outcome.num_inputs} came out"
+    _logger.info("%s", describe_counts("ingest in all", (*outcome.videos, *outcome.rejects)))
     write_videos(directory, outcome.videos, outcome.rejects)
     if not outcome.videos:
         raise StageError(f"ingest: none of {outcome.num_inputs} inputs is a usable video; see {directory}")
@@ -45,8 +47,48 @@ def run(arguments: StageArguments) -> None:
         _logger.info("%s: deleted, for the recipe does not name it any more", path)
 
 
-def _name(item: IngestItem) -> str:
-    return item.name
+def _fetch(items: Iterable[IngestItem], parts: Path) -> dict[str, ProbedFile | Rejected]:
+    """Fetch what is not there yet, and return by path what could not be had."""
+    missing = to_download(items)
+    failed: dict[str, ProbedFile | Rejected] = {}
+    with Progress("ingest: download", len(missing), "file") as progress:
+        for path, rejected in fetch_media(missing, parts):
+            if rejected:
+                failed[path] = rejected
+            progress.advance()
+    return failed
+
+
+def _probe(paths: Iterable[str], finished: FinishedProbes) -> dict[str, ProbedFile | Rejected]:
+    """Return by path what each file is."""
+    results: dict[str, ProbedFile | Rejected] = {}
+    to_do = []
+    for path in sorted(paths):
+        file = look_up(path)
+        if isinstance(file, Rejected):
+            results[path] = file
+        elif known := finished.find(file):
+            results[path] = known
+        else:
+            to_do.append(file)
+
+    def keep(file: VideoFile, outcome: list[ProbedFile | Rejected]) -> None:
+        (results[file.path],) = outcome
+        if not depends_on_machine(results[file.path], "ingest"):
+            finished.keep(file, results[file.path])
+
+    run_stage(
+        isolated(ProbeStage, "path", file_deadline_s),
+        to_do,
+        name="ingest",
+        key_of=attrgetter("path"),
+        on_result=keep,
+        unit="file",
+        amount_of=lambda file: file.size_bytes / 1e6,
+        amount_unit="megabyte",
+    )
+    finished.forget_all_but(results)
+    return results
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from mggtalk.records import ClipTrack, Rejected, RejectReason, Stage, VideoRecord
+from mggtalk.records import ClipTrack, Rejected, RejectReason, Stage, VideoPart, VideoRecord
 from mggtalk.runtime.isolation import Isolated
+from mggtalk.stages.probed_files import VideoFile
 
 _logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ _PER_FILE_S = 120.0
 _PER_FRAME_S = 0.5
 """40 times what a frame takes on one core."""
 _UNKNOWN_LENGTH_S = 3600.0
+_SLOWEST_BYTES_PER_S = 2e6
 
 
 def isolated(
@@ -82,14 +84,19 @@ def file_fault(video: VideoRecord) -> str | None:
     return None
 
 
-def file_deadline_s(_: object) -> float:
-    """Return the seconds to probe and hash a file."""
-    return _UNKNOWN_LENGTH_S
+def file_deadline_s(file: VideoFile) -> float:
+    """Return the seconds to probe and hash a file: its bytes may come from a slow network disk."""
+    return _PER_FILE_S + file.size_bytes / _SLOWEST_BYTES_PER_S
 
 
 def video_deadline_s(record: VideoRecord) -> float:
     """Return the seconds to track a video; its container need not state a length."""
     return _PER_FILE_S + _PER_FRAME_S * record.num_frames if record.num_frames else _UNKNOWN_LENGTH_S
+
+
+def part_deadline_s(record: VideoPart) -> float:
+    """Return the seconds to track a part of a video; decoding may have to begin at the start of the video."""
+    return video_deadline_s(record.video)
 
 
 def clip_deadline_s(record: ClipTrack) -> float:

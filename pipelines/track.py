@@ -2,31 +2,45 @@
 
 import logging
 import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import fields
 from functools import partial
+from operator import attrgetter
+from pathlib import Path
 
 from mggtalk.errors import StageError
 from mggtalk.params import load_group
-from mggtalk.records import Rejected, TrackedVideo, VideoRecord
+from mggtalk.records import Rejected, TrackedVideo, VideoPart, VideoRecord
 from mggtalk.registry.models import model_hash, require
 from mggtalk.runtime.content import code_digest, content_key, library_versions
 from mggtalk.runtime.resume import FinishedResults
 from mggtalk.runtime.stage_runner import describe_counts, run_stage
 from mggtalk.stages.ingest import read_videos
 from mggtalk.stages.tables import REJECTS_FILE, write_rejects
-from mggtalk.stages.track import TrackConfig, TrackStage
+from mggtalk.stages.track import PART_S, TrackConfig, TrackModels, TrackStage
 from mggtalk.stages.track_tables import write_clip_table, write_segment_table
 from pipelines.arguments import StageArguments, stage_main
-from pipelines.isolated import WithVideoFile, depends_on_machine, isolated, video_deadline_s
-from pipelines.track_files import CLIPS_FILE, SEGMENTS_FILE, SUFFIX, VIDEOS_DIRECTORY, encode_track, read_track_files
+from pipelines.isolated import WithVideoFile, depends_on_machine, isolated, part_deadline_s
+from pipelines.track_files import (
+    CLIPS_FILE,
+    SEGMENTS_FILE,
+    SUFFIX,
+    VIDEOS_DIRECTORY,
+    encode_track,
+    outcome,
+    parts_of,
+    read_track_files,
+)
 
 _logger = logging.getLogger(__name__)
 
-MODEL = "face_landmarker"
+MODELS = tuple(field.name for field in fields(TrackModels))
 LIBRARIES = ("av", "decord", "mediapipe", "numpy", "opencv-contrib-python", "scipy")
 
 
 def run(arguments: StageArguments) -> None:
-    """Track every video that is not tracked yet, and write the tables of clips and rejections.
+    """Track every video that is not tracked yet, and write the tables of clips, of all frames' fates and of rejections.
 
     Raises:
         StageError: no video has a clip.
@@ -34,62 +48,72 @@ def run(arguments: StageArguments) -> None:
     settings = load_group(arguments.params, "track", TrackConfig)
     directory = arguments.artifacts.tracks
     videos = {video.video_id: video for video in read_videos(arguments.artifacts.videos)}
-    model = require(MODEL)
-    keys = {video_id: _key(video, settings) for video_id, video in videos.items()}
+    models = TrackModels(**{name: require(name) for name in MODELS})
+    parts = [part for video in videos.values() for part in parts_of(video)]
+    keys = {part: _key(part, settings) for part in parts}
     files = FinishedResults(directory / VIDEOS_DIRECTORY, SUFFIX)
     files.prune(list(keys.values()))
-    to_do = files.unfinished(videos.values(), key_of=lambda video: keys[video.video_id])
-    if len(to_do) < len(videos):
-        _logger.info("track: %d of %d videos were finished before", len(videos) - len(to_do), len(videos))
-    rejects: list[Rejected] = []
+    to_do = files.unfinished(parts, key_of=keys.__getitem__)
+    if len(to_do) < len(parts):
+        unfinished = {part.video.video_id for part in to_do}
+        _logger.info("track: %d of %d videos were finished before", len(videos) - len(unfinished), len(videos))
+    results: defaultdict[str, dict[int, TrackedVideo | Rejected]] = defaultdict(dict)
 
-    def keep(video: VideoRecord, results: list[TrackedVideo | Rejected]) -> None:
-        (result,) = results
+    def keep(part: VideoPart, outcomes: list[TrackedVideo | Rejected]) -> None:
+        (result,) = outcomes
         if isinstance(result, Rejected) and depends_on_machine(result, "track"):
-            rejects.append(result)
+            results[part.video.video_id][part.number] = result
         else:
-            files.write(keys[video.video_id], encode_track(video, result))
+            files.write(keys[part], encode_track(part, result))
 
+    stage = isolated(partial(TrackStage, settings, models), "name", part_deadline_s)
     run_stage(
-        partial(
-            WithVideoFile, isolated(partial(TrackStage, settings, model), "name", video_deadline_s), "name", _itself
-        ),
+        partial(WithVideoFile, stage, "name", attrgetter("video")),
         to_do,
         name="track",
-        key_of=lambda video: video.name,
+        key_of=attrgetter("name"),
         on_result=keep,
+        unit="part",
         amount_of=_num_frames,
+        outcome_of=lambda part, outcomes: outcome(part.video, outcomes),
     )
-    tracked = []
     for file in read_track_files(directory, videos):
-        if isinstance(file.result, Rejected):
-            rejects.append(file.result)
-        else:
-            tracked.append(file.result)
-    if len(to_do) < len(videos):
-        _logger.info("%s", describe_counts("track in all", (*tracked, *rejects)))
+        results[file.record.video_id][file.part] = file.result
+    _write_tables(directory, videos, results)
+
+
+def _write_tables(
+    directory: Path,
+    videos: Mapping[str, VideoRecord],
+    results: Mapping[str, Mapping[int, TrackedVideo | Rejected]],
+) -> None:
+    by_part = {video_id: [results[video_id][part] for part in sorted(results[video_id])] for video_id in videos}
+    outcomes = [outcome(video, by_part[video_id]) for video_id, video in videos.items()]
+    tracked = [result for result in outcomes if isinstance(result, TrackedVideo)]
+    rejects = [result for result in outcomes if isinstance(result, Rejected)]
+    _logger.info("%s", describe_counts("track in all", outcomes))
     write_clip_table(directory / CLIPS_FILE, tracked)
-    write_segment_table(directory / SEGMENTS_FILE, tracked)
+    write_segment_table(directory / SEGMENTS_FILE, (part for parts in by_part.values() for part in parts))
     write_rejects(directory, rejects)
     if not tracked:
         raise StageError(f"track: none of {len(videos)} videos has a usable clip; see {directory / REJECTS_FILE}")
 
 
-def _itself(video: VideoRecord) -> VideoRecord:
-    return video
+def _num_frames(part: VideoPart) -> float:
+    """Return about how many frames the part has."""
+    video = part.video
+    length_s = max(0.0, min(video.end_s, video.duration_s) - video.start_s)
+    return min(max(length_s - part.number * PART_S, 0.0), PART_S) * video.fps
 
 
-def _num_frames(video: VideoRecord) -> float:
-    """Return about how many frames the video, or the interval of it, has."""
-    return max(0.0, min(video.end_s, video.duration_s) - video.start_s) * video.fps
-
-
-def _key(video: VideoRecord, settings: TrackConfig) -> str:
+def _key(part: VideoPart, settings: TrackConfig) -> str:
     return content_key(
-        sha256=video.sha256,
-        interval_s=[video.start_s, video.end_s],
+        sha256=part.video.sha256,
+        interval_s=[part.video.start_s, part.video.end_s],
+        box=list(part.video.box),
+        part=[part.number, part.num_parts],
         settings=settings,
-        model=model_hash(MODEL),
+        models={name: model_hash(name) for name in MODELS},
         code=code_digest("mggtalk.stages.track"),
         libraries=library_versions(*LIBRARIES),
     )

@@ -1,16 +1,18 @@
-"""Track files: one a video, named by the content key of what it was made from.
+"""Track files: one a video, or one a part of a long video, named by the content key of what it was made from.
 
 A file knows its video by content alone. Name, labels and path are laid over it when it is read, so renaming files or
 correcting labels costs no tracking.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mggtalk.errors import StageError
-from mggtalk.records import Rejected, Split, TrackedVideo, VideoRecord
+from mggtalk.records import Rejected, Split, TrackedVideo, VideoPart, VideoRecord
+from mggtalk.stages.clips import main_reason
+from mggtalk.stages.track import num_parts
 from mggtalk.stages.track_tables import dump_track, load_track
 
 VIDEOS_DIRECTORY = "videos"
@@ -23,19 +25,26 @@ _RUN_TRACK = "the tracks do not belong to these videos, run the stage track"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackFile:
-    """A track file as it is now: what became of `record`, and the file's SHA-256."""
+    """A track file as it is now: what became of a part of `record`, and the file's SHA-256."""
 
     record: VideoRecord
+    part: int
     result: TrackedVideo | Rejected
     sha256: str
 
 
-def encode_track(record: VideoRecord, result: TrackedVideo | Rejected) -> bytes:
+def parts_of(video: VideoRecord) -> list[VideoPart]:
+    """Return the parts that a video is tracked in, most often one."""
+    count = num_parts(video)
+    return [VideoPart(video, number, count) for number in range(count)]
+
+
+def encode_track(record: VideoPart, result: TrackedVideo | Rejected) -> bytes:
     """Return the content of the track file."""
     if isinstance(result, Rejected):
-        return dump_track(replace(result, key=record.video_id))
-    nameless = replace(record, path="", name="", identity="", license="", split=Split.TRAIN)
-    return dump_track(replace(result, video=nameless))
+        return dump_track(replace(result, key=record.video.video_id), record.number)
+    nameless = replace(record.video, path="", name="", identity="", license="", split=Split.TRAIN)
+    return dump_track(replace(result, video=nameless), record.number)
 
 
 def read_track_files(tracks: Path, records: Mapping[str, VideoRecord]) -> Iterator[TrackFile]:
@@ -45,23 +54,46 @@ def read_track_files(tracks: Path, records: Mapping[str, VideoRecord]) -> Iterat
         StageError: a file is damaged, of another version, or of a video that is not in `records`.
     """
     for path in sorted((tracks / VIDEOS_DIRECTORY).glob(f"*{SUFFIX}")):
-        result = load_track(path)
+        result, part = load_track(path)
         record = records.get(result.key if isinstance(result, Rejected) else result.video.video_id)
         if record is None:
             raise StageError(f"{path}: its video is not in the table; {_RUN_TRACK}")
-        yield TrackFile(record, _labelled(result, record), hashlib.sha256(path.read_bytes()).hexdigest())
+        yield TrackFile(record, part, _labelled(result, record), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def check_complete(records: Mapping[str, VideoRecord], files: Iterable[TrackFile], rejects: Iterable[Rejected]) -> None:
-    """Check that every video has a track file, or is among the rejections of the stage `track`.
+    """Check that every part of every video has a track file, or its video is among the rejections of `track`.
 
     Raises:
         StageError: some have not.
     """
-    known = {file.record.name for file in files} | {rejected.key for rejected in rejects}
-    lost = sorted(record.name for record in records.values() if record.name not in known)
+    known = {(file.record.video_id, file.part) for file in files}
+    rejected = {rejection.key for rejection in rejects}
+    lost = sorted(
+        part.name
+        for record in records.values()
+        if record.name not in rejected
+        for part in parts_of(record)
+        if (record.video_id, part.number) not in known
+    )
     if lost:
         raise StageError(f"{len(lost)} videos have no track file ({lost[0]!r}, ...); {_RUN_TRACK}")
+
+
+def outcome(video: VideoRecord, results: Sequence[TrackedVideo | Rejected]) -> TrackedVideo | Rejected:
+    """Return what became of a video as a whole from what became of its parts, in their order.
+
+    It is rejected if no part has a clip: for what stopped it, else for the reason that cost most frames.
+    """
+    tracked = [result for result in results if isinstance(result, TrackedVideo)]
+    lost = [result for result in results if isinstance(result, Rejected)]
+    clips = tuple(clip for part in tracked for clip in part.clips)
+    segments = tuple(segment for part in tracked for segment in part.segments)
+    if clips:
+        return TrackedVideo(video, clips, segments)
+    if lost:
+        return replace(lost[0], key=video.name)
+    return Rejected(video.name, *main_reason(segments))
 
 
 def _labelled(result: TrackedVideo | Rejected, record: VideoRecord) -> TrackedVideo | Rejected:

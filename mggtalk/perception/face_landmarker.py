@@ -1,51 +1,22 @@
 """Landmarks and expression of the faces in a video: MediaPipe's FaceLandmarker task, 478 points and 52 blendshapes.
 
-The video mode follows a face from frame to frame and smooths it. A second face is looked for in every frame, which
-costs 4 % (84.6 against 88.2 frames/s on one core at 640x360) and is what tells a crowd from a single speaker.
+The video mode follows faces from frame to frame. It looks for more than one in every frame, which costs 4 % (84.6
+against 88.2 frames/s on one core at 640x360) and is what tells a crowd from a single speaker; and with more than one it
+does not smooth over time, so no frame depends on those before but by where its face is looked for.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import mediapipe
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import UInt8
 from mediapipe.tasks.python import BaseOptions, vision
 
-_MAX_FACES = 2
+from mggtalk.perception.landmarker import FaceDetection
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FaceDetection:
-    """One face of one frame.
-
-    Attributes:
-        landmarks: x, y in pixels of the frame and z in the same unit, relative to the face, smaller nearer.
-        expression: blendshape coefficients in [0, 1]. face_to_camera: the task's own pose, OpenGL camera, cm.
-    """
-
-    landmarks: Float64[np.ndarray, "num_landmarks 3"]
-    expression: Float32[np.ndarray, " num_coefficients"]
-    face_to_camera: Float64[np.ndarray, "4 4"]
-
-    @property
-    def box(self) -> Float64[np.ndarray, " 4"]:
-        """Bounding box of the landmarks: left, top, right, bottom in pixels."""
-        return np.concatenate((self.landmarks[:, :2].min(axis=0), self.landmarks[:, :2].max(axis=0)))
-
-    @property
-    def size(self) -> float:
-        """Side of the square with the area of the bounding box, in pixels."""
-        left, top, right, bottom = self.box
-        return float(np.sqrt(max(right - left, 0.0) * max(bottom - top, 0.0)))
-
-    @property
-    def yaw_deg(self) -> float:
-        """Turn of the head to its left in degrees, by the task's own pose (OpenGL camera: the face looks along +z)."""
-        forward = self.face_to_camera[:3, 2]
-        return float(np.degrees(np.arctan2(forward[0], forward[2])))
+_MAX_FACES = 3
 
 
 class FaceLandmarker:
@@ -66,7 +37,6 @@ class FaceLandmarker:
                 running_mode=vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE,
                 num_faces=_MAX_FACES,
                 output_face_blendshapes=True,
-                output_facial_transformation_matrixes=True,
             )
         )
         self._timestamp_ms = 0
@@ -76,6 +46,10 @@ class FaceLandmarker:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release native memory."""
         self._landmarker.close()
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"], step_ms: int = 40) -> list[FaceDetection]:
@@ -92,12 +66,9 @@ class FaceLandmarker:
 
     @staticmethod
     def _faces(found: vision.FaceLandmarkerResult, width: int, height: int) -> Iterator[FaceDetection]:
-        for points, shapes, matrix in zip(
-            found.face_landmarks, found.face_blendshapes, found.facial_transformation_matrixes, strict=True
-        ):
+        for points, shapes in zip(found.face_landmarks, found.face_blendshapes, strict=True):
             normalized = np.array([(point.x, point.y, point.z) for point in points], dtype=np.float64)
             yield FaceDetection(
                 landmarks=normalized * (width, height, width),
                 expression=np.array([category.score for category in shapes], dtype=np.float32),
-                face_to_camera=np.asarray(matrix, dtype=np.float64),
             )

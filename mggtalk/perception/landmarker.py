@@ -1,4 +1,4 @@
-"""What every landmark backend gives and how it is asked; a track stage knows no more of a landmarker than this."""
+"""What a landmark backend gives, and what one is: the protocol behind which MediaPipe and others stand."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +12,8 @@ class FaceDetection:
     """One face of one frame.
 
     Attributes:
-        landmarks: x, y in pixels of the image, centres at +0.5; z in the same unit, relative, smaller nearer.
+        landmarks: x, y in pixels of the frame, centres at +0.5, and z in the same unit, relative to the face, smaller
+            nearer.
         expression: coefficients in [0, 1]; empty where the backend gives none.
     """
 
@@ -30,18 +31,26 @@ class FaceDetection:
         left, top, right, bottom = self.box
         return float(np.sqrt(max(right - left, 0.0) * max(bottom - top, 0.0)))
 
+    def shifted(self, left: float, top: float) -> "FaceDetection":
+        """Return the face of a region in the pixels of the frame, where the region begins at `left` and `top`."""
+        return FaceDetection(self.landmarks + np.array([left, top, 0.0]), self.expression)
+
 
 class Landmarker(Protocol):
-    """Finds the faces of one video's frames in order; make a new one for every video."""
+    """Finds the faces of one video's frames in order; make a new one for every video.
+
+    Attributes:
+        landmark_set: name of what `landmark_sets` knows of the points.
+        expression_names: of the coefficients; empty before the first face, and where the backend gives none.
+    """
 
     landmark_set: str
     expression_names: tuple[str, ...]
-    """Known once the first face is found; () where the backend gives no coefficients."""
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"], step_ms: int = 40) -> list[FaceDetection]:
-        """Return the faces of `image` (RGB), `step_ms` after the image before."""
+        """Return the faces of `image` (RGB), `step_ms` after the image before, in no particular order."""
         ...
 
     def close(self) -> None:
-        """Release what is native."""
+        """Release native memory."""
         ...

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from mggtalk.perception.face_landmarker import FaceLandmarker
 from mggtalk.perception.landmarker import Landmarker
@@ -48,7 +47,7 @@ def make_landmarker(name: str, model_paths: Mapping[str, Path]) -> Landmarker:
         KeyError: no such backend, or the path of a model is missing.
         RegistryError: the backend's package is not installed, or cannot use the files.
     """
-    finder = cast("Landmarker", FaceLandmarker(model_paths["face_landmarker"]))
+    finder = FaceLandmarker(model_paths["face_landmarker"])
     if LANDMARK_BACKENDS[name] is LANDMARK_BACKENDS["mediapipe"]:
         return finder
     # PyTorch, seconds to import, only for who asks for it.

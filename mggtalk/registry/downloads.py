@@ -13,21 +13,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-import requests
-from tqdm import tqdm
-
 from mggtalk.errors import RegistryError
 from mggtalk.registry.archives import extract_members
+from mggtalk.registry.web_files import fetch_url
 
 __all__ = ["cache_root", "extract_members", "fetch_distribution", "fetch_url", "sha256_of"]
 
 logger = logging.getLogger(__name__)
 
-_CHUNK_BYTES = 1 << 16  # as much as a broken connection loses
-_CONNECT_TIMEOUT_S, _READ_TIMEOUT_S = 10.0, 60.0
-_URL_ATTEMPTS = 3
 _ERROR_TEXT_LENGTH = 1000
-_INTERRUPTIONS = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
 def cache_root() -> Path:
@@ -67,31 +61,6 @@ def fetch_distribution(requirement: str, sha256: str, *, sdist: bool = False, wh
         kept = archives / sha256 / archive.name
         kept.parent.mkdir(exist_ok=True)
         return archive.replace(kept)
-
-
-def fetch_url(url: str, destination: Path, sha256: str, max_bytes: int) -> None:
-    """Download `url` to `destination`; an interrupted download goes on where it stopped, in this call or the next.
-
-    Args:
-        sha256: of the content, or its first digits where no more are known.
-
-    Raises:
-        RegistryError: the server does not answer, sends more than `max_bytes` bytes, or the hash is another.
-    """
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    part = destination.with_name(f"{destination.name}.part")
-    for attempt in range(1, _URL_ATTEMPTS + 1):
-        try:
-            _download_rest(url, part, max_bytes)
-            break
-        except requests.RequestException as cause:
-            if attempt == _URL_ATTEMPTS or not isinstance(cause, _INTERRUPTIONS):
-                raise RegistryError(f"{url}: download failed: {cause}") from cause
-            logger.warning("%s: %s; attempt %d of %d", url, cause, attempt + 1, _URL_ATTEMPTS)
-    if not (got := sha256_of(part)).startswith(sha256):
-        part.unlink()
-        raise RegistryError(f"{url}: has SHA-256 {got}, expected {sha256}")
-    part.replace(destination)
 
 
 def _kept_archive(folder: Path, sha256: str) -> Path | None:
@@ -142,31 +111,3 @@ def _error_text(stderr: str) -> str:
         return f"this Python has no pip; run `{sys.executable} -m ensurepip`"
     start = max(stderr.find("ERROR:"), 0)
     return " ".join(stderr[start:].replace("ERROR:", "").split())[:_ERROR_TEXT_LENGTH] or "it said nothing"
-
-
-def _download_rest(url: str, part: Path, max_bytes: int) -> None:
-    start = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-    with requests.get(url, headers=headers, stream=True, timeout=(_CONNECT_TIMEOUT_S, _READ_TIMEOUT_S)) as answer:
-        if answer.status_code == requests.codes.requested_range_not_satisfiable:
-            return  # nothing is left to send: the hash tells whether what we have is the file
-        answer.raise_for_status()
-        if answer.status_code != requests.codes.partial_content:
-            start = 0
-        length = answer.headers.get("Content-Length")
-        total = start + int(length) if length else None
-        if total is not None and total > max_bytes:
-            raise RegistryError(f"{url}: has {total} bytes, allowed are {max_bytes}")
-        _append_chunks(answer, part, start, total, max_bytes)
-
-
-def _append_chunks(answer: requests.Response, part: Path, start: int, total: int | None, max_bytes: int) -> None:
-    with (
-        part.open("ab" if start else "wb") as content,
-        tqdm(desc=part.stem, initial=start, total=total, unit="B", unit_scale=True, disable=None) as progress,
-    ):
-        for chunk in answer.iter_content(_CHUNK_BYTES):
-            if content.tell() + len(chunk) > max_bytes:
-                raise RegistryError(f"{answer.url}: sends more than the {max_bytes} bytes allowed")
-            content.write(chunk)
-            progress.update(len(chunk))

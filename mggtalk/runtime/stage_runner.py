@@ -74,7 +74,7 @@ def run_stage(
     num_workers: int | None = None,
     unit: str = "video",
     amount_of: Callable[[RecordT], float] | None = None,
-    amount_unit: str = "frame",
+    outcome_of: Callable[[RecordT, list[OutputT | Rejected]], object] | None = None,
 ) -> StageSummary:
     """Run the stage over all records in parallel, and give each one's results to `on_result` as soon as they are there.
 
@@ -84,7 +84,9 @@ def run_stage(
         key_of: names a record.
         on_result: called here, one call a record, in no particular order.
         num_workers: at most so many; `MGGTALK_WORKERS` by default, else as many as Ray has CPUs.
-        unit: what a record is. amount_of, amount_unit: the work in a record, for the speed; large ones go first.
+        unit: what a record is. amount_of: the frames in a record, for the speed; large ones go first.
+        outcome_of: what a record counts as in the summary, where an output may say that nothing is left; by default the
+            outputs, or the rejection.
 
     Raises:
         MggtalkError: a worker raised it.
@@ -98,14 +100,17 @@ def run_stage(
     order = sorted(range(len(records)), key=lambda index: -amounts[index])  # a long one that starts last is waited for
     with Progress(name, len(records), unit) as progress:
         for index, results in _results_on_ray(factory, records, order, name, key_of, num_workers):
-            outputs, reasons = _sort_out(results, f"{name}: record {key_of(records[index])!r}")
-            on_result(records[index], results)
+            record = records[index]
+            outputs, reasons = _sort_out(results, f"{name}: record {key_of(record)!r}")
+            on_result(record, results)
+            if outcome_of is not None and isinstance(counted := outcome_of(record, results), Rejected):
+                outputs, reasons = 0, [counted.reason]
             kept += bool(outputs)
             num_outputs += outputs
             rejected.update(reasons)
             progress.advance()
     seconds = time.monotonic() - started
-    summary = StageSummary(name, kept, num_outputs, rejected, sum(amounts), amount_unit if amount_of else unit, seconds)
+    summary = StageSummary(name, kept, num_outputs, rejected, sum(amounts), "frame" if amount_of else unit, seconds)
     if records:
         _logger.info("%s", summary)
     return summary

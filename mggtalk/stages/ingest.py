@@ -1,28 +1,31 @@
-"""`ingest`: every input of a recipe becomes a row of `videos.parquet`, or a rejection with its reason."""
+"""`ingest`: every input of a recipe becomes a row of `videos.parquet`, or a rejection with its reason.
+
+Files are probed first (`probed_files`), each once; then the recipe's words are laid over them here. So intervals of one
+long video cost one hash, and a change of labels costs none.
+"""
 
 import hashlib
 import math
-import os
-import stat
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import Field
 
-from mggtalk.errors import VideoError
 from mggtalk.params import config
-from mggtalk.records import Rejected, RejectReason, Split, VideoRecord
+from mggtalk.records import Rejected, RejectReason, VideoRecord
+from mggtalk.stages.face_boxes import box_in_pixels
+from mggtalk.stages.ingest_items import LONGEST_S, IngestItem
+from mggtalk.stages.probed_files import ProbedFile
 from mggtalk.stages.splits import split_of
 from mggtalk.stages.tables import read_rows, write_rejects, write_rows
-from mggtalk.video.container import NoVideoStreamError, UnsupportedFileError
-from mggtalk.video.probe import VideoProbe, probe
 
 VIDEOS_FILE = "videos.parquet"
 
-# Part of a video's name in every later stage; 16 digits collide once in 10^9 for 190,000 videos.
 UNKNOWN_IDENTITY = "video:"
+# Part of a video's name in every later stage; 16 digits collide once in 10^9 for 190,000 videos.
 _ID_DIGITS = 16
+_BOX_DIGITS = 8  # among the boxes of one interval
 
 
 @config
@@ -50,31 +53,6 @@ class IngestConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class IngestItem:
-    """One input that a recipe names: a file, or an interval of it.
-
-    Attributes:
-        path: of the file. name: for people, unique in the recipe.
-        identity: of the person; empty where the recipe does not say. license: SPDX name, or `unknown`.
-        split: as the recipe states it; None lets the identity decide.
-        start_s, end_s: the interval; the whole file is 0 and infinity.
-    """
-
-    path: str
-    name: str
-    identity: str = ""
-    license: str = "unknown"
-    split: Split | None = None
-    start_s: float = 0.0
-    end_s: float = math.inf
-
-    @property
-    def is_interval(self) -> bool:
-        """The item is a part of its file."""
-        return self.start_s > 0 or self.end_s < math.inf
-
-
-@dataclass(frozen=True, slots=True)
 class IngestOutcome:
     """What became of all inputs: videos sorted by id, and rejections sorted by key."""
 
@@ -87,69 +65,64 @@ class IngestOutcome:
         return len(self.videos) + len(self.rejects)
 
 
-class IngestStage:
-    """Hashes and probes one input; gives a `VideoRecord`, or a rejection whose key is the input's name."""
+def video_of(item: IngestItem, file: ProbedFile | Rejected, config: IngestConfig) -> VideoRecord | Rejected:
+    """Return what becomes of an input: what the recipe says, laid over what its file is.
 
-    def __init__(self, config: IngestConfig) -> None:
-        """Take the fractions of the splits from `config`."""
-        self._config = config
-
-    def __call__(self, record: IngestItem) -> Iterator[VideoRecord | Rejected]:
-        """Yield what becomes of one input."""
-        yield self._ingest(record)
-
-    def _ingest(self, item: IngestItem) -> VideoRecord | Rejected:
-        if unusable := _unusable(item):
-            return unusable
-        try:
-            probed = probe(item.path)
-        except VideoError as failure:
-            return Rejected(item.name, _reason(failure), str(failure))
-        if 0 < probed.duration_s <= item.start_s:
-            detail = f"{item.path}: lasts {probed.duration_s:.3f} s; the interval starts at {item.start_s:.3f} s"
-            return Rejected(item.name, RejectReason.TOO_SHORT, detail)
-        return self._video(item, probed)
-
-    def _video(self, item: IngestItem, probed: VideoProbe) -> VideoRecord:
-        with Path(item.path).open("rb") as content:
-            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-        identity = item.identity or f"{UNKNOWN_IDENTITY}{sha256[:_ID_DIGITS]}"
-        split = item.split or split_of(identity, self._config.val_fraction, self._config.test_fraction)
-        return VideoRecord(
-            video_id=video_id(sha256, item.start_s, item.end_s),
-            path=item.path,
-            sha256=sha256,
-            size_bytes=Path(item.path).stat().st_size,
-            start_s=item.start_s,
-            end_s=item.end_s,
-            width=probed.width,
-            height=probed.height,
-            fps=probed.fps,
-            num_frames=probed.num_frames,
-            duration_s=probed.duration_s,
-            has_audio=probed.has_audio,
-            identity=identity,
-            license=item.license,
-            split=split,
-            name=item.name,
-        )
+    Args:
+        file: what is known of the file at `item.path`.
+    """
+    if isinstance(file, Rejected):
+        return replace(file, key=item.name)
+    if item.sha256 and file.sha256 != item.sha256:
+        detail = f"{item.path}: has SHA-256 {file.sha256}, expected {item.sha256}"
+        return Rejected(item.name, RejectReason.CHECKSUM_MISMATCH, detail)
+    if item.end_s <= item.start_s or (file.duration_s or LONGEST_S) <= item.start_s:
+        detail = f"{item.path}: lasts {file.duration_s:.3f} s; the interval is {item.start_s:.3f} to {item.end_s:.3f} s"
+        return Rejected(item.name, RejectReason.TOO_SHORT, detail)
+    end_s = item.end_s if item.end_s < LONGEST_S else math.inf
+    box = box_in_pixels(item.box, item.box_frame, file.width, file.height) if item.box else ()
+    if item.box and not box:
+        detail = f"{item.path}: {file.width} x {file.height} pixels; the box is {_edges(item.box)}"
+        return Rejected(item.name, RejectReason.BOX_OUTSIDE_FRAME, detail)
+    identity = item.identity or f"{UNKNOWN_IDENTITY}{file.sha256[:_ID_DIGITS]}"
+    return VideoRecord(
+        video_id=video_id(file.sha256, item.start_s, end_s, box),
+        path=item.path,
+        sha256=file.sha256,
+        size_bytes=file.size_bytes,
+        start_s=item.start_s,
+        end_s=end_s,
+        width=file.width,
+        height=file.height,
+        fps=file.fps,
+        num_frames=file.num_frames,
+        duration_s=file.duration_s,
+        has_audio=file.has_audio,
+        identity=identity,
+        license=item.license,
+        split=item.split or split_of(identity, config.val_fraction, config.test_fraction),
+        name=item.name,
+        box=box,
+    )
 
 
-def video_id(sha256: str, start_s: float = 0.0, end_s: float = math.inf) -> str:
-    """Return the id of a video, or of an interval of it: digits of the hash, and the ends in milliseconds."""
-    if start_s == 0 and end_s == math.inf:
-        return sha256[:_ID_DIGITS]
-    end = "end" if end_s == math.inf else f"{round(end_s * 1000):08d}"
-    return f"{sha256[:_ID_DIGITS]}-{round(start_s * 1000):08d}-{end}"
+def video_id(sha256: str, start_s: float = 0.0, end_s: float = math.inf, box: tuple[float, ...] = ()) -> str:
+    """Return the id of a video, of an interval of it, or of a face in it.
 
-
-def printable(name: str) -> str:
-    r"""Return a file name as text for tables and messages: bytes that are no UTF-8 become `\xNN`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    It is made of digits of the file's hash, of the ends in milliseconds, and of a hash of the box in pixels: two faces
+    at the same time are two inputs.
+    """
+    digits = sha256[:_ID_DIGITS]
+    if start_s > 0 or end_s < math.inf:
+        end = "end" if end_s == math.inf else f"{round(end_s * 1000):08d}"
+        digits += f"-{round(start_s * 1000):08d}-{end}"
+    if box:
+        digits += f"-b{hashlib.sha256(_edges(box).encode()).hexdigest()[:_BOX_DIGITS]}"
+    return digits
 
 
 def split_duplicates(records: Iterable[VideoRecord]) -> tuple[list[VideoRecord], list[Rejected]]:
-    """Return the records without those of the same content and interval as another, and rejections for these.
+    """Return the records without those of the same content, interval and box as another, and rejections for these.
 
     A record whose identity is known goes before one whose is not, then the first by name is kept; so an unlabelled copy
     never takes the place of what the recipe labels. The rejections are in the order of the names.
@@ -189,24 +162,5 @@ def read_videos(directory: Path) -> list[VideoRecord]:
     return read_rows(directory / VIDEOS_FILE, VideoRecord)
 
 
-def _unusable(item: IngestItem) -> Rejected | None:
-    """Return the rejection of what need not be opened to see that it is no video."""
-    path = printable(item.path)
-    if path != item.path:
-        return Rejected(
-            item.name, RejectReason.UNSUPPORTED_FILE, f"{path}: the file name is not UTF-8; rename the file"
-        )
-    try:
-        status = Path(item.path).stat()
-    except (OSError, ValueError) as cause:  # ValueError: a zero byte in the name
-        fault = getattr(cause, "strerror", None) or str(cause)
-        return Rejected(item.name, RejectReason.MISSING_FILE, f"{path}: no such file, or a link to none ({fault})")
-    if not stat.S_ISREG(status.st_mode):
-        return Rejected(item.name, RejectReason.UNSUPPORTED_FILE, f"{path}: no regular file")
-    return Rejected(item.name, RejectReason.EMPTY_FILE, f"{path}: 0 bytes") if status.st_size == 0 else None
-
-
-def _reason(failure: VideoError) -> RejectReason:
-    if isinstance(failure, UnsupportedFileError):
-        return RejectReason.UNSUPPORTED_FILE
-    return RejectReason.NO_VIDEO_STREAM if isinstance(failure, NoVideoStreamError) else RejectReason.DECODE_ERROR
+def _edges(box: tuple[float, ...]) -> str:
+    return " ".join(f"{edge:.2f}" for edge in box)

@@ -1,6 +1,8 @@
 """Parts of the data set by identity: a person is in one part only, and stays there as the data grows."""
 
 import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from mggtalk.records import Split
 
@@ -15,3 +17,35 @@ def split_of(identity: str, val_fraction: float, test_fraction: float) -> Split:
     if place < test_fraction:
         return Split.TEST
     return Split.VAL if place < test_fraction + val_fraction else Split.TRAIN
+
+
+@dataclass(frozen=True, slots=True)
+class StatedInterval:
+    """An interval of a video with the part of the data set that a recipe states for it; None: it states none.
+
+    Attributes:
+        where: the place in the recipe that names it, for messages.
+    """
+
+    video: str
+    start_s: float
+    end_s: float
+    split: Split | None
+    where: str
+
+
+def split_conflict(intervals: Iterable[StatedInterval]) -> tuple[StatedInterval, StatedInterval] | None:
+    """Return two intervals of one video that overlap but are of different splits; None if there are none.
+
+    What is learned from must not be what it is tested on.
+    """
+    latest: dict[tuple[str, Split | None], StatedInterval] = {}  # that which ends last, of those that began so far
+    for interval in sorted(intervals, key=lambda one: (one.video, one.start_s)):
+        for split in (None, *Split):
+            other = latest.get((interval.video, split))
+            if other and split != interval.split and other.end_s > interval.start_s:
+                return other, interval
+        before = latest.setdefault((interval.video, interval.split), interval)
+        if interval.end_s > before.end_s:
+            latest[interval.video, interval.split] = interval
+    return None

@@ -1,10 +1,10 @@
 """Tables between the stages: frozen dataclasses, one a row, as Parquet files that appear whole and are byte-stable."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_origin, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,11 +17,17 @@ RowT = TypeVar("RowT")
 
 REJECTS_FILE = "rejects.parquet"
 
-_COLUMN_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+_COLUMN_TYPES = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    tuple[float, ...]: pa.list_(pa.field("element", pa.float64(), nullable=False)),
+}
 
 
 def schema_of(row_type: type) -> pa.Schema:
-    """Return the Parquet schema of a dataclass of plain fields: str, int, float, bool and string enumerations."""
+    """Return the Parquet schema of a dataclass of str, int, float, bool, tuples of float and string enumerations."""
     hints = get_type_hints(row_type)
     return pa.schema([pa.field(f.name, _column_type(hints[f.name]), nullable=False) for f in fields(row_type)])
 
@@ -50,9 +56,8 @@ def read_rows(path: Path, row_type: type[RowT]) -> list[RowT]:
     if not table.schema.equals(expected, check_metadata=False):
         got, wanted = (", ".join(f"{f.name}: {f.type}" for f in schema) for schema in (table.schema, expected))
         raise StageError(f"{path}: got the columns {got}; expected {wanted}; run the stage that writes it again")
-    hints = get_type_hints(row_type)
-    enums = {name: hint for name, hint in hints.items() if issubclass(hint, StrEnum)}
-    return [row_type(**_typed(row, enums)) for row in table.to_pylist()]
+    converters = {name: to_field for name, hint in get_type_hints(row_type).items() if (to_field := _converter(hint))}
+    return [row_type(**_typed(row, converters)) for row in table.to_pylist()]
 
 
 def write_rejects(directory: Path, rejects: Sequence[Rejected]) -> None:
@@ -70,9 +75,20 @@ def read_rejects(directory: Path) -> list[Rejected]:
     return read_rows(directory / REJECTS_FILE, Rejected)
 
 
-def _column_type(hint: type) -> pa.DataType:
-    return pa.string() if issubclass(hint, StrEnum) else _COLUMN_TYPES[hint]
+def _column_type(hint: Any) -> pa.DataType:
+    return pa.string() if _is_enumeration(hint) else _COLUMN_TYPES[hint]
 
 
-def _typed(row: dict[str, Any], enums: dict[str, type[StrEnum]]) -> dict[str, Any]:
-    return row | {name: enum(row[name]) for name, enum in enums.items()}
+def _converter(hint: Any) -> Callable[[Any], Any] | None:
+    """Return what makes a field of a Parquet value; None where they are the same."""
+    if get_origin(hint) is tuple:
+        return tuple
+    return cast("type[StrEnum]", hint) if _is_enumeration(hint) else None
+
+
+def _is_enumeration(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, StrEnum)
+
+
+def _typed(row: dict[str, Any], converters: dict[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    return row | {name: to_field(row[name]) for name, to_field in converters.items()}

@@ -1,27 +1,43 @@
-"""Stage `track`: a video becomes clips of one face, with landmarks, expression, pose and quality of every frame.
+"""`track`: a video becomes clips of one face without a cut: landmarks, expression, pose and quality of every frame.
 
-Writes no pixels. A frame is dropped with a reason; a video without any clip is rejected with the reason that cost it
-most.
+Writes no pixels. Every frame of the video has its fate: it is part of a clip, or is dropped for a reason. A long video
+is tracked in parts, so memory is bounded and several workers share it; a clip never spans two parts.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32
 from pydantic import Field
 
-from mggtalk.geometry.head_pose import ClipPose, ShapePrior, solve_clip_pose
+from mggtalk.errors import VideoError
+from mggtalk.geometry.head_shape import key_frames
 from mggtalk.params import config
-from mggtalk.perception.face_landmarker import FaceDetection, FaceLandmarker
-from mggtalk.perception.landmark_sets import EYE_DISTANCE_CM, landmark_set
+from mggtalk.perception.face_detector import FullRangeFaceDetector
+from mggtalk.perception.face_finder import FaceFinder
+from mggtalk.perception.face_landmarker import FaceLandmarker
+from mggtalk.perception.hands import HandFinder
+from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.perception.shot_cuts import CutDetector
-from mggtalk.records import ClipTrack, Rejected, RejectReason, Segment, TrackedVideo, VideoRecord
-from mggtalk.stages.clips import FrameObservation, FrameRun, main_reason, split_runs
+from mggtalk.records import ClipTrack, Rejected, RejectReason, Segment, TrackedVideo, VideoPart, VideoRecord
+from mggtalk.stages.clips import FrameFate, FrameRun, maximal_runs, split_runs
+from mggtalk.stages.observe import FrameLimits, FrameObservation, FrameObserver
+from mggtalk.stages.solve import HeadSolver, SolvedRun
 from mggtalk.video.decode import ResampledVideo, open_video
 
-_SHARPNESS_SIDE = 96
+PART_S = 180.0
+"""Length of the parts of a long video: 26 MB of landmarks at 25 frames/s; opening an hour of video takes a second."""
+
+_LEAST_PART_BYTES = 1 << 16
+"""Of a still picture, at the lowest rates that encoders go to."""
+_FOCAL_FRAMES = 24
+"""That tell the focal length of a video in parts."""
+
+Landmarks = Float32[np.ndarray, "num_landmarks 3"]
 
 
 @config
@@ -32,15 +48,21 @@ class TrackConfig:
         fps: constant frame rate of the clips.
         min_face_px: least side of the face's box in video pixels. max_yaw_deg: most turn of the head to either side.
         second_face_ratio: a second face of at least this share of the first one's size makes a frame unusable.
+        min_sharpness, min_confidence, max_hand_over_face: bounds of what `records.ClipTrack` says of each frame.
+        hands_every_s: seconds between two looks for hands before the face; 0 never looks.
         cut_threshold: see `CutDetector`.
         min_clip_s, max_clip_s: shorter runs are dropped, longer ones cut into even pieces; at least twice as long.
-        camera_distance_cm: assumed distance of the face, which fixes the focal length.
+        camera_distance_cm: where faces are assumed to be, if their perspective does not tell; see `estimate_focal`.
     """
 
     fps: float = Field(gt=0)
     min_face_px: float = Field(ge=0)
     max_yaw_deg: float = Field(ge=0, le=180)
     second_face_ratio: float = Field(ge=0, le=1)
+    min_sharpness: float = Field(ge=0)
+    min_confidence: float = Field(ge=0, le=1)
+    max_hand_over_face: float = Field(ge=0, le=1)
+    hands_every_s: float = Field(ge=0)
     cut_threshold: float = Field(gt=0)
     min_clip_s: float = Field(gt=0)
     max_clip_s: float = Field(gt=0)
@@ -59,110 +81,200 @@ class TrackConfig:
         least = max(round(self.min_clip_s * self.fps), 1)
         return least, max(round(self.max_clip_s * self.fps), 2 * least)
 
+    @property
+    def limits(self) -> FrameLimits:
+        """What makes a frame unusable before its pose is known."""
+        return FrameLimits(self.min_face_px, self.second_face_ratio, self.min_sharpness, self.max_hand_over_face)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackModels:
+    """Verified model files; see `registry.models`."""
+
+    face_landmarker: Path
+    face_detection_full_range: Path
+    palm_detection: Path
+    hand_landmark: Path
+
+
+def num_parts(video: VideoRecord) -> int:
+    """Return into how many parts a video is cut, by the length that its container states.
+
+    Nothing depends on its truth: the last part goes on to the end. A file of few bytes has few parts, whatever it says.
+    """
+    most = 1 + video.size_bytes // _LEAST_PART_BYTES
+    stated_s = min(video.end_s, video.duration_s) - video.start_s
+    return int(np.clip(math.ceil(stated_s / PART_S), 1, most)) if math.isfinite(stated_s) else most
+
 
 class TrackStage:
-    """One `VideoRecord` in; one `TrackedVideo` or one rejection out.
+    """One `VideoPart` in; what became of it as a `TrackedVideo` out, without a clip where there is no usable run."""
 
-    Args:
-        landmarker_path: the verified model file of MediaPipe's FaceLandmarker.
-    """
-
-    def __init__(self, settings: TrackConfig, landmarker_path: Path) -> None:
+    def __init__(self, settings: TrackConfig, models: TrackModels) -> None:
         self._settings = settings
-        self._landmarker_path = landmarker_path
-        landmarks = landmark_set(FaceLandmarker.landmark_set)
-        self._prior = ShapePrior(
-            template=landmarks.neutral,
-            mirror=landmarks.mirror,
-            weights=landmarks.alignment_weights,
-            eye_corners=landmarks.eye_corners,
-            eye_distance=EYE_DISTANCE_CM,
-        )
+        self._models = models
+        self._detector = FullRangeFaceDetector(models.face_detection_full_range)
+        self._landmarks = landmark_set(FaceLandmarker.landmark_set)
 
-    def __call__(self, record: VideoRecord) -> Iterator[TrackedVideo | Rejected]:
-        """Yield what becomes of the video.
+    def __call__(self, record: VideoPart) -> Iterator[TrackedVideo | Rejected]:
+        """Yield what becomes of the part.
 
         Raises:
-            VideoError: it cannot be decoded.
+            VideoError: none of it can be decoded.
         """
-        video = open_video(record.path, self._settings.fps, record.start_s, record.end_s)
-        with FaceLandmarker(self._landmarker_path) as landmarker:
-            observations = list(self._observe(video, landmarker))
-            names = landmarker.expression_names
-        runs = split_runs(observations, *self._settings.clip_frames)
-        clips = [self._clip(record, video, observations, run, names) for run in runs if run.reason is None]
-        if not clips:
-            reason, detail = main_reason(runs)
-            yield Rejected(record.name, reason, detail)
-            return
-        yield TrackedVideo(record, tuple(clips), tuple(_segment(record, run) for run in runs))
+        video = open_video(record.video.path, self._settings.fps, record.video.start_s, record.video.end_s)
+        start, stop = _frames_of(record, video, self._settings.fps)
+        finder = FaceFinder(lambda: FaceLandmarker(self._models.face_landmarker), self._detector, record.video.box)
+        with closing(finder), ExitStack() as stack:
+            hands = stack.enter_context(closing(self._hand_finder())) if self._settings.hands_every_s else None
+            seen = list(self._observe(video, start, stop, finder, hands, record.video.box))
+            sample = None if record.num_parts == 1 else list(_sample_landmarks(video, finder))
+        fates = [observation.fate for observation in seen]
+        solved = self._solve((video.width, video.height), seen, fates, sample)
+        runs = split_runs(fates, *self._settings.clip_frames)
+        yield TrackedVideo(
+            video=record.video,
+            clips=tuple(
+                self._clip(record.video, video, start, seen, run, solved, finder.expression_names)
+                for run in runs
+                if run.reason is None
+            ),
+            segments=tuple(_segment(record.video, start, run) for run in runs),
+            part=record.number,
+        )
 
-    def _observe(self, video: ResampledVideo, landmarker: FaceLandmarker) -> Iterator[FrameObservation]:
-        cuts = CutDetector(self._settings.cut_threshold)
-        step_ms = round(1000 / video.fps)
-        for image in video.frames():
-            faces = sorted(landmarker.detect(image, step_ms), key=lambda face: -face.size)
-            reason = self._fault(faces)
-            usable = faces[0] if reason is None else None
-            sharpness = _sharpness(image, usable) if usable else 0.0
-            yield FrameObservation(usable, reason, cuts.begins_shot(image), sharpness)
+    def _hand_finder(self) -> HandFinder:
+        return HandFinder(self._models.palm_detection, self._models.hand_landmark)
 
-    def _fault(self, faces: list[FaceDetection]) -> RejectReason | None:
-        """Say why a frame with these faces, largest first, cannot be used."""
-        if not faces:
-            return RejectReason.NO_FACE
-        if len(faces) > 1 and faces[1].size >= self._settings.second_face_ratio * faces[0].size:
-            return RejectReason.MULTIPLE_FACES
-        if faces[0].size < self._settings.min_face_px:
-            return RejectReason.FACE_TOO_SMALL
-        if abs(faces[0].yaw_deg) > self._settings.max_yaw_deg:
-            return RejectReason.EXTREME_POSE
-        return None
+    def _observe(
+        self,
+        video: ResampledVideo,
+        start: int,
+        stop: int,
+        finder: FaceFinder,
+        hands: HandFinder | None,
+        box: tuple[float, ...],
+    ) -> Iterator[FrameObservation]:
+        """Yield what is seen in every frame; those from one on that cannot be decoded are lost."""
+        observer = FrameObserver(
+            self._settings.limits,
+            finder,
+            hands,
+            self._landmarks,
+            CutDetector(self._settings.cut_threshold),
+            hands_every=max(round(self._settings.hands_every_s * video.fps), 1),
+            box=box,
+            step_ms=_step_ms(video),
+        )
+        done = start
+        try:
+            for image in video.frames(start, stop):
+                yield observer.observe(image)
+                done += 1
+        except VideoError:
+            if done == start:
+                raise
+        for _ in range(done, stop):
+            yield FrameObservation(FrameFate(RejectReason.DECODE_ERROR, begins_run=False))
+
+    def _solve(
+        self,
+        frame_size: tuple[int, int],
+        seen: list[FrameObservation],
+        fates: list[FrameFate],
+        sample: list[Landmarks] | None,
+    ) -> list[SolvedRun]:
+        """Return the heads of all runs that are long enough; frames that their poses rule out get their fate.
+
+        Args:
+            sample: what tells the focal length of a video in parts, the same for each of them.
+        """
+        least, _ = self._settings.clip_frames
+        runs = [run for run in maximal_runs(fates) if run.reason is None and run.stop - run.start >= least]
+        if not runs:
+            return []
+        solver = HeadSolver(self._landmarks, self._settings.camera_distance_cm, frame_size)
+        longest = max(runs, key=lambda run: run.stop - run.start)
+        focal = solver.focal(np.stack(sample) if sample else _landmarks(seen[longest.frames]))
+        solved = [solver.solve(run, _landmarks(seen[run.frames]), focal) for run in runs]
+        for head in solved:
+            fates[head.run.frames] = map(self._judged, fates[head.run.frames], head.yaw_deg, head.confidence)
+        return solved
+
+    def _judged(self, fate: FrameFate, yaw_deg: float, confidence: float) -> FrameFate:
+        if abs(yaw_deg) > self._settings.max_yaw_deg:
+            return replace(fate, reason=RejectReason.EXTREME_POSE)
+        return replace(fate, reason=RejectReason.LOW_CONFIDENCE if confidence < self._settings.min_confidence else None)
 
     def _clip(
         self,
         record: VideoRecord,
         video: ResampledVideo,
-        observations: list[FrameObservation],
+        start: int,
+        seen: list[FrameObservation],
         run: FrameRun,
+        solved: list[SolvedRun],
         expression_names: tuple[str, ...],
     ) -> ClipTrack:
-        kept = observations[run.start : run.stop]
-        faces = [observation.face for observation in kept if observation.face is not None]
-        points = np.stack([face.landmarks for face in faces])
-        pose: ClipPose = solve_clip_pose(
-            points, (video.width, video.height), self._prior, self._settings.camera_distance_cm
-        )
+        (head,) = (head for head in solved if run in head)
+        pose, kept = head.pose(run), seen[run.frames]
+        frames = slice(start + run.start, start + run.stop)
+
+        def by_frame(name: str) -> Float32[np.ndarray, " num_frames"]:
+            return np.array([getattr(observation, name) for observation in kept], dtype=np.float32)
+
         return ClipTrack(
-            clip_id=f"{record.video_id}-f{run.start:06d}",
+            clip_id=_clip_id(record, frames.start),
             video=record,
-            start_frame=run.start,
+            start_frame=frames.start,
             fps=video.fps,
-            landmark_set=FaceLandmarker.landmark_set,
+            landmark_set=self._landmarks.name,
             expression_names=expression_names,
             intrinsics=pose.intrinsics,
-            times_s=video.times_s[run.start : run.stop],
-            frame_index=video.frame_index[run.start : run.stop],
-            landmarks_px=points[..., :2].astype(np.float32),
+            times_s=video.times_s[frames],
+            frame_index=video.frame_index[frames],
+            landmarks_px=_landmarks(kept)[..., :2],
             landmarks=pose.landmarks.astype(np.float32),
             neutral_landmarks=pose.neutral_landmarks.astype(np.float32),
             head_to_camera=pose.head_to_camera.astype(np.float32),
-            expression=np.stack([face.expression for face in faces]),
-            face_size=np.array([face.size for face in faces], dtype=np.float32),
-            sharpness=np.array([observation.sharpness for observation in kept], dtype=np.float32),
+            expression=np.stack([observation.expression for observation in kept if observation.expression is not None]),
+            face_size=by_frame("face_size"),
+            sharpness=by_frame("sharpness"),
+            confidence=head.confidence[head.frames_of(run)],
+            hand_over_face=by_frame("hand_over_face"),
+            num_faces=by_frame("num_faces"),
         )
 
 
-def _segment(record: VideoRecord, run: FrameRun) -> Segment:
-    clip_id = f"{record.video_id}-f{run.start:06d}" if run.reason is None else None
-    return Segment(record.video_id, run.start, run.stop - run.start, clip_id, run.reason)
+def _frames_of(record: VideoPart, video: ResampledVideo, fps: float) -> tuple[int, int]:
+    part_frames = round(PART_S * fps)
+    start = min(record.number * part_frames, video.num_frames)
+    is_last = record.number == record.num_parts - 1
+    return start, video.num_frames if is_last else min(start + part_frames, video.num_frames)
 
 
-def _sharpness(image: UInt8[np.ndarray, "height width 3"], face: FaceDetection) -> float:
-    """Return the variance of the Laplacian of the face's grey values, brought to one size so that faces compare."""
-    height, width = image.shape[:2]
-    left, top = np.clip(face.box[:2], 0, (width - 2, height - 2)).astype(int)
-    right, bottom = np.clip(face.box[2:], (left + 2, top + 2), (width, height)).astype(int)
-    grey = cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_RGB2GRAY)
-    face_image = cv2.resize(grey, (_SHARPNESS_SIDE, _SHARPNESS_SIDE), interpolation=cv2.INTER_AREA)
-    return float(cv2.Laplacian(face_image, cv2.CV_32F).var())
+def _sample_landmarks(video: ResampledVideo, finder: FaceFinder) -> Iterator[Landmarks]:
+    """Yield the landmarks of the largest face in frames from all over the video."""
+    for frame in key_frames(video.num_frames, _FOCAL_FRAMES):
+        for image in video.frames(int(frame), int(frame) + 1):
+            # A landmarker that lost its face between two pictures finds the next one when it is asked again.
+            faces = finder.detect(image, _step_ms(video)) or finder.detect(image, _step_ms(video))
+            if faces:
+                yield max(faces, key=lambda face: face.size).landmarks.astype(np.float32)
+
+
+def _landmarks(seen: Sequence[FrameObservation]) -> Float32[np.ndarray, "num_frames num_landmarks 3"]:
+    return np.stack([observation.landmarks for observation in seen if observation.landmarks is not None])
+
+
+def _step_ms(video: ResampledVideo) -> int:
+    return max(round(1000 / video.fps), 1)
+
+
+def _clip_id(record: VideoRecord, start_frame: int) -> str:
+    return f"{record.video_id}-f{start_frame:06d}"
+
+
+def _segment(record: VideoRecord, start: int, run: FrameRun) -> Segment:
+    clip_id = _clip_id(record, start + run.start) if run.reason is None else None
+    return Segment(record.video_id, start + run.start, run.stop - run.start, clip_id, run.reason)

@@ -1,4 +1,4 @@
-"""Tracks at rest: one Parquet file per video, which holds all that became of it, and a table of all clips.
+"""Tracks at rest: one Parquet file per video or part of one, with all that became of it, and tables of all clips.
 
 A file is written whole or not at all and is named by its content key, so a rerun skips what is finished. Its rows are
 the frames of the clips; what belongs to a clip or to the video stands in the schema's metadata as JSON.
@@ -19,8 +19,9 @@ from pyarrow import parquet
 from mggtalk.errors import StageError
 from mggtalk.records import ClipTrack, Rejected, RejectReason, Segment, Split, TrackedVideo, VideoRecord
 from mggtalk.stages.tables import write_rows
+from mggtalk.stages.track_quality import clip_quality
 
-TRACK_VERSION = 1
+TRACK_VERSION = 2
 KEPT = "KEPT"
 _FRAME_ARRAYS = {
     "landmarks_px": (-1, 2),
@@ -29,12 +30,15 @@ _FRAME_ARRAYS = {
     "expression": (-1,),
     "face_size": (),
     "sharpness": (),
+    "confidence": (),
+    "hand_over_face": (),
+    "num_faces": (),
 }
 
 
-def dump_track(result: TrackedVideo | Rejected) -> bytes:
-    """Return the bytes of a track file: the same for the same result."""
-    content: dict[str, Any] = {"version": TRACK_VERSION}
+def dump_track(result: TrackedVideo | Rejected, part: int = 0) -> bytes:
+    """Return the bytes of a track file: the same for the same result of the same part."""
+    content: dict[str, Any] = {"version": TRACK_VERSION, "part": part}
     clips: tuple[ClipTrack, ...] = ()
     if isinstance(result, Rejected):
         content["rejected"] = asdict(result)
@@ -50,8 +54,8 @@ def dump_track(result: TrackedVideo | Rejected) -> bytes:
     return sink.getvalue()
 
 
-def load_track(path: Path) -> TrackedVideo | Rejected:
-    """Return what `dump_track` wrote.
+def load_track(path: Path) -> tuple[TrackedVideo | Rejected, int]:
+    """Return what `dump_track` wrote: the result, and the number of the part that it is of.
 
     Raises:
         StageError: the file is no track file, is damaged, or was written by another version.
@@ -61,7 +65,7 @@ def load_track(path: Path) -> TrackedVideo | Rejected:
         content = json.loads(table.schema.metadata[b"mggtalk"])
         version = content["version"]
         if version == TRACK_VERSION:
-            return _result(content, table)
+            return _result(content, table), int(content["part"])
     except (OSError, KeyError, TypeError, ValueError) as cause:
         raise StageError(f"{path}: not a track file, or damaged: {cause}; run the track stage again") from cause
     raise StageError(f"{path}: track version {version}, expected {TRACK_VERSION}; run the track stage again")
@@ -72,7 +76,9 @@ class ClipRow:
     """What people look up and plan by; the tracks themselves stay in the track files.
 
     Attributes:
-        start_s: presentation time of the first frame. face_size, sharpness: means over the frames.
+        start_s: presentation time of the first frame.
+        face_size, sharpness, confidence, hand_over_face: means over the frames. num_faces: the most in any frame.
+        reprojection_percent, mirror_residual_mm, jitter_mm, max_yaw_deg: see `ClipQuality`.
     """
 
     clip_id: str
@@ -85,6 +91,13 @@ class ClipRow:
     start_s: float
     face_size: float
     sharpness: float
+    confidence: float
+    hand_over_face: float
+    num_faces: int
+    reprojection_percent: float
+    mirror_residual_mm: float
+    jitter_mm: float
+    max_yaw_deg: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +126,10 @@ def write_clip_table(path: Path, tracked: Iterable[TrackedVideo]) -> None:
             start_s=float(clip.times_s[0]),
             face_size=float(clip.face_size.mean()),
             sharpness=float(clip.sharpness.mean()),
+            confidence=float(clip.confidence.mean()),
+            hand_over_face=float(clip.hand_over_face.mean()),
+            num_faces=int(clip.num_faces.max()),
+            **asdict(clip_quality(clip)),
         )
         for video in tracked
         for clip in video.clips
@@ -120,8 +137,8 @@ def write_clip_table(path: Path, tracked: Iterable[TrackedVideo]) -> None:
     write_rows(path, sorted(rows, key=lambda row: row.clip_id), ClipRow)
 
 
-def write_segment_table(path: Path, tracked: Iterable[TrackedVideo]) -> None:
-    """Write what became of every resampled frame of the videos that have clips, in runs, by video and frame."""
+def write_segment_table(path: Path, parts: Iterable[TrackedVideo | Rejected]) -> None:
+    """Write what became of every resampled frame, in runs, by video and frame; what was not read has no frames."""
     rows = [
         SegmentRow(
             video_id=segment.video_id,
@@ -131,7 +148,8 @@ def write_segment_table(path: Path, tracked: Iterable[TrackedVideo]) -> None:
             outcome=str(segment.reason or KEPT),
             clip_id=segment.clip_id or "",
         )
-        for video in tracked
+        for video in parts
+        if isinstance(video, TrackedVideo)
         for segment in video.segments
     ]
     write_rows(path, sorted(rows, key=lambda row: (row.video_id, row.start_frame)), SegmentRow)
@@ -150,7 +168,7 @@ def _result(content: dict[str, Any], table: pa.Table) -> TrackedVideo | Rejected
     for header in content["clips"]:
         clips.append(_clip(video, header, table.slice(start, header["num_frames"])))
         start += header["num_frames"]
-    return TrackedVideo(video, tuple(clips), segments)
+    return TrackedVideo(video, tuple(clips), segments, content["part"])
 
 
 def _clip_header(clip: ClipTrack) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from mggtalk.geometry.head_pose import ShapePrior
+from mggtalk.geometry.head_shape import ShapePrior
 from mggtalk.geometry.procrustes import align
 from mggtalk.perception.landmark_sets import EYE_DISTANCE_CM, mediapipe_478
 

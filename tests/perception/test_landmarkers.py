@@ -24,7 +24,7 @@ def test_the_files_of_the_second_backend_lie_where_torch_hub_looks_for_them():
 
 def test_mediapipe_is_made_by_name(face_landmarker_path, face_image):
     landmarker = make_landmarker("mediapipe", {"face_landmarker": face_landmarker_path})
-    assert type(landmarker).__name__ == FaceLandmarker.__name__
+    assert isinstance(landmarker, FaceLandmarker)
     (face,) = landmarker.detect(face_image)
     assert face.landmarks.shape == landmark_set(landmarker.landmark_set).neutral.shape
     assert LANDMARK_BACKENDS["mediapipe"].has_expression == (len(landmarker.expression_names) > 0)

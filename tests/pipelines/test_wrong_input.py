@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mggtalk.records import Rejected, RejectReason, Split
+from mggtalk.records import Rejected, RejectReason, Split, VideoPart
 from mggtalk.registry.models import find
 from mggtalk.runtime.resume import FinishedResults
 from mggtalk.stages.ingest import write_videos
@@ -103,7 +103,7 @@ def tracked(tmp_path, monkeypatch, params):
     write_videos(artifacts.videos, [video], [])
     write_rejects(artifacts.tracks, [])
     files = FinishedResults(artifacts.tracks / VIDEOS_DIRECTORY, SUFFIX)
-    files.write("key", encode_track(video, Rejected(video.name, RejectReason.NO_FACE)))
+    files.write("key", encode_track(VideoPart(video), Rejected(video.name, RejectReason.NO_FACE)))
     return video
 
 

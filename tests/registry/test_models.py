@@ -141,6 +141,9 @@ def test_the_table_names_every_file_once_with_its_hash() -> None:
     assert [name for name, model in MODELS.items() if model.default] == [
         "face_landmarker",
         "selfie_segmentation",
+        "face_detection_full_range",
+        "palm_detection",
+        "hand_landmark",
     ]
     assert model_hash("face_landmarker").startswith("64184e22")
     for field in ("file_name", "sha256"):
@@ -154,7 +157,7 @@ def test_the_table_names_every_file_once_with_its_hash() -> None:
 def test_every_source_of_the_table_is_pinned() -> None:
     sources = [source for model in MODELS.values() for source in model.sources]
     members = [source for source in sources if isinstance(source, DistributionMember)]
-    assert len(members) == 3
+    assert len(members) == 6
     for member in members:
         assert re.fullmatch(r"[a-z-]+==[0-9.]+", member.requirement)
         assert re.fullmatch("[0-9a-f]{64}", member.sha256)

@@ -9,9 +9,9 @@ from tests.stages.footage import first_frames, late_tone, record_of, tracked_vid
 
 
 @pytest.fixture(scope="session")
-def tracked_face(sample_videos, face_landmarker_path) -> TrackedVideo:
+def tracked_face(sample_videos, track_models) -> TrackedVideo:
     """The whole of `single_face.mp4`."""
-    return tracked_video(record_of(sample_videos["single_face.mp4"]), face_landmarker_path)
+    return tracked_video(record_of(sample_videos["single_face.mp4"]), track_models)
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +24,6 @@ def talking_video(sample_videos, tmp_path_factory) -> VideoRecord:
 
 
 @pytest.fixture(scope="session")
-def tracked_talk(talking_video, face_landmarker_path) -> TrackedVideo:
+def tracked_talk(talking_video, track_models) -> TrackedVideo:
     """Its tracks: one clip."""
-    return tracked_video(talking_video, face_landmarker_path)
+    return tracked_video(talking_video, track_models)

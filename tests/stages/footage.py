@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mggtalk.records import Split, TrackedVideo, VideoRecord
+from mggtalk.records import Split, TrackedVideo, VideoPart, VideoRecord
 from mggtalk.stages.shards import ShardsConfig
-from mggtalk.stages.track import TrackConfig, TrackStage
+from mggtalk.stages.track import TrackConfig, TrackModels, TrackStage
 from mggtalk.video.decode import open_video
 from tests.media import AUDIO_RATE_HZ, write_video
 
@@ -16,6 +16,10 @@ TRACK = TrackConfig(
     min_face_px=48.0,
     max_yaw_deg=65.0,
     second_face_ratio=0.5,
+    min_sharpness=0.0,
+    min_confidence=0.5,
+    max_hand_over_face=1.0,
+    hands_every_s=0.0,
     cut_threshold=27.0,
     min_clip_s=0.4,
     max_clip_s=10.0,
@@ -57,9 +61,9 @@ def record_of(path: Path, **fields) -> VideoRecord:
     return replace(record, **fields)
 
 
-def tracked_video(record: VideoRecord, model: Path) -> TrackedVideo:
-    """The tracks of a video that has some."""
-    (tracked,) = TrackStage(TRACK, model)(record)
+def tracked_video(record: VideoRecord, models: TrackModels, settings: TrackConfig = TRACK) -> TrackedVideo:
+    """What becomes of a video that can be decoded."""
+    (tracked,) = TrackStage(settings, models)(VideoPart(record))
     assert isinstance(tracked, TrackedVideo)
     return tracked
 

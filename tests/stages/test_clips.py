@@ -1,11 +1,9 @@
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mggtalk.perception.face_landmarker import FaceDetection
-from mggtalk.records import RejectReason
-from mggtalk.stages.clips import FrameObservation, FrameRun, main_reason, split_runs
+from mggtalk.records import RejectReason, Segment
+from mggtalk.stages.clips import FrameFate, FrameRun, main_reason, maximal_runs, split_runs
 
 REASONS = [
     RejectReason.NO_FACE,
@@ -15,14 +13,12 @@ REASONS = [
 ]
 
 
-def usable(left=100.0, *, begins_shot=False):
-    """A frame with a face of 80x100 pixels at `left`."""
-    landmarks = np.array([[left, 50, 0], [left + 80, 150, 0], [left + 40, 100, 5]], dtype=np.float64)
-    return FrameObservation(FaceDetection(landmarks, np.zeros(52, np.float32), np.eye(4)), None, begins_shot)
+def usable(*, begins_run=False):
+    return FrameFate(None, begins_run)
 
 
-def dropped(reason, *, begins_shot=False):
-    return FrameObservation(None, reason, begins_shot)
+def dropped(reason, *, begins_run=False):
+    return FrameFate(reason, begins_run)
 
 
 def fates(runs):
@@ -43,7 +39,7 @@ def test_neighbouring_reasons_are_told_apart_and_a_cut_inside_one_is_not():
     runs = split_runs(
         [
             dropped(RejectReason.NO_FACE),
-            dropped(RejectReason.NO_FACE, begins_shot=True),
+            dropped(RejectReason.NO_FACE, begins_run=True),
             dropped(RejectReason.EXTREME_POSE),
         ],
         5,
@@ -52,18 +48,14 @@ def test_neighbouring_reasons_are_told_apart_and_a_cut_inside_one_is_not():
     assert fates(runs) == [(2, RejectReason.NO_FACE), (1, RejectReason.EXTREME_POSE)]
 
 
-def test_a_cut_parts_two_clips_even_where_the_faces_overlap():
-    runs = split_runs([usable()] * 8 + [usable(begins_shot=True)] + [usable()] * 8, 5, 100)
+def test_a_cut_or_another_face_parts_two_clips():
+    runs = split_runs([usable()] * 8 + [usable(begins_run=True)] + [usable()] * 8, 5, 100)
     assert fates(runs) == [(8, None), (9, None)]
 
 
-def test_a_face_that_jumps_is_another_face():
-    assert fates(split_runs([usable(100)] * 8 + [usable(181)] * 8, 5, 100)) == [(8, None), (8, None)]
-
-
-def test_a_face_that_moves_is_the_same_face():
-    moving = [usable(100 + 40 * step) for step in range(12)]
-    assert fates(split_runs(moving, 5, 100)) == [(12, None)]
+def test_maximal_runs_know_no_length():
+    frames = [usable()] * 300 + [usable(begins_run=True)] + [dropped(RejectReason.NO_FACE)]
+    assert fates(maximal_runs(frames)) == [(300, None), (1, None), (1, RejectReason.NO_FACE)]
 
 
 def test_a_run_that_is_too_short_is_dropped_for_it():
@@ -83,7 +75,7 @@ def test_a_run_that_is_too_long_is_cut_into_the_fewest_even_pieces(count, pieces
             st.integers(1, 30),
             st.one_of(
                 st.sampled_from(REASONS).map(dropped),
-                st.builds(usable, st.sampled_from([0.0, 60.0, 300.0]), begins_shot=st.booleans()),
+                st.builds(usable, begins_run=st.booleans()),
             ),
         ),
         min_size=1,
@@ -102,7 +94,7 @@ def test_runs_cover_every_frame_once_and_clips_keep_to_their_limits(parts, min_f
         if run.reason is None:
             assert min_frames <= run.stop - run.start <= max_frames
             assert reasons == {None}
-            assert not any(observation.begins_shot for observation in observations[run.start + 1 : run.stop])
+            assert not any(observation.begins_run for observation in observations[run.start + 1 : run.stop])
         elif run.reason is RejectReason.TOO_SHORT:
             assert run.stop - run.start < min_frames
             assert reasons == {None}
@@ -110,16 +102,16 @@ def test_runs_cover_every_frame_once_and_clips_keep_to_their_limits(parts, min_f
             assert reasons == {run.reason}
 
 
+def lost(num_frames, reason):
+    return Segment("video", 0, num_frames, None, reason)
+
+
 def test_the_main_reason_is_the_one_that_cost_most_frames():
-    runs = [
-        FrameRun(0, 4, RejectReason.NO_FACE),
-        FrameRun(4, 9, RejectReason.TOO_SHORT),
-        FrameRun(9, 11, RejectReason.NO_FACE),
-    ]
-    assert main_reason(runs) == (RejectReason.NO_FACE, "6 frames NO_FACE, 5 frames TOO_SHORT")
+    segments = [lost(4, RejectReason.NO_FACE), lost(5, RejectReason.TOO_SHORT), lost(2, RejectReason.NO_FACE)]
+    assert main_reason(segments) == (RejectReason.NO_FACE, "6 frames NO_FACE, 5 frames TOO_SHORT")
 
 
 def test_of_two_reasons_that_cost_as_much_the_first_by_name_is_given():
-    runs = [FrameRun(0, 3, RejectReason.TOO_SHORT), FrameRun(3, 6, RejectReason.EXTREME_POSE)]
-    assert main_reason(runs)[0] is RejectReason.EXTREME_POSE
-    assert main_reason(runs[::-1]) == main_reason(runs)
+    segments = [lost(3, RejectReason.TOO_SHORT), lost(3, RejectReason.EXTREME_POSE)]
+    assert main_reason(segments)[0] is RejectReason.EXTREME_POSE
+    assert main_reason(segments[::-1]) == main_reason(segments)

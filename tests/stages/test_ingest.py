@@ -2,8 +2,10 @@ import hashlib
 import math
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,29 +16,35 @@ from mggtalk.params import validate
 from mggtalk.records import Rejected, RejectReason, Split, VideoRecord
 from mggtalk.stages.ingest import (
     IngestConfig,
-    IngestItem,
-    IngestStage,
     collect,
-    printable,
     read_videos,
     split_duplicates,
     video_id,
+    video_of,
     write_videos,
 )
+from mggtalk.stages.ingest_items import IngestItem, printable
+from mggtalk.stages.probed_files import ProbedFile, ProbeStage, look_up
 from mggtalk.stages.tables import read_rejects, write_rejects
-from pipelines import ingest as pipeline
-from pipelines.arguments import Artifacts, StageArguments
 from tests.media import corrupted_copy, tone, write_video
 
 CONFIG = IngestConfig(recipe="recipe.yaml", watch="videos", val_fraction=0.0, test_fraction=0.0)
 
 
-def ingest(path: Path, **item: object) -> VideoRecord | Rejected:
-    (result,) = IngestStage(CONFIG)(IngestItem(path=str(path), name=path.name, **item))  # type: ignore[arg-type]
+def probed(path: Path) -> ProbedFile | Rejected:
+    file = look_up(str(path))
+    if isinstance(file, Rejected):
+        return file
+    (result,) = ProbeStage()(file)
     return result
 
 
-def rejection(path: Path, **item: object) -> Rejected:
+def ingest(path: Path, *, config: IngestConfig = CONFIG, **item: Any) -> VideoRecord | Rejected:
+    named = IngestItem(path=str(path), name=printable(path.name), **item)
+    return video_of(named, probed(path), config)
+
+
+def rejection(path: Path, **item: Any) -> Rejected:
     result = ingest(path, **item)
     assert isinstance(result, Rejected)
     assert result.key == path.name
@@ -44,7 +52,7 @@ def rejection(path: Path, **item: object) -> Rejected:
     return result
 
 
-def video(path: Path, **item: object) -> VideoRecord:
+def video(path: Path, **item: Any) -> VideoRecord:
     result = ingest(path, **item)
     assert isinstance(result, VideoRecord)
     return result
@@ -72,6 +80,7 @@ def test_video_is_described_in_full(tmp_path: Path) -> None:
         license="MIT",
         split=Split.VAL,
         name="a.mp4",
+        box=(),
     )
 
 
@@ -82,7 +91,7 @@ def test_unlabelled_video_is_a_person_of_its_own_split_by_hash(tmp_path: Path) -
     assert record.license == "unknown"
     assert record.split is Split.TRAIN
     config = IngestConfig(recipe="", watch="", val_fraction=0.0, test_fraction=0.999999)
-    (tested,) = IngestStage(config)(IngestItem(path=str(path), name="a"))
+    tested = ingest(path, config=config)
     assert isinstance(tested, VideoRecord)
     assert tested.split is Split.TEST
 
@@ -114,7 +123,7 @@ def test_a_pipe_is_unsupported(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_utf8_is_rejected_and_can_be_written(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 5).rename(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
-    (rejected,) = IngestStage(CONFIG)(IngestItem(path=str(path), name=printable(path.name)))
+    rejected = ingest(path)
     assert isinstance(rejected, Rejected)
     assert (rejected.key, rejected.reason) == ("caf\\xe9.mp4", RejectReason.UNSUPPORTED_FILE)
     assert rejected.detail == f"{tmp_path}/caf\\xe9.mp4: the file name is not UTF-8; rename the file"
@@ -150,9 +159,87 @@ def test_damaged_video_cannot_be_decoded(tmp_path: Path) -> None:
     assert rejection(path).reason is RejectReason.DECODE_ERROR
 
 
-def test_interval_after_the_end_is_too_short(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("start_s", "end_s"), [(5.0, 6.0), (0.5, 0.5), (0.6, 0.5)])
+def test_an_interval_with_nothing_in_it_is_too_short(tmp_path: Path, start_s: float, end_s: float) -> None:
     path = write_video(tmp_path / "a.mp4", 25)
-    assert rejection(path, start_s=5.0, end_s=6.0).reason is RejectReason.TOO_SHORT
+    assert rejection(path, start_s=start_s, end_s=end_s).reason is RejectReason.TOO_SHORT
+
+
+@pytest.mark.parametrize(
+    ("box", "box_frame", "expected"),
+    [
+        ((10.0, 20.0, 50.0, 60.0), (), (10.0, 20.0, 50.0, 60.0)),
+        ((0.25, 0.5, 0.75, 1.0), (1.0, 1.0), (40.0, 48.0, 120.0, 96.0)),  # fractions
+        ((20.0, 40.0, 100.0, 120.0), (320.0, 192.0), (10.0, 20.0, 50.0, 60.0)),  # of a frame twice as large
+        ((20.0, 40.0, 100.0, 120.0), (0.0, 192.0), (10.0, 20.0, 50.0, 60.0)),  # whose height alone is known
+        ((-5.0, -5.0, 500.0, 10.0), (), (0.0, 0.0, 160.0, 10.0)),
+        ((1.0 / 3, 0.1, 2.0 / 3, 0.9), (1.0, 1.0), (53.33, 9.6, 106.67, 86.4)),
+    ],
+)
+def test_a_box_is_in_pixels_of_the_video(
+    tmp_path: Path, box: tuple[float, ...], box_frame: tuple[float, ...], expected: tuple[float, ...]
+) -> None:
+    record = video(write_video(tmp_path / "a.mp4", 5), box=box, box_frame=box_frame)
+    assert record.box == pytest.approx(expected)
+    assert record.video_id.startswith(f"{record.sha256[:16]}-b")
+
+
+def test_a_box_is_of_the_upright_frame(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 5, rotation=90)
+    assert video(path, box=(0.0, 0.0, 1.0, 1.0), box_frame=(1.0, 1.0)).box == (0.0, 0.0, 96.0, 160.0)
+
+
+@pytest.mark.parametrize("box", [(200.0, 10.0, 300.0, 50.0), (50.0, 10.0, 40.0, 60.0), (10.0, -9.0, 20.0, 0.0)])
+def test_a_box_of_which_nothing_is_in_the_frame_is_rejected(tmp_path: Path, box: tuple[float, ...]) -> None:
+    rejected = rejection(write_video(tmp_path / "a.mp4", 5), box=box)
+    assert rejected.reason is RejectReason.BOX_OUTSIDE_FRAME
+    assert "160 x 96 pixels" in rejected.detail
+
+
+def test_two_faces_at_one_time_are_two_videos(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 25)
+    boxes = [(0.0, 0.0, 50.0, 50.0), (60.0, 0.0, 110.0, 50.0), (60.004, 0.0, 110.0, 50.0), ()]
+    records = [
+        replace(video(path, start_s=0.25, end_s=0.75, box=box), name=str(number)) for number, box in enumerate(boxes)
+    ]
+    kept, rejects = split_duplicates(records)
+    assert [record.box for record in kept] == [boxes[0], boxes[1], ()]
+    assert [reject.key for reject in rejects] == ["2"]  # the same to a hundredth of a pixel
+    assert records[3].video_id == f"{records[0].sha256[:16]}-00000250-00000750"
+    assert records[0].video_id.rpartition("-")[0] == records[3].video_id
+
+
+def test_a_file_with_another_hash_than_the_recipe_states_is_rejected(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 5)
+    right = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert video(path, sha256=right).sha256 == right
+    rejected = rejection(path, sha256="0" * 64)
+    assert rejected.reason is RejectReason.CHECKSUM_MISMATCH
+    assert f"has SHA-256 {right}, expected 000" in rejected.detail
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def grow(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"more")
+
+
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("deed", [remove, grow, replace_by_folder])
+def test_a_file_that_changes_after_it_was_seen_is_missing(tmp_path: Path, deed: Callable[[Path], None]) -> None:
+    path = write_video(tmp_path / "a.mp4", 5)
+    file = look_up(str(path))
+    assert not isinstance(file, Rejected)
+    deed(path)
+    (result,) = ProbeStage()(file)
+    assert isinstance(result, Rejected)
+    assert (result.key, result.reason) == (str(path), RejectReason.MISSING_FILE)
 
 
 def test_duplicates_are_rejected_in_favour_of_the_first_name(tmp_path: Path) -> None:
@@ -192,6 +279,7 @@ def test_outcome_accounts_for_every_input_in_any_order(tmp_path: Path) -> None:
 
 def test_tables_come_back_and_do_not_depend_on_order(tmp_path: Path) -> None:
     videos = [video(write_video(tmp_path / f"{number}.mp4", number)) for number in range(2, 6)]
+    videos[1] = replace(videos[1], box=(1.0, 2.5, 30.0, 40.0))
     rejects = [Rejected("b", RejectReason.EMPTY_FILE, "0 bytes"), Rejected("a", RejectReason.NO_VIDEO_STREAM)]
     write_videos(tmp_path / "one", videos, rejects)
     assert read_videos(tmp_path / "one") == sorted(videos, key=lambda record: record.video_id)
@@ -235,33 +323,3 @@ def test_parts_larger_than_the_whole_are_an_error(val: float, test: float) -> No
     with pytest.raises(ParamsError, match=r"val_fraction \+ test_fraction: .* is more than 1"):
         validate(values, IngestConfig, "params.yaml: ingest")
     assert validate(values | {"val_fraction": 1 - test}, IngestConfig, "params.yaml: ingest").test_fraction == test
-
-
-def run_here(
-    _: object,
-    records: Sequence[IngestItem],
-    *,
-    on_result: Callable[[IngestItem, list[VideoRecord | Rejected]], None],
-    **__: object,
-) -> None:
-    for record in records:
-        on_result(record, list(IngestStage(CONFIG)(record)))
-
-
-def test_media_of_an_older_recipe_go_once_the_tables_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    media = tmp_path / "artifacts" / "videos" / "media"
-    media.mkdir(parents=True)
-    write_video(media / "old.mp4", 5)
-    named = [IngestItem(path=str(media / "new.mp4"), name="new.mp4")]
-    params = tmp_path / "params.yaml"
-    params.write_text("ingest: {recipe: r, watch: w, val_fraction: 0.1, test_fraction: 0.1}\n")
-    monkeypatch.setattr(pipeline, "run_stage", run_here)
-    monkeypatch.setattr(pipeline, "load_items", lambda *_: named)
-    arguments = StageArguments(params, Artifacts(tmp_path / "artifacts"))
-    with pytest.raises(StageError, match="none of 1 inputs is a usable video"):
-        pipeline.run(arguments)
-    assert (media / "old.mp4").is_file()
-    write_video(media / "new.mp4", 5)
-    pipeline.run(arguments)
-    assert [path.name for path in media.iterdir()] == ["new.mp4"]
-    assert [record.name for record in read_videos(tmp_path / "artifacts" / "videos")] == ["new.mp4"]

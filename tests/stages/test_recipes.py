@@ -4,25 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mggtalk.errors import RecipeError
 from mggtalk.records import Split
-from mggtalk.stages.ingest import IngestItem
-from mggtalk.stages.recipes import RecipeContext, load_items, prune_media, read_recipe, recipe_items
+from mggtalk.stages.ingest_items import IngestItem
+from mggtalk.stages.recipe_files import RecipeContext
+from mggtalk.stages.recipes import load_items, prune_media, read_recipe, recipe_items
 from mggtalk.stages.splits import split_of
 from tests.media import write_video
+from tests.stages.recipes import recipe_file
 
 SHA = "0" * 64
-
-
-def recipe_file(folder: Path, **content: object) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    return path
 
 
 @pytest.fixture
@@ -56,6 +50,14 @@ def test_folder_names_every_file_but_hidden_ones_and_its_labels(videos: Path, tm
     assert not any(item.is_interval for item in items)
 
 
+def test_labels_find_names_that_another_system_spelled(videos: Path, tmp_path: Path) -> None:
+    composed, decomposed = "Zo\u00e9.mp4", "Zoe\u0301.mp4"
+    (videos / "b.mp4").rename(videos / decomposed)
+    (tmp_path / "labels.csv").write_text(f"file,identity\n{composed},zoe\n", encoding="utf-8")
+    items = load_items(recipe_file(tmp_path, kind="folder", path="videos", labels="labels.csv"), tmp_path)
+    assert {item.name: item.identity for item in items} == {decomposed: "zoe", "deep/a.mp4": "", "notes.txt": ""}
+
+
 def test_folder_is_looked_up_beside_the_recipe_then_in_the_working_directory(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,10 +74,17 @@ def test_missing_folder_names_both_places(tmp_path: Path) -> None:
         load_items(path, tmp_path)
 
 
-def test_folder_without_videos_is_an_error(videos: Path, tmp_path: Path) -> None:
-    (videos / "b.mp4").unlink()
-    with pytest.raises(RecipeError, match="no videos in"):
-        load_items(recipe_file(tmp_path / "set", kind="folder", path=str(videos)), tmp_path)
+def test_a_folder_without_files_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "videos" / ".hidden").mkdir(parents=True)
+    with pytest.raises(RecipeError, match=r"no videos in .*: it holds no files"):
+        load_items(recipe_file(tmp_path / "set", kind="folder", path=str(tmp_path / "videos")), tmp_path)
+
+
+def test_what_belongs_to_the_recipe_is_no_input(videos: Path, tmp_path: Path) -> None:
+    (videos / "TERMS.md").write_text("terms")
+    (videos / "labels.csv").write_text("file,identity\nb.mp4,bob\n")
+    path = recipe_file(videos, kind="folder", path=".", labels="labels.csv", terms="TERMS.md")
+    assert [item.name for item in load_items(path, tmp_path)] == ["b.mp4", "deep/a.mp4", "notes.txt"]
 
 
 def test_splits_by_identity_are_kept_and_typing_errors_found(videos: Path, tmp_path: Path) -> None:
@@ -97,9 +106,9 @@ def test_splits_by_identity_are_kept_and_typing_errors_found(videos: Path, tmp_p
         ("file,identity,identity\nb.mp4,bob,eve\n", "the column 'identity' is there twice"),
         ('file,identity\n"b.mp4",bob\n\na.mp4,eve,CC0-1.0\n', "line 4: got 3 cells; expected 2"),
         ("file,identity\nb.mp4\nb.mp4\n", r"line 3: file: b\.mp4 is there twice"),
-        ("file,identity\n../b.mp4\n", r"line 2: file: got '\.\./b\.mp4'"),
-        ("file,identity\n/b.mp4\n", r"line 2: file: got '/b\.mp4'"),
-        ("file,identity\n,bob\n", "line 2: file: got ''"),
+        ("file,identity\n../b.mp4\n", r"line 2: column 'file': got '\.\./b\.mp4'"),
+        ("file,identity\n/b.mp4\n", r"line 2: column 'file': got '/b\.mp4'"),
+        ("file,identity\n,bob\n", "line 2: column 'file': got ''"),
         ('file,identity\n"b.mp4', "cannot be read as CSV"),
     ],
 )
@@ -122,9 +131,6 @@ def names_of(path: Path) -> list[str]:
 def test_a_name_that_is_no_utf8_is_written_with_escapes(videos: Path, tmp_path: Path) -> None:
     (videos / os.fsdecode(b"caf\xe9.mp4")).write_bytes((videos / "b.mp4").read_bytes())
     assert "caf\\xe9.mp4" in names_of(videos)
-    (videos / "b.mp4").unlink()
-    with pytest.raises(RecipeError, match="no videos in"):
-        names_of(videos)
 
 
 def test_links_are_followed_but_not_in_circles(videos: Path, tmp_path: Path) -> None:
@@ -195,7 +201,7 @@ def test_a_hash_is_64_hex_digits(tmp_path: Path, sha256: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"path": "videos"}, "kind: got None; expected one of folder, wheel"),
+        ({"path": "videos"}, "kind: got None; expected one of folder, csv, published, wheel"),
         ({"kind": "tape"}, "kind: got 'tape'"),
         ({"kind": ["folder"]}, r"kind: got \['folder'\]"),
         ({"kind": {"folder": 1}}, r"kind: got \{'folder': 1\}"),

@@ -45,10 +45,10 @@ def samples(stage, clip) -> list[ShardSample]:
 
 
 @pytest.fixture(scope="module")
-def short_clip(talking_video, face_landmarker_path) -> ClipTrack:
+def short_clip(talking_video, track_models) -> ClipTrack:
     """An interval of 0.48 s that begins before the sound and ends in it."""
     record = replace(talking_video, start_s=0.8, end_s=1.28)
-    return tracked_video(record, face_landmarker_path).clips[0]
+    return tracked_video(record, track_models).clips[0]
 
 
 def frames(samples):

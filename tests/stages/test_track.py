@@ -9,18 +9,18 @@ from mggtalk.errors import ParamsError, VideoError
 from mggtalk.geometry.head_pose import rotation_angles
 from mggtalk.params import validate
 from mggtalk.perception.landmark_sets import landmark_set
-from mggtalk.records import Rejected, RejectReason, Segment, TrackedVideo
+from mggtalk.records import RejectReason, Segment, VideoPart
+from mggtalk.stages.clips import main_reason
 from mggtalk.stages.track import TrackConfig, TrackStage
 from mggtalk.stages.track_tables import dump_track
 from tests.media import write_video
-from tests.stages.footage import TRACK, first_frames, record_of, write_frames
+from tests.stages.footage import TRACK, first_frames, record_of, tracked_video, write_frames
 
 BRIEF_S = 0.48  # twelve frames
 
 
-def track(record, model, **changes):
-    (result,) = TrackStage(replace(TRACK, **changes), model)(record)
-    return result
+def track(record, models, **changes):
+    return tracked_video(record, models, replace(TRACK, **changes))
 
 
 @pytest.fixture
@@ -62,14 +62,14 @@ def test_the_head_is_found_in_head_space(tracked_face):
     assert clip.head_to_camera[:, 2, 3].mean() - face[2] == pytest.approx(TRACK.camera_distance_cm, rel=0.05)
 
 
-def test_quality_is_that_of_the_face(tracked_face, sample_videos, face_landmarker_path, tmp_path):
+def test_quality_is_that_of_the_face(tracked_face, sample_videos, track_models, tmp_path):
     (clip,) = tracked_face.clips
     assert (clip.face_size > 150).all()
     assert (clip.face_size < 190).all()
     images = first_frames(sample_videos["single_face.mp4"], 12)
     small = [np.repeat(np.repeat(image[::5, ::5], 5, axis=0), 5, axis=1) for image in images]
     path = write_frames(tmp_path / "blurred.mp4", [_blurred(image) for image in small])
-    blurred = track(record_of(path), face_landmarker_path)
+    blurred = track(record_of(path), track_models)
     assert blurred.clips[0].sharpness.mean() < 0.5 * clip.sharpness[:12].mean()
 
 
@@ -79,16 +79,16 @@ def _blurred(image):
     return cv2.GaussianBlur(image, (0, 0), 4)
 
 
-def test_two_runs_give_the_same_bytes(brief, face_landmarker_path):
-    stage = TrackStage(TRACK, face_landmarker_path)
-    first, second = (dump_track(next(stage(brief))) for _ in range(2))
+def test_two_runs_give_the_same_bytes(brief, track_models):
+    stage = TrackStage(replace(TRACK, hands_every_s=0.2), track_models)
+    first, second = (dump_track(next(stage(VideoPart(brief)))) for _ in range(2))
     assert first == second
 
 
-def test_an_interval_is_tracked_by_itself(tracked_face, sample_videos, face_landmarker_path):
+def test_an_interval_is_tracked_by_itself(tracked_face, sample_videos, track_models):
     """Frames and times are those of the whole video; clip frames count from the interval's start."""
     record = record_of(sample_videos["single_face.mp4"], start_s=0.8, end_s=1.4)
-    (clip,) = track(record, face_landmarker_path).clips
+    (clip,) = track(record, track_models).clips
     (whole,) = tracked_face.clips
     assert clip.start_frame == 0
     assert 14 <= clip.num_frames <= 16
@@ -98,9 +98,9 @@ def test_an_interval_is_tracked_by_itself(tracked_face, sample_videos, face_land
     assert np.abs(same - clip.landmarks_px).mean() < 3
 
 
-def test_the_part_without_a_face_is_dropped_and_the_rest_kept(sample_videos, face_landmarker_path):
+def test_the_part_without_a_face_is_dropped_and_the_rest_kept(sample_videos, track_models):
     # The face is there until 2.4 s.
-    result = track(record_of(sample_videos["face_noface.mov"], start_s=1.6, end_s=3.2), face_landmarker_path)
+    result = track(record_of(sample_videos["face_noface.mov"], start_s=1.6, end_s=3.2), track_models)
     (clip,) = result.clips
     assert clip.start_frame == 0
     assert clip.num_frames == pytest.approx(20, abs=1)
@@ -111,33 +111,34 @@ def test_the_part_without_a_face_is_dropped_and_the_rest_kept(sample_videos, fac
     assert [segment.start_frame for segment in lost] == [clip.num_frames]
 
 
-def test_a_cut_parts_two_clips(sample_videos, face_landmarker_path, tmp_path):
+def test_a_cut_parts_two_clips(sample_videos, track_models, tmp_path):
     images = first_frames(sample_videos["single_face.mp4"], 10)
     # The second shot: the same place in another light.
     shots = images + [255 - (255 - image) // 2 for image in images]
-    result = track(record_of(write_frames(tmp_path / "cut.mp4", shots)), face_landmarker_path)
+    result = track(record_of(write_frames(tmp_path / "cut.mp4", shots)), track_models)
     assert [(clip.start_frame, clip.num_frames) for clip in result.clips] == [(0, 10), (10, 10)]
     assert [segment.clip_id for segment in result.segments] == [clip.clip_id for clip in result.clips]
 
 
-def test_a_long_run_is_cut_into_even_clips(brief, face_landmarker_path):
-    result = track(brief, face_landmarker_path, min_clip_s=0.16, max_clip_s=0.32)
+def test_a_long_run_is_cut_into_even_clips(brief, track_models):
+    result = track(brief, track_models, min_clip_s=0.16, max_clip_s=0.32)
     assert [(clip.start_frame, clip.num_frames) for clip in result.clips] == [(0, 6), (6, 6)]
 
 
 def rejection(result):
-    assert isinstance(result, Rejected)
-    return result
+    """What cost a video without clips most frames, and all that cost it some."""
+    assert not result.clips
+    return main_reason(result.segments)
 
 
-def test_no_face(sample_videos, face_landmarker_path):
-    result = rejection(track(record_of(sample_videos["no_face.mp4"], end_s=0.8), face_landmarker_path))
-    assert result == Rejected("no_face.mp4", RejectReason.NO_FACE, "20 frames NO_FACE")
+def test_no_face(sample_videos, track_models):
+    result = rejection(track(record_of(sample_videos["no_face.mp4"], end_s=0.8), track_models))
+    assert result == (RejectReason.NO_FACE, "20 frames NO_FACE")
 
 
-def test_no_face_in_a_made_video(face_landmarker_path, tmp_path):
-    result = rejection(track(record_of(write_video(tmp_path / "bars.mp4", 12)), face_landmarker_path))
-    assert (result.reason, result.detail) == (RejectReason.NO_FACE, "12 frames NO_FACE")
+def test_no_face_in_a_made_video(track_models, tmp_path):
+    result = rejection(track(record_of(write_video(tmp_path / "bars.mp4", 12)), track_models))
+    assert result == (RejectReason.NO_FACE, "12 frames NO_FACE")
 
 
 @pytest.mark.parametrize(
@@ -146,19 +147,20 @@ def test_no_face_in_a_made_video(face_landmarker_path, tmp_path):
         (RejectReason.FACE_TOO_SMALL, {"min_face_px": 250.0}),
         (RejectReason.EXTREME_POSE, {"max_yaw_deg": 0.0}),
         (RejectReason.TOO_SHORT, {"min_clip_s": 1.0}),
+        (RejectReason.BLURRED, {"min_sharpness": 1e6}),
     ],
 )
-def test_a_face_that_the_settings_rule_out(brief, face_landmarker_path, reason, changes):
-    result = rejection(track(brief, face_landmarker_path, **changes))
-    assert result == Rejected("single_face.mp4", reason, f"12 frames {reason}")
+def test_a_face_that_the_settings_rule_out(brief, track_models, reason, changes):
+    result = rejection(track(brief, track_models, **changes))
+    assert result == (reason, f"12 frames {reason}")
 
 
-def test_multiple_faces_unless_the_second_is_small(sample_videos, face_landmarker_path, tmp_path):
+def test_multiple_faces_unless_the_second_is_small(sample_videos, track_models, tmp_path):
     images = first_frames(sample_videos["single_face.mp4"], 12)
     path = write_frames(tmp_path / "two.mp4", [np.hstack((image, image)) for image in images])
-    result = rejection(track(record_of(path), face_landmarker_path))
-    assert result.reason is RejectReason.MULTIPLE_FACES
-    assert "MULTIPLE_FACES" in result.detail
+    reason, detail = rejection(track(record_of(path), track_models))
+    assert reason is RejectReason.MULTIPLE_FACES
+    assert "MULTIPLE_FACES" in detail
 
     import cv2
 
@@ -167,15 +169,16 @@ def test_multiple_faces_unless_the_second_is_small(sample_videos, face_landmarke
         for image in images
     ]
     path = write_frames(tmp_path / "bystander.mp4", beside)
-    assert rejection(track(record_of(path), face_landmarker_path)).reason is result.reason
-    assert isinstance(track(record_of(path), face_landmarker_path, second_face_ratio=0.8), TrackedVideo)
+    assert rejection(track(record_of(path), track_models))[0] is reason
+    (clip,) = track(record_of(path), track_models, second_face_ratio=0.8).clips
+    assert (clip.num_faces == 2).all()  # counted all the same
 
 
-def test_a_damaged_file_raises_for_the_caller_to_reject(face_landmarker_path, tmp_path):
+def test_a_damaged_file_raises_for_the_caller_to_reject(track_models, tmp_path):
     path = tmp_path / "noise.mp4"
     path.write_bytes(b"no video at all" * 100)
     with pytest.raises(VideoError, match=r"noise\.mp4"):
-        track(record_of(path), face_landmarker_path)
+        track(record_of(path), track_models)
 
 
 @pytest.mark.parametrize(

@@ -29,13 +29,16 @@ def made_clip(video, start, num_frames, seed=0):
         intrinsics=random.normal(size=(3, 3)),
         times_s=start / 25 + np.arange(num_frames) / 25,
         frame_index=(start + np.arange(num_frames)).astype(np.int32),
-        landmarks_px=numbers(5, 2),
-        landmarks=numbers(5, 3),
-        neutral_landmarks=random.normal(size=(5, 3)).astype(np.float32),
+        landmarks_px=numbers(478, 2),
+        landmarks=numbers(478, 3),
+        neutral_landmarks=random.normal(size=(478, 3)).astype(np.float32),
         head_to_camera=numbers(4, 4),
         expression=numbers(2),
         face_size=numbers(),
         sharpness=numbers(),
+        confidence=numbers(),
+        hand_over_face=numbers(),
+        num_faces=np.ones(num_frames, np.float32),
     )
 
 
@@ -77,18 +80,30 @@ def written(path, result):
 
 
 def test_what_was_dumped_is_loaded_again(tracked, tmp_path):
-    assert_same(load_track(written(tmp_path / "a.parquet", tracked)), tracked)
+    loaded, part = load_track(written(tmp_path / "a.parquet", tracked))
+    assert_same(loaded, tracked)
+    assert part == 0
 
 
 def test_a_real_track_survives_the_round_trip(tracked_face, tmp_path):
-    loaded = load_track(written(tmp_path / "a.parquet", tracked_face))
+    loaded, _ = load_track(written(tmp_path / "a.parquet", tracked_face))
     assert_same(loaded, tracked_face)
     assert dump_track(loaded) == dump_track(tracked_face)
 
 
 def test_a_rejection_survives_the_round_trip(tmp_path):
     rejected = Rejected("talk äöü.mp4", RejectReason.EXTREME_POSE, "30 frames EXTREME_POSE")
-    assert load_track(written(tmp_path / "a.parquet", rejected)) == rejected
+    path = tmp_path / "a.parquet"
+    path.write_bytes(dump_track(rejected, part=3))
+    assert load_track(path) == (rejected, 3)
+
+
+def test_the_part_of_a_long_video_survives_the_round_trip(tracked, tmp_path):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(dump_track(replace(tracked, part=2), part=2))
+    loaded, part = load_track(path)
+    assert isinstance(loaded, TrackedVideo)
+    assert (loaded.part, part) == (2, 2)
 
 
 def test_equal_tracks_give_equal_bytes_and_others_do_not(tracked):
@@ -129,7 +144,7 @@ def test_no_flipped_bits_become_other_landmarks(tmp_path_factory, place, flip):
     data[int(place * len(data))] ^= flip
     path.write_bytes(bytes(data))
     try:
-        loaded = load_track(path)
+        loaded, _ = load_track(path)
     except StageError:
         return
     assert isinstance(loaded, TrackedVideo)
@@ -142,7 +157,7 @@ def test_a_missing_file_is_named(tmp_path):
         load_track(tmp_path / "nowhere.parquet")
 
 
-@pytest.mark.parametrize("content", [None, b"{", b"[]", b"{}", b'{"version": 1}'])
+@pytest.mark.parametrize("content", [None, b"{", b"[]", b"{}", b'{"version": 2}'])
 def test_a_parquet_file_that_is_no_track_is_named(tmp_path, content):
     path = tmp_path / "other.parquet"
     table = pa.table({"clip_id": ["a"]})
@@ -154,7 +169,7 @@ def test_a_parquet_file_that_is_no_track_is_named(tmp_path, content):
 def test_another_version_is_refused(tracked, tmp_path):
     path = written(tmp_path / "a.parquet", tracked)
     table = parquet.read_table(path)
-    newer = table.schema.metadata[b"mggtalk"].replace(b'"version": 1', b'"version": 99')
+    newer = table.schema.metadata[b"mggtalk"].replace(f'"version": {TRACK_VERSION}'.encode(), b'"version": 99')
     assert newer != table.schema.metadata[b"mggtalk"]
     parquet.write_table(table.replace_schema_metadata({"mggtalk": newer}), path)
     with pytest.raises(StageError, match=f"track version 99, expected {TRACK_VERSION}; run the track stage again"):

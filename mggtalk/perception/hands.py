@@ -1,0 +1,89 @@
+"""How much of a face hands cover: MediaPipe's HandLandmarker, looked at around the face."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import cv2
+import mediapipe
+import numpy as np
+from jaxtyping import Float, UInt8
+from mediapipe.tasks.python import BaseOptions, vision
+
+_GRID = 64
+"""Side of the raster on which shares are counted: steps of 0.1 % of a face."""
+_VIEW = 3.5
+"""Side of what is looked at, in faces: a hand at the chin is in it to the wrist."""
+_MAX_HANDS = 2
+_LEAST_DETECTION = 0.25
+"""Half of the task's default: a hand that lies on a face scores less than a free one. No false hands in 700 frames of
+five people who show none."""
+
+
+class HandFinder:
+    """Finds hands before the face of one video, and follows them; make a new one for every video.
+
+    Following is what finds a hand that lies on a face: looked at frame by frame, the task sees one in 4 of 17.
+
+    Args:
+        palm_path: the verified `palm_detection_full.tflite`.
+        hand_path: the verified `hand_landmark_lite.tflite`.
+    """
+
+    def __init__(self, palm_path: Path, hand_path: Path) -> None:
+        self._landmarker = vision.HandLandmarker.create_from_options(
+            vision.HandLandmarkerOptions(
+                base_options=BaseOptions(model_asset_buffer=_bundle(palm_path, hand_path)),
+                running_mode=vision.RunningMode.VIDEO,
+                num_hands=_MAX_HANDS,
+                min_hand_detection_confidence=_LEAST_DETECTION,
+            )
+        )
+        self._looks = 0
+
+    def close(self) -> None:
+        """Release native memory."""
+        self._landmarker.close()
+
+    def share_covered(
+        self, image: UInt8[np.ndarray, "height width 3"], outline: Float[np.ndarray, "num_points 2"]
+    ) -> float:
+        """Return the share, 0 to 1, of the face within `outline` (pixels) that hands cover: their convex hulls."""
+        low, high = outline.min(axis=0), outline.max(axis=0)
+        half = 0.5 * _VIEW * float((high - low).max())
+        middle = (low + high) / 2
+        height, width = image.shape[:2]
+        left, top = np.clip(middle - half, 0, (width - 2, height - 2)).astype(int)
+        right, bottom = np.clip(middle + half, (left + 2, top + 2), (width, height)).astype(int)
+        view = np.ascontiguousarray(image[top:bottom, left:right])
+        frame = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=view)
+        self._looks += 1  # the task wants rising times, and uses them for nothing else
+        found = self._landmarker.detect_for_video(frame, self._looks)
+        size = np.array([right - left, bottom - top])
+        hands = [np.array([(point.x, point.y) for point in hand]) * size + (left, top) for hand in found.hand_landmarks]
+        return share_covered(outline, hands)
+
+
+def share_covered(outline: Float[np.ndarray, "num_points 2"], hands: list[Float[np.ndarray, "num_joints 2"]]) -> float:
+    """Return the share of the area within `outline` that lies in the convex hulls of `hands`."""
+    low, extent = outline.min(axis=0), np.maximum(np.ptp(outline, axis=0), 1e-6)
+
+    def raster(points: Float[np.ndarray, "num_points 2"]) -> UInt8[np.ndarray, "grid grid"]:
+        mask = np.zeros((_GRID, _GRID), np.uint8)
+        places = ((points - low) / extent * (_GRID - 1)).round().astype(np.int32)
+        cv2.fillConvexPoly(mask, cv2.convexHull(places), 1)
+        return mask
+
+    face, covered = raster(outline), np.zeros((_GRID, _GRID), np.uint8)
+    for hand in hands:
+        covered |= raster(hand)
+    return float((face & covered).sum() / face.sum())
+
+
+def _bundle(palm_path: Path, hand_path: Path) -> bytes:
+    """Return the two networks as the archive that the task expects."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as bundle:
+        bundle.write(palm_path, "hand_detector.tflite")
+        bundle.write(hand_path, "hand_landmarks_detector.tflite")
+    return archive.getvalue()

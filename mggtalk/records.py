@@ -153,7 +153,7 @@ class ClipTrack:
         neutral_landmarks: the one rigid, symmetric shape of the head, in head space; expression apart.
         expression: coefficients in [0, 1], in the order of `expression_names`.
         face_size: side of the square with the area of the landmarks' bounding box, in pixels.
-        sharpness: variance of the Laplacian of the face at 96 px.
+        sharpness: variance of the Laplacian of the green values of the face at 96 px.
         confidence: share of the landmarks that are seen where the rigid shape projects, 0 to 1; low where the
             landmarker lost the face, or something covers it.
         hand_over_face: share of the face that hands cover, 0 to 1; as it was when last looked for.

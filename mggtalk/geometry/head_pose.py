@@ -5,11 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64
 
-from mggtalk.geometry.head_shape import TOLERANCE_CM, HeadShape, ShapePrior, estimate_focal, solve_head_shape
+from mggtalk.geometry.head_shape import (
+    POSE_LANDMARKS,
+    TOLERANCE_CM,
+    HeadShape,
+    ShapePrior,
+    estimate_focal,
+    solve_head_shape,
+)
 from mggtalk.geometry.rigid_fit import Poses, first_poses, refine_poses, reprojection_cm
 
-_POSE_LANDMARKS = 4
-"""A fourth of the landmarks gives the pose to 0.03 degrees of that of all."""
 _POSE_STEPS = 3
 _MOVING_VARIANCE = 4.0
 """Times the median landmark's: from there on, what a landmark does in depth is taken from the landmarker."""
@@ -91,7 +96,7 @@ def poses_of(
     landmarks: Float[np.ndarray, "num_frames num_landmarks 3"], shape: HeadShape, prior: ShapePrior, focal: float
 ) -> Poses:
     """Return the poses of a known shape; see `pose_clip` for the landmarks."""
-    _, kept = prior.thinned(_POSE_LANDMARKS)
+    _, kept = prior.thinned(POSE_LANDMARKS)
     points, seen, trust = shape.points[kept], landmarks[:, kept], shape.trust[kept]
     poses = first_poses(points, seen, trust, focal)
     return refine_poses(poses, points, seen[..., :2] / focal, trust, TOLERANCE_CM, _POSE_STEPS)

@@ -68,15 +68,16 @@ def refine_poses(
         tolerance_cm: a point that is farther off than this, measured at the head, begins to lose its say.
     """
     rotation, translation = poses.rotation, poses.translation
+    u, v = _by_axis(rays)
     for _ in range(iterations):
-        turned = shape @ rotation.transpose(0, 2, 1)
-        camera = turned + translation[:, None]
-        inverse_z = 1.0 / camera[..., 2]
-        seen = camera[..., :2] * inverse_z[..., None]
-        residual = seen - rays
-        tolerance = tolerance_cm / translation[:, 2]
-        trust = weights / (1.0 + (residual**2).sum(axis=-1) / tolerance[:, None] ** 2)
-        step = _step(turned, seen, inverse_z, residual, trust)
+        turned = rotation @ shape.T  # frames, axes, points: one axis of all points lies together in memory
+        inverse_z = 1.0 / (turned[:, 2] + translation[:, 2:])
+        seen_u = (turned[:, 0] + translation[:, :1]) * inverse_z
+        seen_v = (turned[:, 1] + translation[:, 1:2]) * inverse_z
+        errors = np.concatenate((seen_u - u, seen_v - v), axis=1)
+        squared = errors[:, : len(shape)] ** 2 + errors[:, len(shape) :] ** 2
+        trust = weights / (1.0 + squared * (translation[:, 2:] / tolerance_cm) ** 2)
+        step = _step(turned, (seen_u, seen_v), inverse_z, errors, trust)
         rotation = Rotation.from_rotvec(step[:, :3]).as_matrix() @ rotation
         translation = translation + step[:, 3:]
     return Poses(rotation, translation)
@@ -86,37 +87,41 @@ def reprojection_cm(
     poses: Poses, shape: Float[np.ndarray, "num_points 3"], rays: Float[np.ndarray, "num_frames num_points 2"]
 ) -> Float[np.ndarray, "num_frames num_points"]:
     """Return how far each point is seen from where the shape projects, in cm at the depth of the head."""
-    camera = poses.apply(shape)
-    residual = camera[..., :2] / camera[..., 2:] - rays
-    return np.asarray(np.linalg.norm(residual, axis=-1) * poses.translation[:, 2:])
+    camera = poses.rotation @ shape.T + poses.translation[..., None]
+    u, v = _by_axis(rays)
+    error_u, error_v = camera[:, 0] / camera[:, 2] - u, camera[:, 1] / camera[:, 2] - v
+    return np.asarray(np.sqrt(error_u**2 + error_v**2) * poses.translation[:, 2:])
+
+
+def _by_axis(rays: Float[np.ndarray, "num_frames num_points 2"]) -> tuple[np.ndarray, np.ndarray]:
+    return np.ascontiguousarray(rays[..., 0]), np.ascontiguousarray(rays[..., 1])
 
 
 def _step(
-    turned: Float[np.ndarray, "num_frames num_points 3"],
-    seen: Float[np.ndarray, "num_frames num_points 2"],
+    turned: Float[np.ndarray, "num_frames 3 num_points"],
+    seen: tuple[Float[np.ndarray, "num_frames num_points"], Float[np.ndarray, "num_frames num_points"]],
     inverse_z: Float[np.ndarray, "num_frames num_points"],
-    residual: Float[np.ndarray, "num_frames num_points 2"],
+    errors: Float[np.ndarray, "num_frames two_num_points"],
     trust: Float[np.ndarray, "num_frames num_points"],
 ) -> Float[np.ndarray, "num_frames 6"]:
-    """Return the Gauss-Newton step of each pose: a rotation vector applied from the left, and a shift in cm."""
-    x, y, z = np.moveaxis(turned, -1, 0)
-    u, v = np.moveaxis(seen, -1, 0)
-    zero = np.zeros_like(u)
-    # Derivatives of (X/Z, Y/Z); a small rotation moves the turned point by (rotation vector) x point.
-    columns = (
-        (-u * y, -z - v * y),
-        (z + u * x, v * x),
-        (-y, x),
-        (zero + 1.0, zero),
-        (zero, zero + 1.0),
-        (-u, -v),
-    )
-    jacobian = np.stack([np.concatenate(pair, axis=1) for pair in columns], axis=1)
-    jacobian *= np.concatenate((inverse_z, inverse_z), axis=1)[:, None]
-    weighted = jacobian * np.concatenate((trust, trust), axis=1)[:, None]
-    normal = weighted @ jacobian.transpose(0, 2, 1)
+    """Return the Gauss-Newton step of each pose: a rotation vector applied from the left, and a shift in cm.
+
+    Args:
+        seen, errors: where the points project and how far off that is, the errors of all u before those of all v.
+    """
+    num_frames, _, num_points = turned.shape
+    (x, y, z), (u, v) = np.moveaxis(turned, 1, 0), seen
+    jacobian = np.zeros((num_frames, 6, 2, num_points))
+    # Derivatives of (X/Z, Y/Z), times Z; a small rotation moves the turned point by (rotation vector) x point.
+    jacobian[:, 0, 0], jacobian[:, 0, 1] = -u * y, -z - v * y
+    jacobian[:, 1, 0], jacobian[:, 1, 1] = z + u * x, v * x
+    jacobian[:, 2, 0], jacobian[:, 2, 1] = -y, x
+    jacobian[:, 3, 0] = jacobian[:, 4, 1] = 1.0
+    jacobian[:, 5, 0], jacobian[:, 5, 1] = -u, -v
+    jacobian *= inverse_z[:, None, None]
+    weighted = (jacobian * trust[:, None, None]).reshape(num_frames, 6, -1)
+    normal = weighted @ jacobian.reshape(num_frames, 6, -1).transpose(0, 2, 1)
     normal += np.eye(6) * _DAMPING * np.trace(normal, axis1=1, axis2=2)[:, None, None]
-    errors = np.concatenate((residual[..., 0], residual[..., 1]), axis=1)
     return np.asarray(-np.linalg.solve(normal, weighted @ errors[..., None])[..., 0])
 
 

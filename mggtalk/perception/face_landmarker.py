@@ -6,6 +6,7 @@ does not smooth over time, so no frame depends on those before but by where its 
 """
 
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +17,11 @@ from mediapipe.tasks.python import BaseOptions, vision
 
 from mggtalk.perception.landmarker import FaceDetection
 
-_MAX_FACES = 3
+MAX_FACES = 3
+"""More than one, to tell crowds from speakers; each further face that is there costs another run of the networks."""
+
+
+_POSITION = attrgetter("x", "y", "z")
 
 
 class FaceLandmarker:
@@ -35,7 +40,7 @@ class FaceLandmarker:
             vision.FaceLandmarkerOptions(
                 base_options=BaseOptions(model_asset_buffer=model_path.read_bytes()),
                 running_mode=vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE,
-                num_faces=_MAX_FACES,
+                num_faces=MAX_FACES,
                 output_face_blendshapes=True,
             )
         )
@@ -67,7 +72,7 @@ class FaceLandmarker:
     @staticmethod
     def _faces(found: vision.FaceLandmarkerResult, width: int, height: int) -> Iterator[FaceDetection]:
         for points, shapes in zip(found.face_landmarks, found.face_blendshapes, strict=True):
-            normalized = np.array([(point.x, point.y, point.z) for point in points], dtype=np.float64)
+            normalized = np.array(list(map(_POSITION, points)), dtype=np.float64)
             yield FaceDetection(
                 landmarks=normalized * (width, height, width),
                 expression=np.array([category.score for category in shapes], dtype=np.float32),

@@ -1,13 +1,14 @@
 """What a landmark backend gives, and what one is: the protocol behind which MediaPipe and others stand."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class FaceDetection:
     """One face of one frame.
 
@@ -20,12 +21,12 @@ class FaceDetection:
     landmarks: Float64[np.ndarray, "num_landmarks 3"]
     expression: Float32[np.ndarray, " num_coefficients"]
 
-    @property
+    @cached_property
     def box(self) -> Float64[np.ndarray, " 4"]:
         """Bounding box of the landmarks: left, top, right, bottom in pixels."""
         return np.concatenate((self.landmarks[:, :2].min(axis=0), self.landmarks[:, :2].max(axis=0)))
 
-    @property
+    @cached_property
     def size(self) -> float:
         """Side of the square with the area of the bounding box, in pixels."""
         left, top, right, bottom = self.box

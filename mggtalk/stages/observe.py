@@ -20,7 +20,7 @@ from mggtalk.perception.shot_cuts import CutDetector
 from mggtalk.records import RejectReason
 from mggtalk.stages.clips import FrameFate
 
-_SHARPNESS_SIDE = 96
+_SHARPNESS_SIZE = (96, 96)
 _HANDS_CLOSE_FRAMES = 5
 """Frames between two looks for hands while some are before the face."""
 
@@ -157,10 +157,10 @@ def _overlap(one: Float[np.ndarray, " 4"], other: Float[np.ndarray, " 4"] | None
 
 
 def _sharpness(image: UInt8[np.ndarray, "height width 3"], face: FaceDetection) -> float:
-    """Return the variance of the Laplacian of the face's grey values, brought to one size so that faces compare."""
+    """Return the variance of the Laplacian of the face's green values, brought to one size so that faces compare."""
     height, width = image.shape[:2]
     left, top = np.clip(face.box[:2], 0, (width - 2, height - 2)).astype(int)
     right, bottom = np.clip(face.box[2:], (left + 2, top + 2), (width, height)).astype(int)
-    grey = cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_RGB2GRAY)
-    face_image = cv2.resize(grey, (_SHARPNESS_SIDE, _SHARPNESS_SIDE), interpolation=cv2.INTER_AREA)
-    return float(cv2.Laplacian(face_image, cv2.CV_32F).var())
+    face_image = cv2.resize(image[top:bottom, left:right, 1], _SHARPNESS_SIZE, interpolation=cv2.INTER_AREA)
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(face_image, cv2.CV_32F))
+    return float(deviation[0, 0]) ** 2

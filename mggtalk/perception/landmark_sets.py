@@ -17,8 +17,8 @@ EYE_DISTANCE_CM = 8.9
 """Distance between the outer eye corners, which fixes the scale of head space; MediaPipe's canonical face has it."""
 
 _MESH_VERTICES = 468  # of MediaPipe's 478 points; the rest are the irises
-# Of the 68 points jaw and lips move with the mouth, but they span the face: with weight 0 the pose of 22 real clips
-# lies 0.56 degrees (median, a constant apart) from that of all 478 points, with these weights 0.25.
+# Of the 68 points jaw and lips move with the mouth, but they span the face: with weight 0 the pose of 31 real clips
+# lies 1.2 degrees (median, a constant apart) from that of all 478 points, with these weights 0.64.
 _JAW_WEIGHT, _LIP_WEIGHT = 0.5, 0.3
 
 
@@ -109,9 +109,9 @@ def _interpolation(
 ) -> Float64[np.ndarray, "num_vertices num_landmarks"]:
     """Return weights that carry what is known at `places` to `vertices`: exact at the places and for affine maps.
 
-    The kernel is the distance itself (the biharmonic spline of three dimensions). On 1,521 frames of 92 tracked clips
-    it gave MediaPipe's mesh from the 68 points to 1.5 mm in the mean, 3.9 mm at the 95th percentile
-    (`benchmarks/landmark_sets.py`); a thin-plate kernel gave 2.1 and 5.9.
+    The kernel is the distance itself (the biharmonic spline of three dimensions). On 1,526 frames of 91 tracked clips
+    it gave MediaPipe's mesh from the 68 points to 1.4 mm in the mean, 4.1 mm at the 95th percentile
+    (`benchmarks/landmark_sets.py`); a thin-plate kernel was 40 % worse.
     """
     spline = RBFInterpolator(places, np.eye(len(places)), kernel="linear", degree=1)
     return np.asarray(spline(vertices), np.float64)

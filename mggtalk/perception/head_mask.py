@@ -42,7 +42,7 @@ def _face_silhouette(
 ) -> UInt8[np.ndarray, "height width"]:
     """Return 1 where the face mesh is; its oval is no outline of it, for a turned head's nose and cheek stand out."""
     face = np.zeros((height, width), np.uint8)
-    for triangle in np.round(landmarks_px[landmarks.triangles] - 0.5).astype(np.int32):
+    for triangle in np.round(landmarks.surface(landmarks_px)[landmarks.triangles] - 0.5).astype(np.int32):
         cv2.fillConvexPoly(face, triangle, 1)
     return face
 

@@ -1,4 +1,4 @@
-"""Depth backend `facemesh`: the landmark mesh inside the face, extended smoothly over the rest of the head.
+"""Depth backend `facemesh`: the landmarks' surface inside the face, extended smoothly over the rest of the head.
 
 Outside the mesh a mean head (an ellipsoid in head space) gives the depth, bent so that it meets the mesh's border.
 Good for hair and ears to a centimetre or two; network backends do better.
@@ -34,7 +34,7 @@ def head_depth(
         landmarks: head space, cm. intrinsics: pixels of the mask.
     """
     height, width = head.shape
-    points = landmarks @ head_to_camera[:3, :3].T + head_to_camera[:3, 3]
+    points = landmark_set.surface(landmarks) @ head_to_camera[:3, :3].T + head_to_camera[:3, 3]
     pixels = points[:, :2] / points[:, 2:] * intrinsics[[0, 1], [0, 1]] + intrinsics[:2, 2]
     triangles = landmark_set.triangles[_facing_cosine(points[landmark_set.triangles]) > _LEAST_COSINE]
     mesh = rasterize_depth(pixels, points[:, 2], triangles, height, width)

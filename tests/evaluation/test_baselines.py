@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from mggtalk.evaluation.baselines import STABLE_LANDMARKS, MeshWarp, _triangle_of_pixel, copy_source, stable_indices
-from mggtalk.perception.landmark_sets import mediapipe_478
+from mggtalk.perception.landmark_sets import ibug_68, mediapipe_478
 from tests.evaluation import synthetic
 
 
@@ -41,6 +41,17 @@ def test_landmarks_of_the_source_land_on_the_drivers(source, pose):
     moved = synthetic.grid_landmarks()
     moved[7] += [0.8, -0.6, 0.0]  # an expression on top of the pose
     driver = driver_of(source, moved, **pose)
+    shown = sampled(MeshWarp(source).lookup(driver), driver.landmarks_px)
+    assert np.abs(driver.landmarks_px - source.landmarks_px).max() > 1.5
+    assert np.linalg.norm(shown - source.landmarks_px, axis=1).max() < 1.0
+
+
+def test_the_warp_takes_every_landmark_of_another_set():
+    """The 68 points of a face that turns and opens its mouth."""
+    landmarks = ibug_68()
+    opened = landmarks.neutral - np.clip((-4.3 - landmarks.neutral[:, 1:2]) / 1, 0, 1) * (0, 1.0, 0)
+    source = synthetic.make_frame(synthetic.checkerboard(), landmarks.neutral, synthetic.head_to_camera())
+    driver = driver_of(source, opened, yaw_deg=10.0)
     shown = sampled(MeshWarp(source).lookup(driver), driver.landmarks_px)
     assert np.abs(driver.landmarks_px - source.landmarks_px).max() > 1.5
     assert np.linalg.norm(shown - source.landmarks_px, axis=1).max() < 1.0

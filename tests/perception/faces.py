@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from mggtalk.perception.landmark_sets import mediapipe_478
-from mggtalk.perception.mesh_depth import HEAD_CENTER, HEAD_RADII
+from mggtalk.perception.landmark_sets import LandmarkSet, ibug_68, mediapipe_478
+from mggtalk.perception.mesh_depth import HEAD_CENTER, HEAD_RADII, rasterize_depth
 
 LANDMARKS = mediapipe_478()
+LANDMARK_SETS = (mediapipe_478(), ibug_68())
 SIZE = 256
 INTRINSICS = np.array([[460.0, 0, 128], [0, 460, 128], [0, 0, 1]])
 _FACING = np.diag([1.0, -1.0, -1.0])
@@ -21,20 +22,27 @@ class PosedFace:
     head_to_camera: np.ndarray
     pixels: np.ndarray
     depth: np.ndarray
+    landmark_set: LandmarkSet
 
     @property
     def up(self):
         """Direction of the crown in the image."""
         return self.head_to_camera[:2, 1]
 
+    @property
+    def surface_depth(self):
+        """The depth map of the landmarks' surface alone."""
+        vertices = project(self.landmark_set.surface(self.landmark_set.neutral), self.head_to_camera)
+        return rasterize_depth(vertices[:, :2], vertices[:, 2], self.landmark_set.triangles, SIZE, SIZE)
 
-def posed_face(yaw_deg=0.0, pitch_deg=0.0, roll_deg=0.0, distance_cm=63.0):
-    """A face that turns to its left, looks up and leans its crown to its left."""
+
+def posed_face(yaw_deg=0.0, pitch_deg=0.0, roll_deg=0.0, distance_cm=63.0, landmarks=LANDMARKS):
+    """The neutral face of a landmark set that turns to its left, looks up and leans its crown to its left."""
     pose = np.eye(4)
     pose[:3, :3] = _FACING @ Rotation.from_euler("YXZ", (yaw_deg, -pitch_deg, -roll_deg), degrees=True).as_matrix()
     pose[:3, 3] = (0, 1, distance_cm)
-    points = project(LANDMARKS.neutral, pose)
-    return PosedFace(pose, points[:, :2], points[:, 2])
+    points = project(landmarks.neutral, pose)
+    return PosedFace(pose, points[:, :2], points[:, 2], landmarks)
 
 
 def project(points, pose):

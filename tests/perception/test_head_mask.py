@@ -1,10 +1,11 @@
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from mggtalk.perception.head_mask import head_mask
-from mggtalk.perception.mesh_depth import rasterize_depth
-from tests.perception.faces import INTRINSICS, LANDMARKS, SIZE, person, posed_face
+from tests.perception.faces import INTRINSICS, LANDMARK_SETS, LANDMARKS, SIZE, person, posed_face
 
 POSES = {
     "frontal": {},
@@ -18,16 +19,17 @@ POSES = {
 
 
 def solve(probability, face):
-    return head_mask(np.asarray(probability, np.float32), face.pixels, face.up, LANDMARKS)
+    return head_mask(np.asarray(probability, np.float32), face.pixels, face.up, face.landmark_set)
 
 
 def mesh(face):
-    return rasterize_depth(face.pixels, face.depth, LANDMARKS.triangles, SIZE, SIZE) > 0
+    return face.surface_depth > 0
 
 
-@pytest.fixture(params=list(POSES.values()), ids=list(POSES))
+@pytest.fixture(params=product(POSES, LANDMARK_SETS), ids=lambda param: f"{param[0]}-{param[1].name}")
 def face(request):
-    return posed_face(**request.param)
+    pose, landmarks = request.param
+    return posed_face(**POSES[pose], landmarks=landmarks)
 
 
 def test_all_of_the_face_is_in_even_where_its_outline_folds_over(face):

@@ -6,6 +6,7 @@ import pytest
 
 from mggtalk.perception.identity import IdentityUnavailable, five_points, load_identity_encoder
 from mggtalk.perception.landmark_sets import mediapipe_478
+from tests.perception.faces import LANDMARK_SETS
 
 
 def test_without_a_wish_or_weights_the_reason_is_given(tmp_path):
@@ -19,11 +20,12 @@ def test_without_a_wish_or_weights_the_reason_is_given(tmp_path):
     assert str(tmp_path) not in missing.reason
 
 
-def test_the_five_points_are_those_that_dlib_aligns_by():
+@pytest.mark.parametrize("landmarks", LANDMARK_SETS, ids=lambda landmarks: landmarks.name)
+def test_the_five_points_are_those_that_dlib_aligns_by(landmarks):
     """Where dlib's own mean face has them: eyes level, outer corners outside, the nose base below and between."""
-    shape = mediapipe_478().neutral
+    shape = landmarks.neutral
     picture = np.column_stack([shape[:, 0], -shape[:, 1]])  # x to the person's left, which is the picture's right
-    right_outer, right_inner, left_outer, left_inner, nose = five_points(picture)
+    right_outer, right_inner, left_outer, left_inner, nose = five_points(picture, landmarks)
     assert right_outer[0] > right_inner[0] > nose[0] > left_inner[0] > left_outer[0]
     span = right_outer[0] - left_outer[0]
     # dlib: eye corners at 0.121, 0.334, 0.646, 0.860 and the nose base 0.414 below them, in a face of width 1.
@@ -32,9 +34,9 @@ def test_the_five_points_are_those_that_dlib_aligns_by():
     assert nose[0] == pytest.approx(0.0, abs=0.1)
 
 
-def test_other_landmark_sets_are_refused():
-    with pytest.raises(ValueError, match="expected 478 landmarks"):
-        five_points(np.zeros((68, 2)))
+def test_landmarks_of_another_set_are_refused():
+    with pytest.raises(ValueError, match=r"mediapipe_478, shape \(478, 2\), got shape \(68, 2\)"):
+        five_points(np.zeros((68, 2)), mediapipe_478())
 
 
 def test_the_reason_never_names_a_place_on_this_machine():

@@ -116,6 +116,15 @@ def test_another_hash_is_refused_and_the_next_call_starts_anew(server: FileServe
     assert destination.read_bytes() == CONTENT
 
 
+def test_the_first_digits_of_a_hash_tell_the_right_file_from_another(server: FileServer, destination: Path) -> None:
+    fetch_url(server.url(PATH), destination, sha256(CONTENT)[:10], len(CONTENT), patience=ONCE)
+    assert destination.read_bytes() == CONTENT
+    destination.unlink()
+    with pytest.raises(ChecksumError, match="expected 0123456789"):
+        fetch_url(server.url(PATH), destination, "0123456789", len(CONTENT), patience=ONCE)
+    assert not destination.exists()
+
+
 @each_knowledge
 def test_a_file_that_states_too_many_bytes_is_refused_before_it_is_read(
     server: FileServer, destination: Path, known: bool

@@ -154,6 +154,29 @@ def test_depth_agrees_with_the_landmarks(samples):
         assert np.abs(depth[rows, columns] - in_camera(tracks, frame)[checked, 2]).max() < 0.3
 
 
+def test_a_clip_of_68_landmarks_gives_the_same_head(stage, short_clip):
+    """The same face seen at fewer points: masks and depth hardly change, and the samples carry those points."""
+    kept = LANDMARKS.ibug_68
+    sparse = replace(
+        short_clip,
+        landmark_set="ibug_68",
+        landmarks_px=short_clip.landmarks_px[:, kept],
+        landmarks=short_clip.landmarks[:, kept],
+        neutral_landmarks=short_clip.neutral_landmarks[kept],
+    )
+    expected, got = list(stage(short_clip)), list(stage(sparse))
+    for (before, _, frame, depth), (after, tracks, _, coarse_depth) in zip(
+        sources(expected), sources(got), strict=True
+    ):
+        assert after.meta["landmark_set"] == "ibug_68"
+        assert tracks.landmarks.shape[1] == len(kept)
+        masks = [images.decode_mask(sample.members[schema.head_member(frame)]) for sample in (before, after)]
+        assert (masks[0] & masks[1]).sum() > 0.97 * (masks[0] | masks[1]).sum()
+        both = masks[0] & masks[1]
+        assert np.median(np.abs(depth - coarse_depth)[both]) < 0.2
+        assert np.percentile(np.abs(depth - coarse_depth)[both], 95) < 1.0
+
+
 def test_depth_is_known_exactly_on_the_head_and_plausible(samples):
     for sample, tracks, frame, depth in sources(samples):
         mask = images.decode_mask(sample.members[schema.head_member(frame)])

@@ -58,6 +58,9 @@ def write_video(
     audio_codec: str = "aac",
     audio_start_s: float = 0.0,
     rotation: int = 0,
+    pixel_format: str = "yuv420p",
+    pixel_aspect: Fraction | None = None,
+    options: dict[str, str] | None = None,
     picture: Callable[[int, int, int], RgbImage] = numbered_frame,
 ) -> Path:
     """Write a small video and return its path, whose suffix chooses the container.
@@ -66,13 +69,16 @@ def write_video(
         codec: `libx264` or `mpeg4`, say. audio_codec: `aac`, or `pcm_s16le` for exact samples in `.mov` and `.mkv`.
         times_s: presentation times of a variable frame rate; overrides `num_frames` and `fps`.
         audio: samples at `AUDIO_RATE_HZ` that start at `audio_start_s`.
-        rotation: degrees in the display matrix. picture: paints frame `number` at (number, width, height).
+        rotation: degrees in the display matrix. pixel_aspect: width of a pixel by its height; not stated if None.
+        options: of the encoder. picture: paints frame `number` at (number, width, height).
     """
     times = [number / fps for number in range(num_frames)] if times_s is None else list(times_s)
     rate = Fraction(fps).limit_denominator(1001)
     with av.open(str(path), "w") as container:
-        stream = cast(VideoStream, container.add_stream(codec, rate=rate))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream = cast(VideoStream, container.add_stream(codec, rate=rate, options=options or {}))
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        if pixel_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         # MPEG codecs take no finer time base than their frame rate.
         time_base = _TIME_BASE if codec == "libx264" else 1 / rate
         stream.codec_context.time_base = time_base

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Int32
 
 from mggtalk.errors import VideoError
+from mggtalk.heartbeat import beat
 from mggtalk.video.readers import DecordReader, FallbackReader, FrameReader, PyAvReader, RgbImage
 from mggtalk.video.timeline import resample_nearest
 
@@ -16,6 +17,11 @@ logger = logging.getLogger(__name__)
 
 # decord states times as float32 seconds from its first frame; neighbouring frames are at least 4 ms apart (240 fps).
 _SAME_TIME_S = 2e-3
+
+# Damaged timestamps can state that a second of frames lasts for years. What shows less than a frame a second, and that
+# for more than a minute, is no talking video.
+_SHORT_S = 60.0
+_MOST_SHOWN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,8 +59,10 @@ class ResampledVideo:
         wanted, repeats = np.unique(self.frame_index[start:stop], return_counts=True)
         images = self.reader.frames(wanted.tolist())
         for image, count in zip(images, repeats, strict=True):
+            beat()
             yield image
             for _ in range(count - 1):
+                beat()
                 yield image.copy()
 
 
@@ -67,6 +75,7 @@ def open_video(path: str, fps: float = 25.0, start_s: float = 0.0, end_s: float 
         VideoError: the file cannot be decoded, or no frame falls in the interval; the message names the file.
     """
     fallback = PyAvReader(path)
+    _check_duration(path, fallback.presentation_s, start_s, end_s)
     frame_index = resample_nearest(fallback.presentation_s, fps, start_s, end_s)
     if not frame_index.size:
         last_s = fallback.presentation_s[-1]
@@ -82,10 +91,19 @@ def open_video(path: str, fps: float = 25.0, start_s: float = 0.0, end_s: float 
     )
 
 
+def _check_duration(
+    path: str, presentation_s: Float64[np.ndarray, " num_frames"], start_s: float, end_s: float
+) -> None:
+    inside = presentation_s[(presentation_s >= start_s) & (presentation_s < end_s)]
+    duration_s = float(np.ptp(inside)) if inside.size else 0.0
+    if duration_s > _SHORT_S + _MOST_SHOWN_S * inside.size:
+        raise VideoError(f"{path}: {inside.size} frames last {duration_s:.0f} s; expected at least one a second")
+
+
 def _fastest_reader(path: str, fallback: PyAvReader) -> FrameReader:
-    # decord leaves rotated frames as they lie. Without an index it seeks past the first frames (12 of 75 in MPEG
-    # program streams), says nothing, and repeats the last frame at the end.
-    if fallback.rotation or not fallback.indexed:
+    # decord leaves rotated and stretched frames as they lie. Without an index it seeks past the first frames (12 of 75
+    # in MPEG program streams), says nothing, and repeats the last frame at the end.
+    if fallback.layout.rotation or fallback.layout.is_stretched or not fallback.indexed:
         return fallback
     try:
         primary = DecordReader(path)

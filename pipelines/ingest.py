@@ -1,6 +1,7 @@
 """Stage `ingest`: a recipe becomes the table of videos; see `mggtalk.stages.ingest`."""
 
 import logging
+import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,7 @@ def run(arguments: StageArguments) -> None:
     items = load_items(Path(settings.recipe), directory / "media")
     results: list[VideoRecord | Rejected] = []
     run_stage(
-        isolated(partial(IngestStage, settings), "name", file_deadline_s),
+        isolated(partial(IngestStage, settings), "name", file_deadline_s, stall_s=math.inf),  # hashing gives no signs
         items,
         name="ingest",
         key_of=_name,

@@ -18,12 +18,25 @@ from mggtalk.runtime.isolation import Isolated
 from tests.runtime.toy_stages import Job, MisbehavingStage, MissingModelStage
 
 DEADLINE_S = 1.5
+STALL_S = 1.0
 LIMIT_BYTES = 400 << 20
+
+
+def deadline_s(job: Job) -> float:
+    return DEADLINE_S if job.deed.startswith("hang") else 60.0
 
 
 @pytest.fixture(scope="module")
 def isolated() -> Iterator[Isolated[Job, int]]:
-    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), lambda _: DEADLINE_S, LIMIT_BYTES)
+    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), deadline_s, LIMIT_BYTES)
+    with closing(stage):
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def watched() -> Iterator[Isolated[Job, int]]:
+    """No deadline to speak of, but a watch on signs of life."""
+    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), lambda _: 600.0, LIMIT_BYTES, STALL_S)
     with closing(stage):
         yield stage
 
@@ -58,6 +71,36 @@ def test_a_crash_is_a_rejection_that_says_how_and_the_next_record_works(isolated
     assert (rejected.key, rejected.reason) == ("a", RejectReason.CRASHED)
     assert detail in rejected.detail
     assert list(isolated(Job("b", "pid")))
+
+
+def test_an_end_with_exit_code_0_is_a_crash_too_and_not_waited_for(isolated):
+    started = time.monotonic()
+    assert only(isolated(Job("a", "leave"))).reason is RejectReason.CRASHED
+    assert time.monotonic() - started < 10
+
+
+def test_a_child_that_dies_between_two_records_costs_neither(isolated):
+    (pid,) = isolated(Job("a", "pid"))
+    child = psutil.Process(pid)
+    child.kill()
+    psutil.wait_procs([child], timeout=5)
+    (other,) = isolated(Job("b", "pid"))
+    assert other != pid
+
+
+@pytest.mark.parametrize("deed", ["hang", "hang with the GIL"])
+def test_work_that_gives_no_sign_of_life_is_ended_long_before_its_deadline(watched, deed):
+    list(watched(Job("warm", "pid")))
+    started = time.monotonic()
+    rejected = only(watched(Job("a", deed)))
+    assert rejected == Rejected("a", RejectReason.DECODE_TIMEOUT, "no sign of life for 1.0 s")
+    assert STALL_S <= time.monotonic() - started < STALL_S + 5
+
+
+def test_work_that_gives_signs_of_life_may_take_longer_than_a_hang(watched):
+    started = time.monotonic()
+    assert list(watched(Job("a", "beat"))) == [30]
+    assert time.monotonic() - started > 2 * STALL_S
 
 
 def test_a_memory_hog_is_killed_near_the_limit(isolated):

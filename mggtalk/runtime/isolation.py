@@ -16,6 +16,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing.connection import wait as wait_for_sentinel
 from typing import Any, Generic, TypeVar
@@ -35,8 +36,12 @@ _POLL_S = 0.1
 """How often memory is looked at. A process fills up to a few GB/s, so a limit is overshot by some 100 MB."""
 _STARTUP_S = 300.0
 """Deadline for importing and building the stage; seconds as a rule, minutes from a cold network disk."""
+_STARTS = 3
+"""A process that dies while it starts may do so for want of memory, so it is started again."""
 _GONE_S = 2.0
 """How long a child that has ended may go unnoticed by the pool, which takes exit code 0 for nothing special."""
+
+_DIED = (ProcessExpired, BrokenProcessPool, psutil.NoSuchProcess)
 
 
 class Isolated(Generic[RecordT, OutputT]):
@@ -118,15 +123,23 @@ class Isolated(Generic[RecordT, OutputT]):
         return self._start()
 
     def _start(self) -> ProcessPool:
+        for _ in range(_STARTS):
+            try:
+                return self._start_once()
+            except _DIED as cause:
+                self.close()
+                died = cause
+            except TimeoutError as cause:
+                self.close()
+                raise StageError(f"the stage's process did not start within {_STARTUP_S:.0f} s") from cause
+        raise StageError(f"the stage's process died {_STARTS} times while it started: {died}") from died
+
+    def _start_once(self) -> ProcessPool:
         # Forking a process that has threads (a Ray worker has many) can deadlock the child, so it is spawned.
         context = multiprocessing.get_context("spawn")
         self._beats = context.RawValue(ctypes.c_ulong)
         self._pool = ProcessPool(max_workers=1, context=context, initializer=_begin, initargs=(self._beats,))
-        try:
-            built = self._pool.schedule(_build, args=(self._factory, self._key_of), timeout=_STARTUP_S).result()
-        except (TimeoutError, ProcessExpired) as cause:
-            self.close()
-            raise StageError(f"the stage's process did not start (deadline {_STARTUP_S:.0f} s): {cause}") from cause
+        built = self._pool.schedule(_build, args=(self._factory, self._key_of), timeout=_STARTUP_S).result()
         if isinstance(built, Failure):
             self.close()
             built.reraise()
@@ -150,15 +163,7 @@ class Isolated(Generic[RecordT, OutputT]):
                 return RejectReason.DECODE_TIMEOUT, f"no sign of life for {self._stall_s:.1f} s"
             if now_s - alive_s > _GONE_S:
                 return RejectReason.CRASHED, "the process ended"
-        match future.exception():
-            case None:
-                return None
-            case TimeoutError():
-                return RejectReason.DECODE_TIMEOUT, f"no result within {deadline_s:.1f} s"
-            case ProcessExpired() as expired:
-                return RejectReason.CRASHED, _describe_exit(expired.exitcode)
-            case unexpected:
-                raise unexpected
+        return _fate(future, deadline_s)
 
     def _resident_bytes(self) -> int:
         """Return the size of the child, 0 when it is gone."""
@@ -167,6 +172,21 @@ class Isolated(Generic[RecordT, OutputT]):
             return int(self._child.memory_info().rss) if self._child.is_running() else 0
         except psutil.NoSuchProcess:
             return 0
+
+
+def _fate(future: "Future[Any]", deadline_s: float) -> tuple[RejectReason, str] | None:
+    """Return why the pool has no answer; None if it has one."""
+    match future.exception():
+        case None:
+            return None
+        case TimeoutError():
+            return RejectReason.DECODE_TIMEOUT, f"no result within {deadline_s:.1f} s"
+        case ProcessExpired() as expired:
+            return RejectReason.CRASHED, _describe_exit(expired.exitcode)
+        case BrokenProcessPool():  # died before it had taken up the record
+            return RejectReason.CRASHED, "the process ended"
+        case unexpected:
+            raise unexpected
 
 
 def _describe_exit(code: int) -> str:

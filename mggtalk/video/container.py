@@ -53,7 +53,7 @@ def open_container(path: str) -> Iterator[InputContainer]:
     options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
     try:
         # An absolute path, for FFmpeg takes `name:rest` for a protocol.
-        container = av.open(str(Path(path).absolute()), options=options)
+        container = av.open(str(Path(path).absolute()), options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError) as cause:
         raise UnsupportedFileError(f"{path}: no video container that can be opened ({_reason(cause)})") from cause
     with container:
@@ -68,13 +68,15 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
 
     Raises:
         NoVideoStreamError: there is none; cover pictures of sound files do not count.
-        VideoError: its frames are larger than `MAX_PIXELS`.
+        VideoError: its codec is unknown, or its frames are larger than `MAX_PIXELS`.
     """
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     best = container.streams.best("video")
     if not streams:
         raise NoVideoStreamError(f"{path}: no video stream")
     stream = best if isinstance(best, VideoStream) and best in streams else streams[0]
+    if stream.codec_context is None:
+        raise VideoError(f"{path}: its video codec is unknown")
     if stream.width * stream.height > MAX_PIXELS:
         raise VideoError(f"{path}: frames of {stream.width}x{stream.height}; expected at most {MAX_PIXELS} pixels")
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # of those that state another size later

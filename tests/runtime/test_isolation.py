@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from operator import attrgetter
+from threading import Thread
 
 import psutil
 import pytest
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import RegistryError, StageError
 from mggtalk.records import Rejected, RejectReason
 from mggtalk.runtime.failures import StageBugError
 from mggtalk.runtime.isolation import Isolated
@@ -86,6 +87,33 @@ def test_a_child_that_dies_between_two_records_costs_neither(isolated):
     psutil.wait_procs([child], timeout=5)
     (other,) = isolated(Job("b", "pid"))
     assert other != pid
+
+
+def kill_new_children(known: set[int], how_many: int) -> None:
+    """Kill processes of a pool as soon as they are there; those that are `known` are others'."""
+    deadline = time.monotonic() + 30
+    while how_many and time.monotonic() < deadline:
+        for child in psutil.Process().children():
+            if child.pid not in known and "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+                known.add(child.pid)
+                how_many -= 1
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("deaths", "is_given_up"), [(1, False), (3, True)])
+def test_a_child_that_is_killed_while_it_starts_is_started_again(deaths, is_given_up):
+    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), deadline_s, LIMIT_BYTES)
+    known = {child.pid for child in psutil.Process().children()}
+    killer = Thread(target=kill_new_children, args=(known, deaths), daemon=True)
+    with closing(stage):
+        killer.start()
+        if is_given_up:
+            with pytest.raises(StageError, match="died 3 times while it started"):
+                list(stage(Job("a", "pid")))
+        else:
+            assert len(list(stage(Job("a", "pid")))) == 1
+        killer.join()
 
 
 @pytest.mark.parametrize("deed", ["hang", "hang with the GIL"])

@@ -96,6 +96,7 @@ def _encode(path: Path, codec: str, images: Sequence[np.ndarray]) -> Path:
         stream = cast(VideoStream, target.add_stream(codec, rate=25, options=_OPTIONS.get(codec, {})))
         stream.width, stream.height = images[0].shape[1], images[0].shape[0]
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(1)  # so that there is a box to damage
         stream.codec_context.thread_count, stream.codec_context.gop_size = 1, 6
         audio_codec = _AUDIO.get(path.suffix[1:])
         sound = cast(AudioStream, target.add_stream(audio_codec, rate=48_000, layout="mono")) if audio_codec else None
@@ -121,10 +122,11 @@ def damaged_files(videos: Mapping[str, bytes], rng: np.random.Generator) -> Iter
     names, number = list(videos), 0
     while True:
         for damage in DAMAGES:
-            source, other = names[number % len(names)], names[int(rng.integers(len(names)))]
+            source = names[number % len(names)]
+            other = names[(number + int(rng.integers(1, len(names)))) % len(names)]
             suffix = source.rsplit(".", 1)[1]
             if damage is _renamed:
-                suffix = other.rsplit(".", 1)[1] if other != source else "txt"
+                suffix = other.rsplit(".", 1)[1]
             content = damage(videos[source], videos[other], rng)
             yield f"{number:03d}-{damage.__name__[1:]}-{source.split('.')[0]}.{suffix}", content
             number += 1
@@ -378,7 +380,7 @@ def _write_odd_names(folder: Path, mp4: bytes) -> None:
     for number, name in enumerate(
         ("a\nb.mp4", "a\tb.mp4", "-i.mp4", "concat:a|b.mp4", "%d %s {0}.mp4", "ü" * 125 + ".mp4")
     ):
-        (folder / name).write_bytes(mp4 + bytes(number))  # each its own content, for copies are no news
+        (folder / name).write_bytes(mp4 + bytes(number + 1))  # each its own content, for copies are no news
     (folder / ("n" * 251 + ".mp4")).write_bytes(mp4 + b"n")
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.mp4")).write_bytes(mp4 + b"bytes")
     (folder / "folder.mp4").mkdir()

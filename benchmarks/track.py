@@ -10,7 +10,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import fields
 from pathlib import Path
 
 import mediapipe
@@ -22,7 +21,7 @@ from mggtalk.params import load_group
 from mggtalk.perception.face_landmarker import MAX_FACES
 from mggtalk.records import Split, VideoPart, VideoRecord
 from mggtalk.registry.models import require
-from mggtalk.stages.track import TrackConfig, TrackModels, TrackStage
+from mggtalk.stages.track import TrackConfig, TrackStage
 from mggtalk.video.decode import open_video
 from mggtalk.video.probe import probe
 
@@ -88,9 +87,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     args = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    models = TrackModels(**{field.name: require(field.name) for field in fields(TrackModels)})
     settings = load_group(args.params, "track", TrackConfig)
-    stage, model = TrackStage(settings, models), models.face_landmarker.read_bytes()
+    models = {name: require(name) for name in settings.models}
+    stage, model = TrackStage(settings, models), models["face_landmarker"].read_bytes()
     paths = sorted(path for path in args.folder.iterdir() if path.suffix == ".mp4")
     chosen = [paths[int(place)] for place in np.linspace(0, len(paths) - 1, min(args.videos, len(paths)))]
     total: dict[str, float] = {"frames": 0, "bare": 0, "stage": 0, "bare_cpu": 0, "stage_cpu": 0}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mggtalk.errors import StageError
 from mggtalk.perception.identity import DlibIdentityEncoder, IdentityUnavailable, load_identity_encoder
+from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.records import Rejected, TrackedVideo, VideoRecord
 from mggtalk.registry.models import model_hash, require
 from mggtalk.runtime.content import code_digest, content_key, library_versions
@@ -29,16 +30,19 @@ from pipelines.track_files import read_track_files
 _logger = logging.getLogger(__name__)
 
 MODEL = "dlib_face_recognition"
-LIBRARIES = ("av", "decord", "dlib-bin", "numpy", "opencv-contrib-python")
+LIBRARIES = ("av", "dlib-bin", "numpy", "opencv-contrib-python")
 EMBEDDINGS_DIRECTORY = "identities"
 
 
-def identify(tracks: Path, videos: Mapping[str, VideoRecord], encoder: str, config: IngestConfig) -> None:
+def identify(
+    tracks: Path, videos: Mapping[str, VideoRecord], encoder: str, landmarks: str, config: IngestConfig
+) -> None:
     """Find out who is in each clip that `track` has kept, or, with the encoder `none`, forget who was.
 
     Args:
         tracks: folder of the stage. videos: those that the track files are of, by video id.
-        encoder: `none` or `dlib`. config: says how the identities without a split fall into parts.
+        encoder: `none` or `dlib`. landmarks: name of the clips' landmark set.
+        config: says how the identities without a split fall into parts.
 
     Raises:
         StageError: dlib is not installed. RegistryError: its weights are missing.
@@ -50,7 +54,9 @@ def identify(tracks: Path, videos: Mapping[str, VideoRecord], encoder: str, conf
     weights = require(MODEL)
     if isinstance(loaded := load_identity_encoder(weights), IdentityUnavailable):
         raise StageError(f"track.identity_encoder: {encoder}: {loaded.reason}")
-    identify_with(tracks, videos, partial(DlibIdentityEncoder, weights), model_hash(MODEL), config)
+    identify_with(
+        tracks, videos, partial(DlibIdentityEncoder, weights, landmark_set(landmarks)), model_hash(MODEL), config
+    )
 
 
 def identify_with(

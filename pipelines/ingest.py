@@ -1,6 +1,7 @@
 """Stage `ingest`: a recipe becomes the table of videos; see `mggtalk.stages.ingest`."""
 
 import logging
+import math
 import sys
 from collections.abc import Iterable
 from operator import attrgetter
@@ -78,7 +79,7 @@ def _probe(paths: Iterable[str], finished: FinishedProbes) -> dict[str, ProbedFi
             finished.keep(file, results[file.path])
 
     run_stage(
-        isolated(ProbeStage, "path", file_deadline_s),
+        isolated(ProbeStage, "path", file_deadline_s, stall_s=math.inf),  # hashing gives no signs of life
         to_do,
         name="ingest",
         key_of=attrgetter("path"),

@@ -1,6 +1,7 @@
 """Tells broken records from a troubled machine: limits of time and memory, and files that cannot be read now."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from operator import attrgetter
@@ -16,6 +17,7 @@ _logger = logging.getLogger(__name__)
 RecordT = TypeVar("RecordT")
 OutputT = TypeVar("OutputT")
 
+
 MEMORY_LIMIT_BYTES = 4 << 30
 """Tracking or sharding a clip takes about 1 GB; what decoders are known to eat up on broken files has no bound."""
 
@@ -24,18 +26,31 @@ DEPENDS_ON_MACHINE = frozenset(
 )
 """Rejections that a rerun tries again: a busy machine or a disk that is not mounted may be why."""
 
+STALL_S = 120.0
+"""Longest time without a sign of life, which comes with every frame: what one hang costs."""
+
 _PER_FILE_S = 120.0
 _PER_FRAME_S = 0.5
 """40 times what a frame takes on one core."""
-_UNKNOWN_LENGTH_S = 3600.0
-_SLOWEST_BYTES_PER_S = 2e6
+_PER_MEGABYTE_S = 2.0
+"""To probe and hash a file: a slow network disk reads 1 MB/s."""
+_LEAST_FRAME_BYTES = 16
+"""A frame that repeats the last one takes about as much, with its entry in the container's tables."""
 
 
 def isolated(
-    factory: Callable[[], Stage[RecordT, OutputT]], key: str, deadline_s: Callable[[RecordT], float]
+    factory: Callable[[], Stage[RecordT, OutputT]],
+    key: str,
+    deadline_s: Callable[[RecordT], float],
+    stall_s: float = STALL_S,
 ) -> Callable[[], Isolated[RecordT, OutputT]]:
-    """Return a factory of the stage in a process of its own; `key` is the attribute that names a record."""
-    return partial(Isolated, factory, attrgetter(key), deadline_s, MEMORY_LIMIT_BYTES)
+    """Return a factory of the stage in a process of its own.
+
+    Args:
+        key: the attribute that names a record. deadline_s: seconds for a record.
+        stall_s: see `Isolated`; infinity for a stage that gives no signs of life.
+    """
+    return partial(Isolated, factory, attrgetter(key), deadline_s, MEMORY_LIMIT_BYTES, stall_s)
 
 
 class WithVideoFile(Generic[RecordT, OutputT]):
@@ -86,12 +101,17 @@ def file_fault(video: VideoRecord) -> str | None:
 
 def file_deadline_s(file: VideoFile) -> float:
     """Return the seconds to probe and hash a file: its bytes may come from a slow network disk."""
-    return _PER_FILE_S + file.size_bytes / _SLOWEST_BYTES_PER_S
+    return _PER_FILE_S + _PER_MEGABYTE_S * file.size_bytes / 1e6
 
 
 def video_deadline_s(record: VideoRecord) -> float:
-    """Return the seconds to track a video; its container need not state a length."""
-    return _PER_FILE_S + _PER_FRAME_S * record.num_frames if record.num_frames else _UNKNOWN_LENGTH_S
+    """Return the seconds to track a video: by its frames as stated, but no more of them than its bytes can hold.
+
+    Too much rather than too little: what hangs is found by the signs of life that it does not give.
+    """
+    stated = max(record.num_frames, record.duration_s * record.fps) or math.inf
+    num_frames = min(stated, record.size_bytes / _LEAST_FRAME_BYTES)
+    return _PER_FILE_S + _PER_MEGABYTE_S * record.size_bytes / 1e6 + _PER_FRAME_S * num_frames
 
 
 def part_deadline_s(record: VideoPart) -> float:

@@ -29,7 +29,7 @@ from pipelines.track_files import check_complete, read_track_files
 _logger = logging.getLogger(__name__)
 
 MODELS = ("face_landmarker", "selfie_segmentation")
-LIBRARIES = ("av", "decord", "mediapipe", "numpy", "opencv-contrib-python", "scipy", "torch")
+LIBRARIES = ("av", "mediapipe", "numpy", "opencv-contrib-python", "scipy", "torch")
 
 
 def run(arguments: StageArguments) -> None:

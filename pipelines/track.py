@@ -4,7 +4,7 @@ import logging
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -18,7 +18,7 @@ from mggtalk.runtime.resume import FinishedResults
 from mggtalk.runtime.stage_runner import describe_counts, run_stage
 from mggtalk.stages.ingest import IngestConfig, read_videos
 from mggtalk.stages.tables import REJECTS_FILE, write_rejects
-from mggtalk.stages.track import PART_S, TrackConfig, TrackModels, TrackStage
+from mggtalk.stages.track import PART_S, TrackConfig, TrackStage
 from mggtalk.stages.track_tables import write_clip_table, write_segment_table
 from pipelines.arguments import StageArguments, stage_main
 from pipelines.identities import identify
@@ -36,8 +36,8 @@ from pipelines.track_files import (
 
 _logger = logging.getLogger(__name__)
 
-MODELS = tuple(field.name for field in fields(TrackModels))
-LIBRARIES = ("av", "decord", "mediapipe", "numpy", "opencv-contrib-python", "scipy")
+_MOST_FPS = 240.0
+LIBRARIES = ("av", "mediapipe", "numpy", "opencv-contrib-python", "scipy")
 
 
 def run(arguments: StageArguments) -> None:
@@ -49,7 +49,7 @@ def run(arguments: StageArguments) -> None:
     settings = load_group(arguments.params, "track", TrackConfig)
     directory = arguments.artifacts.tracks
     videos = {video.video_id: video for video in read_videos(arguments.artifacts.videos)}
-    models = TrackModels(**{name: require(name) for name in MODELS})
+    models = {name: require(name) for name in settings.models}
     parts = [part for video in videos.values() for part in parts_of(video)]
     keys = {part: _key(part, settings) for part in parts}
     files = FinishedResults(directory / VIDEOS_DIRECTORY, SUFFIX)
@@ -78,7 +78,8 @@ def run(arguments: StageArguments) -> None:
         amount_of=_num_frames,
         outcome_of=lambda part, outcomes: outcome(part.video, outcomes),
     )
-    identify(directory, videos, settings.identity_encoder, load_group(arguments.params, "ingest", IngestConfig))
+    splits = load_group(arguments.params, "ingest", IngestConfig)
+    identify(directory, videos, settings.identity_encoder, settings.backend.landmark_set, splits)
     for file in read_track_files(directory, videos):
         results[file.record.video_id][file.part] = file.result
     _write_tables(directory, videos, results)
@@ -102,10 +103,10 @@ def _write_tables(
 
 
 def _num_frames(part: VideoPart) -> float:
-    """Return about how many frames the part has."""
+    """Return about how many frames the part has; a rate that the container states may be absurd."""
     video = part.video
     length_s = max(0.0, min(video.end_s, video.duration_s) - video.start_s)
-    return min(max(length_s - part.number * PART_S, 0.0), PART_S) * video.fps
+    return min(max(length_s - part.number * PART_S, 0.0), PART_S) * min(video.fps, _MOST_FPS)
 
 
 def _key(part: VideoPart, settings: TrackConfig) -> str:
@@ -115,9 +116,9 @@ def _key(part: VideoPart, settings: TrackConfig) -> str:
         box=list(part.video.box),
         part=[part.number, part.num_parts],
         settings=replace(settings, identity_encoder="none"),  # tracks nothing
-        models={name: model_hash(name) for name in MODELS},
+        models={name: model_hash(name) for name in settings.models},
         code=code_digest("mggtalk.stages.track"),
-        libraries=library_versions(*LIBRARIES),
+        libraries=library_versions(*LIBRARIES, *settings.backend.libraries),
     )
 
 

@@ -59,6 +59,9 @@ def write_video(
     audio_start_s: float = 0.0,
     audio_rate_hz: int = AUDIO_RATE_HZ,
     rotation: int = 0,
+    pixel_format: str = "yuv420p",
+    pixel_aspect: Fraction | None = None,
+    options: dict[str, str] | None = None,
     picture: Callable[[int, int, int], RgbImage] = numbered_frame,
 ) -> Path:
     """Write a small video and return its path, whose suffix chooses the container.
@@ -67,13 +70,16 @@ def write_video(
         codec: `libx264` or `mpeg4`, say. audio_codec: `aac`, or `pcm_s16le` for exact samples in `.mov` and `.mkv`.
         times_s: presentation times of a variable frame rate; overrides `num_frames` and `fps`.
         audio: samples at `audio_rate_hz` that start at `audio_start_s`.
-        rotation: degrees in the display matrix. picture: paints frame `number` at (number, width, height).
+        rotation: degrees in the display matrix. pixel_aspect: width of a pixel by its height; not stated if None.
+        options: of the encoder. picture: paints frame `number` at (number, width, height).
     """
     times = [number / fps for number in range(num_frames)] if times_s is None else list(times_s)
     rate = Fraction(fps).limit_denominator(1001)
     with av.open(str(path), "w") as container:
-        stream = cast(VideoStream, container.add_stream(codec, rate=rate))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream = cast(VideoStream, container.add_stream(codec, rate=rate, options=options or {}))
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        if pixel_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         # MPEG codecs take no finer time base than their frame rate.
         time_base = _TIME_BASE if codec == "libx264" else 1 / rate
         stream.codec_context.time_base = time_base
@@ -129,3 +135,12 @@ def _mux_audio(container: OutputContainer, sound: AudioStream, audio: np.ndarray
     frame.pts = round(start_s * rate_hz)
     container.mux(sound.encode(frame))
     container.mux(sound.encode(None))
+
+
+def decord_frames(path: str) -> list[RgbImage]:
+    """Every frame as another decoder gives it."""
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+    video = decord.VideoReader(path, num_threads=1)
+    return [video.next().asnumpy() for _ in range(len(video))]

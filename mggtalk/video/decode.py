@@ -1,6 +1,5 @@
 """Frames of a video, or of an interval of it, at a constant rate."""
 
-import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,13 +8,14 @@ import numpy as np
 from jaxtyping import Float64, Int32
 
 from mggtalk.errors import VideoError
-from mggtalk.video.readers import DecordReader, FallbackReader, FrameReader, PyAvReader, RgbImage
+from mggtalk.heartbeat import beat
+from mggtalk.video.readers import PyAvReader, RgbImage
 from mggtalk.video.timeline import resample_nearest
 
-logger = logging.getLogger(__name__)
-
-# decord states times as float32 seconds from its first frame; neighbouring frames are at least 4 ms apart (240 fps).
-_SAME_TIME_S = 2e-3
+# Damaged timestamps can state that a second of frames lasts for years. What shows less than a frame a second, and that
+# for more than a minute, is no talking video.
+_SHORT_S = 60.0
+_MOST_SHOWN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +35,7 @@ class ResampledVideo:
     frame_index: Int32[np.ndarray, " num_frames"]
     width: int
     height: int
-    reader: FrameReader
+    reader: PyAvReader
 
     @property
     def num_frames(self) -> int:
@@ -53,56 +53,40 @@ class ResampledVideo:
         wanted, repeats = np.unique(self.frame_index[start:stop], return_counts=True)
         images = self.reader.frames(wanted.tolist())
         for image, count in zip(images, repeats, strict=True):
+            beat()
             yield image
             for _ in range(count - 1):
+                beat()
                 yield image.copy()
 
 
 def open_video(path: str, fps: float = 25.0, start_s: float = 0.0, end_s: float = math.inf) -> ResampledVideo:
     """Open the interval [start_s, end_s) of a video, resampled to `fps` by nearest presentation time.
 
-    decord reads the frames where it agrees with the container about them, else PyAV does: both give the same frames.
-
     Raises:
         VideoError: the file cannot be decoded, or no frame falls in the interval; the message names the file.
     """
-    fallback = PyAvReader(path)
-    frame_index = resample_nearest(fallback.presentation_s, fps, start_s, end_s)
+    reader = PyAvReader(path)
+    _check_duration(path, reader.presentation_s, start_s, end_s)
+    frame_index = resample_nearest(reader.presentation_s, fps, start_s, end_s)
     if not frame_index.size:
-        last_s = fallback.presentation_s[-1]
+        last_s = reader.presentation_s[-1]
         raise VideoError(f"{path}: no frame from {start_s:.3f} to {end_s:.3f} s; the last is at {last_s:.3f} s")
     return ResampledVideo(
         path=path,
         fps=fps,
-        times_s=fallback.presentation_s[frame_index],
+        times_s=reader.presentation_s[frame_index],
         frame_index=frame_index,
-        width=fallback.width,
-        height=fallback.height,
-        reader=_fastest_reader(path, fallback),
+        width=reader.width,
+        height=reader.height,
+        reader=reader,
     )
 
 
-def _fastest_reader(path: str, fallback: PyAvReader) -> FrameReader:
-    # decord leaves rotated frames as they lie. Without an index it seeks past the first frames (12 of 75 in MPEG
-    # program streams), says nothing, and repeats the last frame at the end.
-    if fallback.rotation or not fallback.indexed:
-        return fallback
-    try:
-        primary = DecordReader(path)
-    except VideoError as failure:
-        logger.debug("%s; read with PyAV", failure)
-        return fallback
-    if not _same_times(primary.presentation_s, fallback.presentation_s):
-        logger.debug("%s: decord counts %d frames, the container %d; read with PyAV", path, *_counts(primary, fallback))
-        return fallback
-    return FallbackReader(primary, fallback)
-
-
-def _counts(primary: DecordReader, fallback: PyAvReader) -> tuple[int, int]:
-    return len(primary.presentation_s), len(fallback.presentation_s)
-
-
-def _same_times(decord_s: Float64[np.ndarray, " a"], container_s: Float64[np.ndarray, " b"]) -> bool:
-    if len(decord_s) != len(container_s):
-        return False
-    return bool(np.allclose(decord_s - decord_s[0], container_s - container_s[0], rtol=0.0, atol=_SAME_TIME_S))
+def _check_duration(
+    path: str, presentation_s: Float64[np.ndarray, " num_frames"], start_s: float, end_s: float
+) -> None:
+    inside = presentation_s[(presentation_s >= start_s) & (presentation_s < end_s)]
+    duration_s = float(np.ptp(inside)) if inside.size else 0.0
+    if duration_s > _SHORT_S + _MOST_SHOWN_S * inside.size:
+        raise VideoError(f"{path}: {inside.size} frames last {duration_s:.0f} s; expected at least one a second")

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import av
 
 from mggtalk.errors import VideoError
-from mggtalk.video.container import open_container, upright_rotation, video_stream
+from mggtalk.video.container import open_container, video_stream
+from mggtalk.video.layout import layout_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,7 @@ class VideoProbe:
     """The main video stream of a file.
 
     Attributes:
-        width, height: of the upright frames, in pixels.
+        width, height: of the upright frames, in square pixels.
         fps: average frame rate. num_frames, duration_s: as the container states them; each 0 where it states none.
         has_audio: there is a sound stream. codec: FFmpeg's name of the video codec.
     """
@@ -39,10 +40,10 @@ def probe(path: str) -> VideoProbe:
         first = next(container.decode(stream), None)
         if first is None:
             raise VideoError(f"{path}: no frame can be decoded")
-        upright = upright_rotation(first.rotation, path) % 180 == 0
+        width, height = layout_of(stream, first, path).upright_size
         return VideoProbe(
-            width=first.width if upright else first.height,
-            height=first.height if upright else first.width,
+            width=width,
+            height=height,
             fps=float(stream.average_rate or 0),
             num_frames=stream.frames,
             duration_s=(container.duration or 0) / av.time_base,

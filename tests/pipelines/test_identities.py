@@ -161,7 +161,7 @@ def test_a_table_of_other_labels_or_clips_is_refused(project):
 
 
 def test_with_no_encoder_what_was_found_is_forgotten(project):
-    identify(project.tracks, project.videos, "none", CONFIG)
+    identify(project.tracks, project.videos, "none", "mediapipe_478", CONFIG)
     assert [path.name for path in project.tracks.iterdir()] == [VIDEOS_DIRECTORY]
     (first, *_) = read_track_files(project.tracks, project.videos)
     assert isinstance(first.result, TrackedVideo)
@@ -171,4 +171,4 @@ def test_with_no_encoder_what_was_found_is_forgotten(project):
 def test_missing_weights_are_named_with_their_remedy(project, monkeypatch, tmp_path):
     monkeypatch.setenv("MGGTALK_CACHE", str(tmp_path / "cache"))
     with pytest.raises(RegistryError, match="mggtalk models fetch dlib_face_recognition"):
-        identify(project.tracks, project.videos, "dlib", CONFIG)
+        identify(project.tracks, project.videos, "dlib", "mediapipe_478", CONFIG)

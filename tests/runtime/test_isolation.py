@@ -7,23 +7,37 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from operator import attrgetter
+from threading import Thread
 
 import psutil
 import pytest
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import RegistryError, StageError
 from mggtalk.records import Rejected, RejectReason
 from mggtalk.runtime.failures import StageBugError
 from mggtalk.runtime.isolation import Isolated
 from tests.runtime.toy_stages import Job, MisbehavingStage, MissingModelStage
 
 DEADLINE_S = 1.5
+STALL_S = 1.0
 LIMIT_BYTES = 400 << 20
+
+
+def deadline_s(job: Job) -> float:
+    return DEADLINE_S if job.deed.startswith("hang") else 60.0
 
 
 @pytest.fixture(scope="module")
 def isolated() -> Iterator[Isolated[Job, int]]:
-    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), lambda _: DEADLINE_S, LIMIT_BYTES)
+    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), deadline_s, LIMIT_BYTES)
+    with closing(stage):
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def watched() -> Iterator[Isolated[Job, int]]:
+    """No deadline to speak of, but a watch on signs of life."""
+    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), lambda _: 600.0, LIMIT_BYTES, STALL_S)
     with closing(stage):
         yield stage
 
@@ -58,6 +72,63 @@ def test_a_crash_is_a_rejection_that_says_how_and_the_next_record_works(isolated
     assert (rejected.key, rejected.reason) == ("a", RejectReason.CRASHED)
     assert detail in rejected.detail
     assert list(isolated(Job("b", "pid")))
+
+
+def test_an_end_with_exit_code_0_is_a_crash_too_and_not_waited_for(isolated):
+    started = time.monotonic()
+    assert only(isolated(Job("a", "leave"))).reason is RejectReason.CRASHED
+    assert time.monotonic() - started < 10
+
+
+def test_a_child_that_dies_between_two_records_costs_neither(isolated):
+    (pid,) = isolated(Job("a", "pid"))
+    child = psutil.Process(pid)
+    child.kill()
+    psutil.wait_procs([child], timeout=5)
+    (other,) = isolated(Job("b", "pid"))
+    assert other != pid
+
+
+def kill_new_children(known: set[int], how_many: int) -> None:
+    """Kill processes of a pool as soon as they are there; those that are `known` are others'."""
+    deadline = time.monotonic() + 30
+    while how_many and time.monotonic() < deadline:
+        for child in psutil.Process().children():
+            if child.pid not in known and "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+                known.add(child.pid)
+                how_many -= 1
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("deaths", "is_given_up"), [(1, False), (3, True)])
+def test_a_child_that_is_killed_while_it_starts_is_started_again(deaths, is_given_up):
+    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), deadline_s, LIMIT_BYTES)
+    known = {child.pid for child in psutil.Process().children()}
+    killer = Thread(target=kill_new_children, args=(known, deaths), daemon=True)
+    with closing(stage):
+        killer.start()
+        if is_given_up:
+            with pytest.raises(StageError, match="died 3 times while it started"):
+                list(stage(Job("a", "pid")))
+        else:
+            assert len(list(stage(Job("a", "pid")))) == 1
+        killer.join()
+
+
+@pytest.mark.parametrize("deed", ["hang", "hang with the GIL"])
+def test_work_that_gives_no_sign_of_life_is_ended_long_before_its_deadline(watched, deed):
+    list(watched(Job("warm", "pid")))
+    started = time.monotonic()
+    rejected = only(watched(Job("a", deed)))
+    assert rejected == Rejected("a", RejectReason.DECODE_TIMEOUT, "no sign of life for 1.0 s")
+    assert STALL_S <= time.monotonic() - started < STALL_S + 5
+
+
+def test_work_that_gives_signs_of_life_may_take_longer_than_a_hang(watched):
+    started = time.monotonic()
+    assert list(watched(Job("a", "beat"))) == [30]
+    assert time.monotonic() - started > 2 * STALL_S
 
 
 def test_a_memory_hog_is_killed_near_the_limit(isolated):

@@ -1,6 +1,7 @@
 """Stages on a real local Ray: every record's results arrive, bugs and user errors surface as what they are."""
 
 import re
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -87,6 +88,16 @@ def test_isolation_works_inside_a_worker():
     assert summary.rejected == Counter({RejectReason.CRASHED: 1})
     assert isinstance(dict(arrived)["crash"][0], Rejected)
     assert summary.kept == 1
+
+
+def test_a_hang_costs_its_deadline_and_the_rest_goes_on():
+    factory = partial(Isolated, MisbehavingStage, attrgetter("key"), lambda _: 600.0, 400 << 20, 2.0)
+    jobs = [Job("hang", "hang with the GIL", 9), *(Job(f"fine-{number}", "pid") for number in range(6))]
+    started = time.monotonic()
+    summary, arrived = run(factory, jobs, num_workers=2)
+    assert dict(arrived)["hang"] == [Rejected("hang", RejectReason.DECODE_TIMEOUT, "no sign of life for 2.0 s")]
+    assert summary.kept == 6
+    assert time.monotonic() - started < 60  # workers and processes start in it
 
 
 def test_no_records_is_no_work():

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mggtalk.errors import RegistryError, VideoError
+from mggtalk.heartbeat import beat
 from mggtalk.records import Rejected, RejectReason
 
 
@@ -39,6 +40,11 @@ class MisbehavingStage:
                 raise VideoError(f"{record.key}: broken at frame 3")
             case "memory error":
                 raise MemoryError("tried 10 GB")
+            case "beat":
+                for _ in range(30):
+                    time.sleep(0.1)
+                    beat()
+                yield 30
             case "bug":
                 yield _divide_by_nothing()
             case deed:
@@ -70,6 +76,7 @@ DEEDS: dict[str, Callable[[], object]] = {
     "hang": lambda: time.sleep(600),
     "hang with the GIL": lambda: ctypes.PyDLL(None).sleep(600),
     "exit": lambda: os._exit(7),
+    "leave": lambda: os._exit(0),
     "segfault": lambda: ctypes.string_at(0),
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "hog": _hog,

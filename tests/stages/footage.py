@@ -1,14 +1,16 @@
 """Settings, records and made videos for the tests of the stages `track` and `shards`."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mggtalk.perception.landmark_sets import mediapipe_478
 from mggtalk.records import ClipTrack, Split, TrackedVideo, VideoPart, VideoRecord
 from mggtalk.stages.shards import ShardsConfig
-from mggtalk.stages.track import TrackConfig, TrackModels, TrackStage
+from mggtalk.stages.track import TrackConfig, TrackStage
 from mggtalk.video.decode import open_video
 from tests.media import AUDIO_RATE_HZ, write_video
 
@@ -25,6 +27,8 @@ TRACK = TrackConfig(
     min_clip_s=0.4,
     max_clip_s=10.0,
     camera_distance_cm=90.0,
+    landmarks="mediapipe",
+    expression="blendshapes",
     identity_encoder="none",
 )
 SHARDS = ShardsConfig(
@@ -73,14 +77,14 @@ def bare_clip(video: VideoRecord, start_frame: int, num_frames: int, **fields: A
         video=video,
         start_frame=start_frame,
         fps=25.0,
-        landmark_set="none",
+        landmark_set="mediapipe_478",
         expression_names=("jawOpen",),
         intrinsics=np.eye(3),
         times_s=(start_frame + np.arange(num_frames)) / 25,
         frame_index=(start_frame + np.arange(num_frames)).astype(np.int32),
-        landmarks_px=np.zeros((num_frames, 1, 2), np.float32),
-        landmarks=np.zeros((num_frames, 1, 3), np.float32),
-        neutral_landmarks=np.zeros((1, 3), np.float32),
+        landmarks_px=np.zeros((num_frames, 478, 2), np.float32),
+        landmarks=np.tile(mediapipe_478().neutral.astype(np.float32), (num_frames, 1, 1)),
+        neutral_landmarks=mediapipe_478().neutral.astype(np.float32),
         head_to_camera=np.tile(head_to_camera, (num_frames, 1, 1)),
         expression=np.zeros((num_frames, 1), np.float32),
         face_size=frames,
@@ -92,7 +96,7 @@ def bare_clip(video: VideoRecord, start_frame: int, num_frames: int, **fields: A
     return replace(clip, **fields)
 
 
-def tracked_video(record: VideoRecord, models: TrackModels, settings: TrackConfig = TRACK) -> TrackedVideo:
+def tracked_video(record: VideoRecord, models: Mapping[str, Path], settings: TrackConfig = TRACK) -> TrackedVideo:
     """What becomes of a video that can be decoded."""
     (tracked,) = TrackStage(settings, models)(VideoPart(record))
     assert isinstance(tracked, TrackedVideo)

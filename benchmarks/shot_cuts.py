@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -41,8 +41,8 @@ Found = dict[str, list[int] | float]
 
 ROOT = Path(__file__).parents[1]
 FPS = 25
-SIZES = [(256, 256), (640, 360), (360, 640), (512, 512), (1280, 720), (224, 224), (1080, 1920), (1920, 1080)]
-LARGEST_CLIP = 6  # of SIZES: what whole clips are scaled to; the two of 1080p are for `joined` and for the time
+SIZES = [(256, 256), (640, 360), (360, 640), (512, 512), (224, 224), (1280, 720), (1080, 1920), (1920, 1080)]
+SMALL_SIZES = 5  # the first of SIZES, for all but `joined`; the last is for the time
 # First frames of shots, by eye. The last two are sold as talking heads without a cut, and have jump cuts.
 REAL_CUTS = {
     "bad_cuts_dance.mp4": [82, 131, 194, 226],
@@ -67,17 +67,22 @@ class Labelled:
     num_frames: int
 
 
-def read_frames(path: Path, size: tuple[int, int] | None = None) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    """Yield all frames of a video, stretched to `size` (width, height) if given."""
+def read_frames(
+    path: Path, size: tuple[int, int] | None = None, wanted: Container[int] | None = None
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """Yield the wanted frames of a video, or all, stretched to `size` (width, height) if given."""
     with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            scaled = frame.reformat(*size, format="rgb24") if size else frame
-            yield scaled.to_ndarray(format="rgb24")
+        for number, frame in enumerate(container.decode(video=0)):
+            if wanted is None or number in wanted:
+                scaled = frame.reformat(*size, format="rgb24") if size else frame
+                yield scaled.to_ndarray(format="rgb24")
+            elif isinstance(wanted, range) and number >= wanted.stop:
+                return
 
 
-def read_clip(path: Path, size: tuple[int, int], limit: int) -> Clip:
-    """Return the first frames of a video."""
-    return np.stack([image for _, image in zip(range(limit), read_frames(path, size), strict=False)])
+def read_clip(path: Path, size: tuple[int, int], wanted: range) -> Clip:
+    """Return frames of a video."""
+    return np.stack(list(read_frames(path, size, wanted)))
 
 
 def join_clips(clips: Sequence[Clip]) -> tuple[Clip, list[tuple[int, int]]]:
@@ -86,13 +91,15 @@ def join_clips(clips: Sequence[Clip]) -> tuple[Clip, list[tuple[int, int]]]:
     return np.concatenate([clip[:FPS] for clip in clips]), [(int(start), int(start)) for start in starts]
 
 
-def jump(clip: Clip, random: np.random.Generator) -> tuple[Clip, list[tuple[int, int]]]:
-    """Return a clip with 2 to 5 s left out after each second."""
-    pieces, start = [], 0
-    while start + FPS <= len(clip):
-        pieces.append(clip[start : start + FPS])
+def jump(path: Path, size: tuple[int, int], random: np.random.Generator) -> tuple[Clip, list[tuple[int, int]]]:
+    """Return the first 16 s of a clip with 2 to 5 s left out after each second."""
+    kept = np.zeros(16 * FPS, bool)
+    start = 0
+    while start < len(kept):
+        kept[start : start + FPS] = True
         start += FPS + int(random.integers(2 * FPS, 5 * FPS))
-    return join_clips(pieces)
+    frames = np.stack(list(read_frames(path, size, set(np.flatnonzero(kept).tolist()))))
+    return join_clips([frames[start : start + FPS] for start in range(0, len(frames) - FPS // 2, FPS)])
 
 
 def dissolve(first: Clip, second: Clip, frames: int = 12) -> tuple[Clip, list[tuple[int, int]]]:
@@ -140,15 +147,16 @@ def write_videos(clips: Sequence[Path], folder: Path) -> Iterator[Labelled]:
 
     for number, size in enumerate(SIZES):
         chosen = random.permutation(len(clips))[:8]
-        yield write("joined", *join_clips([read_clip(clips[index], size, FPS) for index in chosen]))
-        for first, second in pairwise(chosen[:4]) if number < LARGEST_CLIP else ():
-            yield write("fades", *dissolve(*(read_clip(clips[index], size, 2 * FPS) for index in (first, second))))
+        yield write("joined", *join_clips([read_clip(clips[index], size, range(FPS)) for index in chosen]))
+        for first, second in pairwise(chosen[:4]) if number < SMALL_SIZES else ():
+            yield write(
+                "fades", *dissolve(*(read_clip(clips[index], size, range(2 * FPS)) for index in (first, second)))
+            )
     for number, path in enumerate(clips):
-        clip = read_clip(path, SIZES[number % LARGEST_CLIP], 16 * FPS)
-        if len(clip) >= 5 * FPS:
-            yield write("jumps", *jump(clip, random))
-        kind = DISTURBANCES[number // LARGEST_CLIP % len(DISTURBANCES)]
-        yield write(f"disturbed: {kind}", disturb(clip[: 3 * FPS], kind, random), [])
+        size = SIZES[number % SMALL_SIZES]
+        yield write("jumps", *jump(path, size, random))
+        kind = DISTURBANCES[number // SMALL_SIZES % len(DISTURBANCES)]
+        yield write(f"disturbed: {kind}", disturb(read_clip(path, size, range(3 * FPS)), kind, random), [])
 
 
 def given_videos(folder: Path | None, samples: Path) -> tuple[list[Path], list[Labelled]]:
@@ -159,13 +167,14 @@ def given_videos(folder: Path | None, samples: Path) -> tuple[list[Path], list[L
         extract_members(fetch_distribution(recipe["requirement"], recipe["sha256"]), paths)
         return sorted(path for path in paths.values() if path.suffix == ".mp4"), []
     with (folder / "manifest.csv").open(encoding="utf-8") as file:
-        talking = [folder / row["file"] for row in csv.DictReader(file) if row["kind"] == "talking"]
-    whole = [path for path in talking if path.name not in REAL_CUTS]
-    real = [(folder / name, "real", [(cut, cut) for cut in cuts]) for name, cuts in REAL_CUTS.items()]
-    labelled = [*real, *((path, "talking", []) for path in whole)]
-    return whole, [
-        Labelled(group, str(path), cuts, sum(1 for _ in read_frames(path))) for path, group, cuts in labelled
+        rows = {row["file"]: row for row in csv.DictReader(file)}
+    talking = [name for name, row in rows.items() if row["kind"] == "talking" and name not in REAL_CUTS]
+    labels = {name: ("talking", []) for name in talking} | {name: ("real", cuts) for name, cuts in REAL_CUTS.items()}
+    given = [
+        Labelled(group, str(folder / name), [(cut, cut) for cut in cuts], int(rows[name]["frames"]))
+        for name, (group, cuts) in labels.items()
     ]
+    return [folder / name for name in talking], given
 
 
 def detect(path: str, threshold: float) -> Found:

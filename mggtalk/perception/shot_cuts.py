@@ -37,11 +37,11 @@ class CutDetector:
     def begins_shot(self, image: UInt8[np.ndarray, "height width 3"]) -> bool:
         """Return whether `image` (RGB) begins a shot; the first one does not."""
         samples = cv2.resize(image, _SAMPLES, interpolation=cv2.INTER_NEAREST)
-        current = cv2.resize(samples, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.int16)
+        current = cv2.resize(samples, _THUMBNAIL, interpolation=cv2.INTER_AREA)
         previous, self._previous = self._previous, current
         if previous is None:
             return False
-        change = float(np.abs(current - previous).mean())
+        change = cv2.norm(current, previous, cv2.NORM_L1) / current.size
         begins = change - _MOTION_SHARE * max(self._recent) >= self._threshold
         if begins:
             self._recent.clear()

@@ -33,8 +33,8 @@ _MIRROR = np.array([-1.0, 1.0, 1.0])
 
 _PERSPECTIVES = (0.3, 0.65, 1.0, 1.5, 2.2)
 """Candidates, as assumed distance over distance: errors are symmetric about the truth in these, not in distances."""
-_FOCAL_STEP = 2
-"""Half of the landmarks tell as much here."""
+_FOCAL_STEP = 3
+"""A third of the landmarks tells as much here."""
 _MOUTH_CM, _JAW_WEIGHT = -2.5, 0.3
 """Height of the upper lip in head space, and the weight of what lies below: a jaw that drops passes for perspective."""
 _FOCAL_ROUNDS = 3

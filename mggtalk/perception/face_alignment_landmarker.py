@@ -60,6 +60,10 @@ class FaceAlignmentLandmarker:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def forget(self) -> None:
+        """Forget where the faces were."""
+        self._finder.forget()
+
     def close(self) -> None:
         """Close the landmarker that finds the faces."""
         self._finder.close()

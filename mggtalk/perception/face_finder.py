@@ -5,7 +5,6 @@ full-range detector is asked, and from then on the landmarker sees a region in w
 """
 
 from collections import deque
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -42,16 +41,14 @@ class FaceFinder:
     """Finds the faces of one video's frames in order.
 
     Args:
-        make_landmarker: builds a landmarker; each is used for one region, in which it may follow faces.
+        landmarker: forgets its faces whenever it gets to see another region.
         detector: asked where the landmarker finds nobody.
         box: left, top, right, bottom in pixels of the only part of the frame to look at; empty: all of it.
     """
 
-    def __init__(
-        self, make_landmarker: Callable[[], Landmarker], detector: FaceBoxes, box: tuple[float, ...] = ()
-    ) -> None:
-        self._make_landmarker = make_landmarker
-        self._landmarker = make_landmarker()
+    def __init__(self, landmarker: Landmarker, detector: FaceBoxes, box: tuple[float, ...] = ()) -> None:
+        landmarker.forget()
+        self._landmarker = landmarker
         self._detector = detector
         self._box = box
         self._region: Region | None = None
@@ -63,20 +60,6 @@ class FaceFinder:
     def bystanders(self) -> tuple[float, ...]:
         """Sizes in pixels of the faces outside the region, as in the last look that saw most of them."""
         return max(self._looks, key=len, default=())
-
-    @property
-    def landmark_set(self) -> str:
-        """Of the landmarker."""
-        return self._landmarker.landmark_set
-
-    @property
-    def expression_names(self) -> tuple[str, ...]:
-        """Of the landmarker, once it has found a face."""
-        return self._landmarker.expression_names
-
-    def close(self) -> None:
-        """Release native memory."""
-        self._landmarker.close()
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"], step_ms: int) -> list[FaceDetection]:
         """Return the faces of `image` (RGB), in its pixels, `step_ms` after the image before."""
@@ -136,10 +119,7 @@ class FaceFinder:
         self._looks.append(tuple(box.size for box in boxes if self._region and not _within(box, self._region)))
 
     def _enter(self, region: Region | None) -> None:
-        names = self._landmarker.expression_names
-        self._landmarker.close()
-        self._landmarker = self._make_landmarker()  # what it remembers is of another region
-        self._landmarker.expression_names = names
+        self._landmarker.forget()
         self._region = region
 
 

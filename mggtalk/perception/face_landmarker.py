@@ -24,8 +24,11 @@ MAX_FACES = 3
 _POSITION = attrgetter("x", "y", "z")
 
 
+_NOBODY = np.zeros((64, 64, 3), np.uint8)
+
+
 class FaceLandmarker:
-    """Follows the faces of one video; make a new one for every video, for it remembers the last frame.
+    """Follows the faces of a video; see `Landmarker`.
 
     Args:
         model_path: the verified `face_landmarker.task`.
@@ -56,6 +59,10 @@ class FaceLandmarker:
     def close(self) -> None:
         """Release native memory."""
         self._landmarker.close()
+
+    def forget(self) -> None:
+        """Forget all faces: a frame without any leaves nothing to follow. A new landmarker takes ten times as long."""
+        self.detect(_NOBODY)
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"], step_ms: int = 40) -> list[FaceDetection]:
         """Return the faces of `image` (RGB), `step_ms` after the image before."""

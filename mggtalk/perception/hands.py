@@ -20,8 +20,11 @@ _LEAST_DETECTION = 0.25
 five people who show none."""
 
 
+_NOBODY = np.zeros((64, 64, 3), np.uint8)
+
+
 class HandFinder:
-    """Finds hands before the face of one video, and follows them; make a new one for every video.
+    """Finds hands before the face of a video, and follows them; `forget` before each video.
 
     Following is what finds a hand that lies on a face: looked at frame by frame, the task sees one in 4 of 17.
 
@@ -45,6 +48,10 @@ class HandFinder:
         """Release native memory."""
         self._landmarker.close()
 
+    def forget(self) -> None:
+        """Forget all hands: what comes next is found as a new finder would find it."""
+        self._look(_NOBODY)
+
     def share_covered(
         self, image: UInt8[np.ndarray, "height width 3"], outline: Float[np.ndarray, "num_points 2"]
     ) -> float:
@@ -56,12 +63,14 @@ class HandFinder:
         left, top = np.clip(middle - half, 0, (width - 2, height - 2)).astype(int)
         right, bottom = np.clip(middle + half, (left + 2, top + 2), (width, height)).astype(int)
         view = np.ascontiguousarray(image[top:bottom, left:right])
-        frame = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=view)
+        return share_covered(outline, [hand + np.array([left, top]) for hand in self._look(view)])
+
+    def _look(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Float[np.ndarray, "num_joints 2"]]:
+        frame = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
         self._looks += 1  # the task wants rising times, and uses them for nothing else
         found = self._landmarker.detect_for_video(frame, self._looks)
-        size = np.array([right - left, bottom - top])
-        hands = [np.array([(point.x, point.y) for point in hand]) * size + (left, top) for hand in found.hand_landmarks]
-        return share_covered(outline, hands)
+        size = image.shape[1], image.shape[0]
+        return [np.array([(point.x, point.y) for point in hand]) * size for hand in found.hand_landmarks]
 
 
 def share_covered(outline: Float[np.ndarray, "num_points 2"], hands: list[Float[np.ndarray, "num_joints 2"]]) -> float:

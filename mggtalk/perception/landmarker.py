@@ -38,7 +38,7 @@ class FaceDetection:
 
 
 class Landmarker(Protocol):
-    """Finds the faces of one video's frames in order; make a new one for every video.
+    """Finds the faces of a video's frames in order, and may follow them; `forget` before each video.
 
     Attributes:
         landmark_set: name of what `landmark_sets` knows of the points.
@@ -50,6 +50,10 @@ class Landmarker(Protocol):
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"], step_ms: int = 40) -> list[FaceDetection]:
         """Return the faces of `image` (RGB), `step_ms` after the image before, in no particular order."""
+        ...
+
+    def forget(self) -> None:
+        """Forget all faces: what comes next is found as a new landmarker would find it."""
         ...
 
     def close(self) -> None:

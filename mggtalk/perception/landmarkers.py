@@ -37,7 +37,7 @@ LANDMARK_BACKENDS: Mapping[str, LandmarkBackend] = {
 
 
 def make_landmarker(name: str, model_paths: Mapping[str, Path]) -> Landmarker:
-    """Return a new landmarker of a backend, for one video.
+    """Return a new landmarker of a backend.
 
     Args:
         name: a key of `LANDMARK_BACKENDS`.

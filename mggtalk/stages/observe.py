@@ -79,6 +79,8 @@ class FrameObserver:
         self._limits = limits
         self._finder = finder
         self._hands = hands
+        if hands is not None:
+            hands.forget()
         self._outline = list(landmarks.contours["face_oval"])
         self._cuts = cuts
         self._hands_every = hands_every

@@ -6,7 +6,6 @@ is tracked in parts, so memory is bounded and several workers share it; a clip n
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -130,8 +129,9 @@ class TrackStage:
 
     def __init__(self, settings: TrackConfig, models: Mapping[str, Path]) -> None:
         self._settings = settings
-        self._models = models
+        self._landmarker = make_landmarker(settings.landmarks, models)
         self._detector = FullRangeFaceDetector(models[DETECTOR_MODEL])
+        self._hands = HandFinder(*(models[name] for name in HAND_MODELS)) if settings.hands_every_s else None
         self._landmarks = landmark_set(settings.backend.landmark_set)
 
     def __call__(self, record: VideoPart) -> Iterator[TrackedVideo | Rejected]:
@@ -142,44 +142,29 @@ class TrackStage:
         """
         video = open_video(record.video.path, self._settings.fps, record.video.start_s, record.video.end_s)
         start, stop = _frames_of(record, video, self._settings.fps)
-        finder = FaceFinder(
-            lambda: make_landmarker(self._settings.landmarks, self._models), self._detector, record.video.box
-        )
-        with closing(finder), ExitStack() as stack:
-            hands = stack.enter_context(closing(self._hand_finder())) if self._settings.hands_every_s else None
-            seen = list(self._observe(video, start, stop, finder, hands, record.video.box))
-            sample = None if record.num_parts == 1 else list(_sample_landmarks(video, finder))
+        finder = FaceFinder(self._landmarker, self._detector, record.video.box)
+        seen = list(self._observe(video, start, stop, finder, record.video.box))
+        sample = None if record.num_parts == 1 else list(_sample_landmarks(video, finder))
         fates = [observation.fate for observation in seen]
         solved = self._solve((video.width, video.height), seen, fates, sample)
         runs = split_runs(fates, *self._settings.clip_frames)
         yield TrackedVideo(
             video=record.video,
             clips=tuple(
-                self._clip(record.video, video, start, seen, run, solved, finder.expression_names)
-                for run in runs
-                if run.reason is None
+                self._clip(record.video, video, start, seen, run, solved) for run in runs if run.reason is None
             ),
             segments=tuple(_segment(record.video, start, run) for run in runs),
             part=record.number,
         )
 
-    def _hand_finder(self) -> HandFinder:
-        return HandFinder(*(self._models[name] for name in HAND_MODELS))
-
     def _observe(
-        self,
-        video: ResampledVideo,
-        start: int,
-        stop: int,
-        finder: FaceFinder,
-        hands: HandFinder | None,
-        box: tuple[float, ...],
+        self, video: ResampledVideo, start: int, stop: int, finder: FaceFinder, box: tuple[float, ...]
     ) -> Iterator[FrameObservation]:
         """Yield what is seen in every frame; those from one on that cannot be decoded are lost."""
         observer = FrameObserver(
             self._settings.limits,
             finder,
-            hands,
+            self._hands,
             self._landmarks,
             CutDetector(self._settings.cut_threshold),
             hands_every=max(round(self._settings.hands_every_s * video.fps), 1),
@@ -234,7 +219,6 @@ class TrackStage:
         seen: list[FrameObservation],
         run: FrameRun,
         solved: list[SolvedRun],
-        expression_names: tuple[str, ...],
     ) -> ClipTrack:
         (head,) = (head for head in solved if run in head)
         pose, kept = head.pose(run), seen[run.frames]
@@ -243,6 +227,7 @@ class TrackStage:
         def by_frame(name: str) -> Float32[np.ndarray, " num_frames"]:
             return np.array([getattr(observation, name) for observation in kept], dtype=np.float32)
 
+        expression_names = self._landmarker.expression_names
         if self._settings.expression == "pca":
             expression_names = pca_names(self._landmarks.name)
             expression = pca_expression(pose.landmarks, pose.neutral_landmarks, self._landmarks.name)

@@ -142,9 +142,8 @@ class TrackStage:
         """
         video = open_video(record.video.path, self._settings.fps, record.video.start_s, record.video.end_s)
         start, stop = _frames_of(record, video, self._settings.fps)
-        finder = FaceFinder(self._landmarker, self._detector, record.video.box)
-        seen = list(self._observe(video, start, stop, finder, record.video.box))
-        sample = None if record.num_parts == 1 else list(_sample_landmarks(video, finder))
+        seen = list(self._observe(video, start, stop, record.video.box))
+        sample = None if record.num_parts == 1 else list(self._sample_landmarks(video, record.video.box))
         fates = [observation.fate for observation in seen]
         solved = self._solve((video.width, video.height), seen, fates, sample)
         runs = split_runs(fates, *self._settings.clip_frames)
@@ -158,12 +157,12 @@ class TrackStage:
         )
 
     def _observe(
-        self, video: ResampledVideo, start: int, stop: int, finder: FaceFinder, box: tuple[float, ...]
+        self, video: ResampledVideo, start: int, stop: int, box: tuple[float, ...]
     ) -> Iterator[FrameObservation]:
         """Yield what is seen in every frame; those from one on that cannot be decoded are lost."""
         observer = FrameObserver(
             self._settings.limits,
-            finder,
+            FaceFinder(self._landmarker, self._detector, box),
             self._hands,
             self._landmarks,
             CutDetector(self._settings.cut_threshold),
@@ -181,6 +180,17 @@ class TrackStage:
                 raise
         for _ in range(done, stop):
             yield FrameObservation(FrameFate(RejectReason.DECODE_ERROR, begins_run=False))
+
+    def _sample_landmarks(self, video: ResampledVideo, box: tuple[float, ...]) -> Iterator[Landmarks]:
+        """Yield the landmarks of the largest face in frames from all over the video, each looked at by itself."""
+        for frame in map(int, key_frames(video.num_frames, _FOCAL_FRAMES)):
+            try:
+                image = next(video.frames(frame, frame + 1))
+            except VideoError:  # the part that it belongs to will say so
+                continue
+            faces = FaceFinder(self._landmarker, self._detector, box).detect(image, _step_ms(video))
+            if faces:
+                yield max(faces, key=lambda face: face.size).landmarks.astype(np.float32)
 
     def _solve(
         self,
@@ -261,16 +271,6 @@ def _frames_of(record: VideoPart, video: ResampledVideo, fps: float) -> tuple[in
     start = min(record.number * part_frames, video.num_frames)
     is_last = record.number == record.num_parts - 1
     return start, video.num_frames if is_last else min(start + part_frames, video.num_frames)
-
-
-def _sample_landmarks(video: ResampledVideo, finder: FaceFinder) -> Iterator[Landmarks]:
-    """Yield the landmarks of the largest face in frames from all over the video."""
-    for frame in key_frames(video.num_frames, _FOCAL_FRAMES):
-        for image in video.frames(int(frame), int(frame) + 1):
-            # A landmarker that lost its face between two pictures finds the next one when it is asked again.
-            faces = finder.detect(image, _step_ms(video)) or finder.detect(image, _step_ms(video))
-            if faces:
-                yield max(faces, key=lambda face: face.size).landmarks.astype(np.float32)
 
 
 def _landmarks(seen: Sequence[FrameObservation]) -> Float32[np.ndarray, "num_frames num_landmarks 3"]:

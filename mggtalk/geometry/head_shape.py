@@ -19,12 +19,12 @@ from mggtalk.geometry.procrustes import align, solve_symmetric_shape
 from mggtalk.geometry.rigid_fit import Poses, first_poses, refine_poses, reprojection_cm
 
 KEY_FRAMES = 32
-"""More change the shape by less than 0.1 mm (real clips, 10 s)."""
+"""With 200 the shape moves by 0.1 mm (median over the landmarks of 17 real clips of up to 10 s)."""
 TOLERANCE_CM = 0.2
 """About twice the landmarker's noise; see `refine_poses`."""
 
 POSE_LANDMARKS = 4
-"""A fourth of the landmarks gives the pose to 0.03 degrees of that of all."""
+"""A fourth of the landmarks gives the pose to 0.12 degrees of that of all (median over the same clips; 95 %: 0.4)."""
 _ROUNDS = 4
 _POSE_STEPS = 2
 _PRIOR_WEIGHT = 0.05
@@ -34,7 +34,7 @@ _MIRROR = np.array([-1.0, 1.0, 1.0])
 _PERSPECTIVES = (0.3, 0.65, 1.0, 1.5, 2.2)
 """Candidates, as assumed distance over distance: errors are symmetric about the truth in these, not in distances."""
 _FOCAL_STEP = 3
-"""A third of the landmarks tells as much here."""
+"""With all landmarks the focal length changes by 5 % (median over the same clips)."""
 _MOUTH_CM, _JAW_WEIGHT = -2.5, 0.3
 """Height of the upper lip in head space, and the weight of what lies below: a jaw that drops passes for perspective."""
 _FOCAL_ROUNDS = 3

@@ -28,7 +28,7 @@ class FaceBox:
 
 
 class FullRangeFaceDetector:
-    """Finds faces of 7 % of the image's height, where FaceLandmarker's own detector needs some 20 %; 5 to 10 ms an image.
+    """Finds faces of 7 % of the image's height, where FaceLandmarker's own detector needs 20 %; 5 to 10 ms each.
 
     Args:
         model_path: the verified `face_detection_full_range_sparse.tflite`.

@@ -72,6 +72,8 @@ def run(folder: Path, params: Path, stage: str) -> Counter[int]:
         driver = psutil.Process(process.pid)
         while process.poll() is None:
             for pid, size in workers_of(driver).items():
+                if size > 1.05 * peaks[pid]:
+                    print(f"worker {pid}: {size / 1e6:.0f} MB", file=sys.stderr, flush=True)
                 peaks[pid] = max(peaks[pid], size)
             time.sleep(0.5)
         if process.returncode:

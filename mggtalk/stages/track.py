@@ -30,10 +30,10 @@ from mggtalk.stages.observe import FrameLimits, FrameObservation, FrameObserver
 from mggtalk.stages.solve import HeadSolver, SolvedRun
 from mggtalk.video.decode import ResampledVideo, open_video
 
-PART_S = 180.0
-"""Length of the parts of a long video: 26 MB of landmarks at 25 frames/s; opening an hour of video takes a second."""
+PART_S = 90.0
+"""Length of the parts of a long video: 13 MB of landmarks at 25 frames/s; opening an hour of 1080p takes two seconds."""
 
-_LEAST_PART_BYTES = 1 << 16
+_LEAST_PART_BYTES = 1 << 15
 """Of a still picture, at the lowest rates that encoders go to."""
 _FOCAL_FRAMES = 24
 """That tell the focal length of a video in parts."""

@@ -31,7 +31,7 @@ from mggtalk.stages.solve import HeadSolver, SolvedRun
 from mggtalk.video.decode import ResampledVideo, open_video
 
 PART_S = 90.0
-"""Length of the parts of a long video: 13 MB of landmarks at 25 frames/s; opening an hour of 1080p takes two seconds."""
+"""Length of the parts of a long video: 13 MB of landmarks at 25 frames/s; opening an hour of 1080p takes 2 s."""
 
 _LEAST_PART_BYTES = 1 << 15
 """Of a still picture, at the lowest rates that encoders go to."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from mggtalk.records import ClipTrack, Rejected, RejectReason, Stage, VideoPart, VideoRecord
+from mggtalk.registry.downloads import sha256_of
 from mggtalk.runtime.isolation import Isolated
 from mggtalk.stages.probed_files import VideoFile
 
@@ -75,10 +76,10 @@ class WithVideoFile(Generic[RecordT, OutputT]):
     def __call__(self, record: RecordT) -> Iterator[OutputT | Rejected]:
         """Yield what the inner stage makes of `record`, or the rejection."""
         video = self._video_of(record)
-        fault = file_fault(video)
+        fault = file_fault(video) or content_fault(video)
         results = [] if fault else list(self._stage(record))
         if any(isinstance(result, Rejected) and result.reason is RejectReason.DECODE_ERROR for result in results):
-            fault = file_fault(video)
+            fault = file_fault(video) or content_fault(video)
         if fault:
             yield Rejected(self._key_of(record), RejectReason.MISSING_FILE, fault)
         else:
@@ -97,6 +98,17 @@ def file_fault(video: VideoRecord) -> str | None:
     if size_bytes != video.size_bytes:
         return f"{video.path}: {size_bytes} bytes, expected {video.size_bytes} as ingested; run ingest again"
     return None
+
+
+def content_fault(video: VideoRecord) -> str | None:
+    """Return why the content of the video's file is not that which was ingested; None where it is.
+
+    Results are kept under the hash of the content, so what another content gave must never get there. Hashing reads a
+    gigabyte a second, which is little beside decoding it.
+    """
+    if (found := sha256_of(Path(video.path))) == video.sha256:
+        return None
+    return f"{video.path}: has SHA-256 {found}, expected {video.sha256} as ingested; run ingest again"
 
 
 def file_deadline_s(file: VideoFile) -> float:

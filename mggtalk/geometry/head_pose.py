@@ -10,8 +10,6 @@ from mggtalk.geometry.head_shape import (
     TOLERANCE_CM,
     HeadShape,
     ShapePrior,
-    estimate_focal,
-    solve_head_shape,
 )
 from mggtalk.geometry.rigid_fit import Poses, first_poses, refine_poses, reprojection_cm
 
@@ -33,25 +31,6 @@ class ClipPose:
     landmarks: Float64[np.ndarray, "num_frames num_landmarks 3"]
     neutral_landmarks: Float64[np.ndarray, "num_landmarks 3"]
     reprojection_cm: Float64[np.ndarray, "num_frames num_landmarks"]
-
-
-def solve_clip_pose(
-    landmarks: Float[np.ndarray, "num_frames num_landmarks 3"],
-    frame_size: tuple[int, int],
-    prior: ShapePrior,
-    camera_distance: float,
-) -> ClipPose:
-    """Return one symmetric head shape, one camera and the head's pose in every frame of a clip.
-
-    Args:
-        landmarks: x, y in pixels of the video frame and relative z in the same unit.
-        frame_size: width and height of the video frame in pixels.
-        camera_distance: assumed distance of the face from the camera in cm; see `estimate_focal`.
-    """
-    centered = from_principal_point(landmarks, frame_size)
-    focal = estimate_focal(centered, prior, camera_distance)
-    shape = solve_head_shape(centered, prior, focal)
-    return pose_clip(centered, frame_size, shape, poses_of(centered, shape, prior, focal), focal)
 
 
 def from_principal_point(

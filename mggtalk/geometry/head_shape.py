@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int64
 from scipy.interpolate import CubicSpline
+from scipy.spatial.transform import Rotation
 
 from mggtalk.geometry.procrustes import align, solve_symmetric_shape
 from mggtalk.geometry.rigid_fit import Poses, first_poses, refine_poses, reprojection_cm
@@ -31,6 +32,9 @@ _PRIOR_WEIGHT = 0.05
 """Of the landmarker's own depth, per frame: as much as a turn of 13 degrees says (its squared sine)."""
 _MIRROR = np.array([-1.0, 1.0, 1.0])
 
+_FITTING_STEP, _FITTING = 8, 5.0
+"""An eighth of the landmarks tells whether a frame is bad: five times as far from a head as the median frame; a mouth
+that opens wide makes it three times."""
 _PERSPECTIVES = (0.3, 0.65, 1.0, 1.5, 2.2)
 """Candidates, as assumed distance over distance: errors are symmetric about the truth in these, not in distances."""
 _FOCAL_STEP = 3
@@ -38,6 +42,9 @@ _FOCAL_STEP = 3
 _MOUTH_CM, _JAW_WEIGHT = -2.5, 0.3
 """Height of the upper lip in head space, and the weight of what lies below: a jaw that drops passes for perspective."""
 _FOCAL_ROUNDS = 3
+_TELLING_DEG = 15.0
+"""Spread of the pose from which on errors count in full: below, they lean to far cameras (by 1.5 in a head that stands
+still), for a bent shape explains what perspective does to one view."""
 _FOCAL_GRID = 401
 """Steps of half a percent."""
 _DISTANCE_SPREAD = 0.35
@@ -91,17 +98,20 @@ def estimate_focal(
         landmarks: x, y in pixels from the principal point and z in the same unit, relative to the head.
         camera_distance: where faces are assumed, in cm: the middle of a prior over the distance.
     """
+    landmarks = _fitting_frames(landmarks, prior)
     prior, kept = prior.thinned(_FOCAL_STEP)
     prior = replace(prior, weights=prior.weights * np.where(prior.template[:, 1] < _MOUTH_CM, _JAW_WEIGHT, 1.0))
     key = landmarks[key_frames(len(landmarks), KEY_FRAMES // 2)][:, kept]
-    scale = float(np.median(align(prior.template, key, prior.weights).scale))
+    seen = align(prior.template, key, prior.weights)
+    scale = float(np.median(seen.scale))
     costs = []
     for focal in scale * camera_distance / np.array(_PERSPECTIVES):
         shape, poses = _adjust(key, prior, focal, rounds=_FOCAL_ROUNDS)
         error = reprojection_cm(poses, shape.points, key[..., :2] / focal)
         costs.append(shape.trust @ np.median(error, axis=0) / shape.trust.sum())
     between = np.geomspace(_PERSPECTIVES[0], _PERSPECTIVES[-1], _FOCAL_GRID)
-    evidence = _EVIDENCE * CubicSpline(_PERSPECTIVES, np.log(costs))(between)
+    turning = min(_spread_deg(seen.rotation) / _TELLING_DEG, 1.0) ** 2
+    evidence = turning * _EVIDENCE * CubicSpline(_PERSPECTIVES, np.log(costs))(between)
     evidence += 0.5 * (np.log(between) / _DISTANCE_SPREAD) ** 2
     return scale * camera_distance / float(between[np.argmin(evidence)])
 
@@ -110,6 +120,7 @@ def solve_head_shape(
     landmarks: Float[np.ndarray, "num_frames num_landmarks 3"], prior: ShapePrior, focal: float
 ) -> HeadShape:
     """Return the rigid symmetric shape that explains where the landmarks are seen; see `estimate_focal` for `Args`."""
+    landmarks = _fitting_frames(landmarks, prior)
     key = landmarks[key_frames(len(landmarks), KEY_FRAMES)]
     return _adjust(key, prior, focal, _ROUNDS)[0]
 
@@ -117,6 +128,22 @@ def solve_head_shape(
 def key_frames(num_frames: int, most: int) -> Int64[np.ndarray, " num_key_frames"]:
     """Return at most `most` frames, evenly spread."""
     return np.unique(np.linspace(0, num_frames - 1, min(most, num_frames)).round().astype(np.int64))
+
+
+def _fitting_frames(
+    landmarks: Float[np.ndarray, "num_frames num_landmarks 3"], prior: ShapePrior
+) -> Float[np.ndarray, "num_kept num_landmarks 3"]:
+    """Return the frames whose landmarks look like a head as much as those of other frames do."""
+    few, kept = prior.thinned(_FITTING_STEP)
+    seen = align(few.template, landmarks[:, kept], few.weights)
+    off = np.linalg.norm(seen.inverse_apply(landmarks[:, kept]) - few.template, axis=-1).mean(axis=1)
+    return np.asarray(landmarks[off <= _FITTING * np.median(off)])
+
+
+def _spread_deg(rotation: Float[np.ndarray, "num_frames 3 3"]) -> float:
+    """Return how far rotations lie from their mean, root mean square, in degrees."""
+    rotations = Rotation.from_matrix(rotation)
+    return float(np.degrees(np.sqrt(np.mean((rotations.mean().inv() * rotations).magnitude() ** 2))))
 
 
 def _depth_prior(

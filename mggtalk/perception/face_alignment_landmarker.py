@@ -36,7 +36,7 @@ _HARMLESS = [(_SCORE, "numpy.core.multiarray.scalar"), _SCORE, np.dtype, type(np
 
 
 class FaceAlignmentLandmarker:
-    """Puts the 68 points into the faces that another landmarker finds; make a new one for every video.
+    """Puts the 68 points into the faces that another landmarker finds; see `Landmarker`.
 
     Args:
         finder: says where the faces are, by the box of its landmarks; it is closed with this landmarker.

@@ -79,7 +79,7 @@ class FaceFinder:
     def _look(self, image: UInt8[np.ndarray, "height width 3"], region: Region, step_ms: int) -> list[FaceDetection]:
         left, top, right, bottom = region
         faces = self._landmarker.detect(image[top:bottom, left:right], step_ms)
-        return [face.shifted(left, top) for face in faces] if left or top else faces
+        return [face.shifted(left, top) for face in faces if face.size > 0]  # NaN is not, either
 
     def _keep_in_view(
         self, image: UInt8[np.ndarray, "height width 3"], whole: Region, faces: list[FaceDetection]
@@ -141,7 +141,7 @@ def _square(box: FaceBox, whole: Region) -> Region:
 
 
 def _within(box: FaceBox, region: Region) -> bool:
-    left, top, right, bottom = region
     """Tell whether the middle of a face lies in a region, where the landmarker sees it."""
+    left, top, right, bottom = region
     column, row = (box.left + box.right) / 2, (box.top + box.bottom) / 2
     return left <= column < right and top <= row < bottom

@@ -89,7 +89,7 @@ def read_csv(path: Path, *, needed: Sequence[str], one_of: Sequence[str] = (), d
             rows = csv.reader(content, strict=True, delimiter=delimiter)
             columns = [name.strip() for name in next(rows, [])]
             _check_columns(path, columns, needed, one_of)
-            for cells in filter(None, rows):
+            for cells in (cells for cells in rows if any(map(str.strip, cells))):  # spreadsheets write empty rows
                 if len(cells) > len(columns):
                     expected = f"got {len(cells)} cells; expected {len(columns)}: quote those with commas"
                     raise RecipeError(f"{path}: line {rows.line_num}: {expected}")

@@ -11,7 +11,7 @@ from mggtalk.records import Split
 from mggtalk.registry.downloads import extract_members, fetch_distribution
 from mggtalk.stages.ingest_items import IngestItem
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".flv")
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flv", ".mpg", ".ts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +96,15 @@ class VideoRoot:
     def video(self, stem: str) -> Path:
         """Return the video of this name with whichever suffix it has; with `.mp4` if there is none."""
         names = [f"{stem}{suffix}" for suffix in VIDEO_SUFFIXES]
-        return self._folder / next((name for name in names if name in self._names), names[0])
+        there = (self._names[name.lower()] for name in names if name.lower() in self._names)
+        return self._folder / next(there, names[0])
 
     @cached_property
-    def _names(self) -> frozenset[str]:
-        """What is there: one look, not one for every clip and suffix."""
+    def _names(self) -> dict[str, str]:
+        """What is there, by its name in lower case: one look, not one for every clip and suffix."""
         if not self._folder.is_dir():
-            return frozenset()
+            return {}
         try:
-            return frozenset(path.name for path in self._folder.iterdir())
+            return {path.name.lower(): path.name for path in sorted(self._folder.iterdir())}
         except OSError as cause:
             raise RecipeError(f"{self._folder}: the folder cannot be read: {cause.strerror}") from cause

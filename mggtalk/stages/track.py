@@ -1,7 +1,8 @@
 """`track`: a video becomes clips of one face without a cut: landmarks, expression, pose and quality of every frame.
 
 Writes no pixels. Every frame of the video has its fate: it is part of a clip, or is dropped for a reason. A long video
-is tracked in parts, so memory is bounded and several workers share it; a clip never spans two parts.
+is tracked in parts, so memory is bounded and several workers share it; a clip never spans two parts. (Of containers
+without an index the first part is all: a later one would have to decode everything before it.)
 """
 
 import math
@@ -28,6 +29,7 @@ from mggtalk.records import ClipTrack, Rejected, RejectReason, Segment, TrackedV
 from mggtalk.stages.clips import FrameFate, FrameRun, maximal_runs, split_runs
 from mggtalk.stages.observe import FrameLimits, FrameObservation, FrameObserver
 from mggtalk.stages.solve import HeadSolver, SolvedRun
+from mggtalk.video.container import is_indexed
 from mggtalk.video.decode import ResampledVideo, open_video
 
 PART_S = 90.0
@@ -62,7 +64,7 @@ class TrackConfig:
         identity_encoder: network that tells who is in a clip that the recipe does not label; see `stages.people`.
     """
 
-    fps: float = Field(gt=0)
+    fps: float = Field(gt=0, le=240)
     min_face_px: float = Field(ge=0)
     max_yaw_deg: float = Field(ge=0, le=180)
     second_face_ratio: float = Field(ge=0, le=1)
@@ -125,9 +127,11 @@ class TrackStage:
 
     Args:
         models: the verified files of `settings.models`, by their names.
+        part_s: length of a part; must be that by which the records were cut.
     """
 
-    def __init__(self, settings: TrackConfig, models: Mapping[str, Path]) -> None:
+    def __init__(self, settings: TrackConfig, models: Mapping[str, Path], part_s: float = PART_S) -> None:
+        self._part_frames = round(part_s * settings.fps)
         self._settings = settings
         self._landmarker = make_landmarker(settings.landmarks, models)
         self._detector = FullRangeFaceDetector(models[DETECTOR_MODEL])
@@ -140,8 +144,11 @@ class TrackStage:
         Raises:
             VideoError: none of it can be decoded.
         """
+        if record.number > 0 and not is_indexed(record.video.path):
+            yield TrackedVideo(record.video, (), (), record.number)  # the first part has it all
+            return
         video = open_video(record.video.path, self._settings.fps, record.video.start_s, record.video.end_s)
-        start, stop = _frames_of(record, video, self._settings.fps)
+        start, stop = self._frames_of(record, video)
         seen = list(self._observe(video, start, stop, record.video.box))
         sample = None if record.num_parts == 1 else list(self._sample_landmarks(video, record.video.box))
         fates = [observation.fate for observation in seen]
@@ -155,6 +162,11 @@ class TrackStage:
             segments=tuple(_segment(record.video, start, run) for run in runs),
             part=record.number,
         )
+
+    def _frames_of(self, record: VideoPart, video: ResampledVideo) -> tuple[int, int]:
+        start = min(record.number * self._part_frames, video.num_frames)
+        is_last = record.number == record.num_parts - 1 or not video.reader.indexed
+        return start, video.num_frames if is_last else min(start + self._part_frames, video.num_frames)
 
     def _observe(
         self, video: ResampledVideo, start: int, stop: int, box: tuple[float, ...]
@@ -182,10 +194,14 @@ class TrackStage:
             yield FrameObservation(FrameFate(RejectReason.DECODE_ERROR, begins_run=False))
 
     def _sample_landmarks(self, video: ResampledVideo, box: tuple[float, ...]) -> Iterator[Landmarks]:
-        """Yield the landmarks of the largest face in frames from all over the video, each looked at by itself."""
-        for frame in map(int, key_frames(video.num_frames, _FOCAL_FRAMES)):
+        """Yield the landmarks of the largest face in frames from all over the video, each looked at by itself.
+
+        They are key frames, for those are decoded alone.
+        """
+        frames = video.frame_index[video.reader.is_key_frame[video.frame_index]]
+        for frame in frames[key_frames(len(frames), _FOCAL_FRAMES)] if len(frames) else ():
             try:
-                image = next(video.frames(frame, frame + 1))
+                (image,) = video.reader.frames([int(frame)])
             except VideoError:  # the part that it belongs to will say so
                 continue
             faces = FaceFinder(self._landmarker, self._detector, box).detect(image, _step_ms(video))
@@ -264,13 +280,6 @@ class TrackStage:
             hand_over_face=by_frame("hand_over_face"),
             num_faces=by_frame("num_faces"),
         )
-
-
-def _frames_of(record: VideoPart, video: ResampledVideo, fps: float) -> tuple[int, int]:
-    part_frames = round(PART_S * fps)
-    start = min(record.number * part_frames, video.num_frames)
-    is_last = record.number == record.num_parts - 1
-    return start, video.num_frames if is_last else min(start + part_frames, video.num_frames)
 
 
 def _landmarks(seen: Sequence[FrameObservation]) -> Float32[np.ndarray, "num_frames num_landmarks 3"]:

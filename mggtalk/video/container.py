@@ -14,7 +14,7 @@ import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from mggtalk.errors import VideoError
 from mggtalk.heartbeat import beat
@@ -89,8 +89,10 @@ def container_start_s(container: InputContainer) -> float:
     return (container.start_time or 0) / av.time_base
 
 
-def presentation_timestamps(container: InputContainer, stream: VideoStream) -> Int64[np.ndarray, " num_frames"]:
-    """Return the sorted timestamps of all frames that are shown, in units of `stream.time_base`.
+def presentation_timestamps(
+    container: InputContainer, stream: VideoStream
+) -> tuple[Int64[np.ndarray, " num_frames"], Bool[np.ndarray, " num_frames"]]:
+    """Return the sorted timestamps of all shown frames, in units of `stream.time_base`, and which are key frames.
 
     An indexed container is read without decoding; frames that an edit list cuts away are left out. Elsewhere the
     packets' times are a guess, and only the decoder knows.
@@ -100,17 +102,28 @@ def presentation_timestamps(container: InputContainer, stream: VideoStream) -> I
     """
     if container.format.name in INDEXED_CONTAINERS:
         packets = (packet for packet in beating(container.demux(stream)) if packet.size and not packet.is_discard)
-        timestamps = sorted({packet.pts for packet in packets if packet.pts is not None})
+        shown = sorted({packet.pts: packet.is_keyframe for packet in packets if packet.pts is not None}.items())
     else:
-        timestamps = [frame.pts for frame in beating(container.decode(stream)) if frame.pts is not None]
-    if not timestamps:
+        frames = (frame for frame in beating(container.decode(stream)) if frame.pts is not None)
+        shown = [(frame.pts, bool(frame.key_frame)) for frame in frames if frame.pts is not None]
+    if not shown:
         raise VideoError(f"{container.name}: its frames bear no timestamps")
-    ordered = np.array(timestamps, np.int64)
+    ordered = np.array([timestamp for timestamp, _ in shown], np.int64)
     if np.any(np.diff(ordered) <= 0):
         raise VideoError(
             f"{container.name}: its timestamps run backwards (H.264 in AVI does); copy its streams into an MP4"
         )
-    return ordered
+    return ordered, np.array([is_key for _, is_key in shown])
+
+
+def is_indexed(path: str) -> bool:
+    """Tell whether a file's container states its frames reliably, so that one can be had without those before it.
+
+    Raises:
+        UnsupportedFileError: as `open_container`.
+    """
+    with open_container(path) as container:
+        return container.format.name in INDEXED_CONTAINERS
 
 
 def beating(items: Iterable[ItemT]) -> Iterator[ItemT]:

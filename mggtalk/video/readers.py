@@ -37,6 +37,7 @@ class PyAvReader:
 
     Attributes:
         presentation_s: presentation time of every frame, from the start of the container.
+        is_key_frame: which of them can be decoded without any other.
         indexed: the container states its frames reliably.
         layout: how stored frames lie on the screen. width, height: of the upright frames.
     """
@@ -50,7 +51,7 @@ class PyAvReader:
         self.path = path
         with open_container(path) as container:
             stream = video_stream(container, path)
-            timestamps = presentation_timestamps(container, stream)
+            timestamps, self.is_key_frame = presentation_timestamps(container, stream)
             self.indexed = container.format.name in INDEXED_CONTAINERS
         with open_container(path) as container:
             stream = video_stream(container, path)

@@ -1,12 +1,16 @@
 import numpy as np
 import pytest
 
-from mggtalk.geometry.head_pose import rotation_angles, solve_clip_pose
-from tests.geometry.heads import FRAME_SIZE, LANDMARKS, PRIOR, RIGID, angle_deg, filmed_head, jaw_share, turned
+from mggtalk.geometry.head_pose import rotation_angles
+from mggtalk.stages.clips import FrameRun
+from mggtalk.stages.solve import HeadSolver
+from tests.geometry.heads import FRAME_SIZE, LANDMARKS, RIGID, angle_deg, filmed_head, jaw_share, turned
 
 
 def solve(head):
-    return solve_clip_pose(head.observed, FRAME_SIZE, PRIOR, camera_distance=60.0)
+    run = FrameRun(0, len(head.observed), None)
+    solver = HeadSolver(LANDMARKS, 60.0, FRAME_SIZE)
+    return solver.solve(run, head.observed, solver.focal(head.observed)).pose(run)
 
 
 def plane_offset(landmarks):

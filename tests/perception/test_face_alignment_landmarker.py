@@ -35,6 +35,9 @@ class Finder:
         ]
         self.closed = False
 
+    def forget(self):
+        """There is nothing to forget."""
+
     def detect(self, image, step_ms=40):
         return self.faces
 

@@ -1,5 +1,6 @@
 """A file that cannot be read now is no broken video: it is not worked on, and not kept as a result."""
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 def video(tmp_path: Path) -> VideoRecord:
     path = tmp_path / "talk.mp4"
     path.write_bytes(b"moving pictures")
-    return record_of(path)
+    return record_of(path, sha256=hashlib.sha256(b"moving pictures").hexdigest())
 
 
 class Decoder:
@@ -63,6 +64,10 @@ def truncate(path: Path) -> None:
     path.write_bytes(b"moving")
 
 
+def overwrite(path: Path) -> None:
+    path.write_bytes(b"others' pictures"[:15])
+
+
 def replace_by_folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -70,7 +75,12 @@ def replace_by_folder(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("deed", "detail"),
-    [(remove, "No such file"), (truncate, "6 bytes, expected 15"), (replace_by_folder, "Is a directory")],
+    [
+        (remove, "No such file"),
+        (truncate, "6 bytes, expected 15"),
+        (overwrite, "has SHA-256"),
+        (replace_by_folder, "Is a directory"),
+    ],
 )
 @pytest.mark.parametrize("when", ["before", "during"])
 def test_a_file_that_is_not_there_as_ingested_is_tried_again(video, deed, detail, when, caplog):

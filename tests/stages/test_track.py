@@ -13,7 +13,7 @@ from mggtalk.records import RejectReason, Segment, VideoPart
 from mggtalk.stages.clips import main_reason
 from mggtalk.stages.track import TrackConfig, TrackStage
 from mggtalk.stages.track_tables import dump_track
-from tests.media import write_video
+from tests.media import corrupted_copy, write_video
 from tests.stages.footage import TRACK, first_frames, record_of, tracked_video, write_frames
 
 BRIEF_S = 0.48  # twelve frames
@@ -203,3 +203,95 @@ def test_rounding_to_frames_keeps_the_longest_clip_twice_the_shortest(fps, min_c
     assert least == max(round(min_clip_s * fps), 1)
     assert most in (round(max_clip_s * fps), 2 * least)
     assert most >= 2 * least
+
+
+def parts_tracked(record, models, count, part_s):
+    stage = TrackStage(TRACK, models, part_s=part_s)
+    results = [next(stage(VideoPart(record, number, count))) for number in range(count)]
+    assert [result.part for result in results] == list(range(count))
+    return results
+
+
+def test_parts_cover_every_frame_once_and_share_one_camera(sample_videos, track_models):
+    record = record_of(sample_videos["single_face.mp4"])
+    first, second = parts_tracked(record, track_models, 2, part_s=1.0)
+    frames = [
+        frame
+        for segment in (*first.segments, *second.segments)
+        for frame in range(segment.start_frame, segment.start_frame + segment.num_frames)
+    ]
+    assert frames == list(range(60))
+    assert [clip.start_frame for clip in (*first.clips, *second.clips)] == [0, 25]
+    assert second.clips[0].clip_id.endswith("-f000025")
+    np.testing.assert_array_equal(first.clips[0].intrinsics, second.clips[0].intrinsics)
+
+
+def test_a_part_behind_the_end_is_empty(sample_videos, track_models):
+    record = record_of(sample_videos["single_face.mp4"])
+    *_, last = parts_tracked(record, track_models, 4, part_s=1.0)
+    assert (last.clips, last.segments) == ((), ())
+
+
+def test_of_a_container_without_an_index_the_first_part_is_all(sample_videos, track_models, tmp_path):
+    path = write_frames(tmp_path / "talk.ts", first_frames(sample_videos["single_face.mp4"], 30))
+    first, second = parts_tracked(record_of(path), track_models, 2, part_s=0.6)
+    assert sum(segment.num_frames for segment in first.segments) == 30
+    assert (second.clips, second.segments) == ((), ())
+
+
+def test_what_comes_before_a_broken_frame_is_kept(sample_videos, track_models, tmp_path):
+    whole = write_frames(tmp_path / "whole.mp4", first_frames(sample_videos["single_face.mp4"], 60))
+    broken = corrupted_copy(whole, tmp_path / "broken.mp4", 0.6, 0.7)
+    result = tracked_video(record_of(broken), track_models)
+    (clip,) = result.clips
+    kept, lost = result.segments
+    assert (kept.clip_id, kept.start_frame) == (clip.clip_id, 0)
+    assert lost.reason is RejectReason.DECODE_ERROR
+    assert kept.num_frames + lost.num_frames == 60
+    assert kept.num_frames >= 10
+
+
+def test_a_hand_over_the_face_costs_its_frames(sample_videos, track_models):
+    """From 2.5 s on her hand is at her cheek."""
+    record = record_of(sample_videos["WolfgangLanger_Pexels.mp4"], start_s=2.8, end_s=4.2)
+    free = track(record, track_models, hands_every_s=0.2)
+    assert max(clip.hand_over_face.max() for clip in free.clips) > 0.05
+    strict = track(record, track_models, hands_every_s=0.2, max_hand_over_face=0.01)
+    assert RejectReason.HAND_OVER_FACE in {segment.reason for segment in strict.segments}
+
+
+def test_a_box_chooses_the_smaller_of_two_faces(sample_videos, track_models, tmp_path):
+    import cv2
+
+    images = first_frames(sample_videos["single_face.mp4"], 12)
+    beside = [
+        np.hstack((image, cv2.copyMakeBorder(cv2.resize(image, (416, 234)), 63, 63, 0, 0, cv2.BORDER_REPLICATE)))
+        for image in images
+    ]
+    path = write_frames(tmp_path / "two.mp4", beside)
+    (clip,) = track(record_of(path, box=(700.0, 60.0, 1000.0, 300.0)), track_models).clips
+    assert clip.num_frames == 12
+    assert clip.landmarks_px[..., 0].min() > 640
+    assert clip.face_size.max() < 130
+
+
+def test_expression_from_landmarks_has_20_coefficients(brief, track_models):
+    (clip,) = track(brief, track_models, expression="pca").clips
+    assert clip.expression.shape == (12, 20)
+    assert clip.expression_names[0] == "pca_00"
+
+
+def test_blendshapes_of_landmarks_that_have_none_are_refused():
+    values = {name: getattr(TRACK, name) for name in TRACK.__dataclass_fields__} | {"landmarks": "face_alignment"}
+    with pytest.raises(
+        ParamsError, match=r"expression: landmarks 'face_alignment' give no blendshapes; expected 'pca'"
+    ):
+        validate(values, TrackConfig, "params.yaml: track")
+
+
+def test_what_was_tracked_before_changes_nothing(sample_videos, brief, track_models):
+    """Landmarker and hand finder follow what they see, and have to forget it."""
+    stage = TrackStage(replace(TRACK, hands_every_s=0.2), track_models)
+    other = record_of(sample_videos["WolfgangLanger_Pexels.mp4"], start_s=3.0, end_s=3.6)
+    first, _, again = (dump_track(next(stage(VideoPart(record)))) for record in (brief, other, brief))
+    assert again == first

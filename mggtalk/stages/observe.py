@@ -7,16 +7,14 @@ the video is about.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from mggtalk.perception.face_finder import FaceFinder
-from mggtalk.perception.hands import HandFinder
 from mggtalk.perception.landmark_sets import LandmarkSet
 from mggtalk.perception.landmarker import FaceDetection
-from mggtalk.perception.shot_cuts import CutDetector
 from mggtalk.records import RejectReason
 from mggtalk.stages.clips import FrameFate
 
@@ -54,6 +52,41 @@ class FrameObservation:
     num_faces: int = 0
 
 
+class Faces(Protocol):
+    """Finds faces; see `FaceFinder`."""
+
+    @property
+    def bystanders(self) -> tuple[float, ...]:
+        """Sizes of faces that stand aside."""
+        ...
+
+    def detect(self, image: UInt8[np.ndarray, "height width 3"], step_ms: int) -> list[FaceDetection]:
+        """Return the faces of `image`."""
+        ...
+
+
+class Hands(Protocol):
+    """Finds hands before a face; see `HandFinder`."""
+
+    def forget(self) -> None:
+        """Forget all hands."""
+        ...
+
+    def share_covered(
+        self, image: UInt8[np.ndarray, "height width 3"], outline: Float[np.ndarray, "num_points 2"]
+    ) -> float:
+        """Return the share of the face that hands cover."""
+        ...
+
+
+class Cuts(Protocol):
+    """Finds cuts; see `CutDetector`."""
+
+    def begins_shot(self, image: UInt8[np.ndarray, "height width 3"]) -> bool:
+        """Return whether `image` begins a shot."""
+        ...
+
+
 class FrameObserver:
     """Looks at one video's frames in order.
 
@@ -67,10 +100,10 @@ class FrameObserver:
     def __init__(
         self,
         limits: FrameLimits,
-        finder: FaceFinder,
-        hands: HandFinder | None,
+        finder: Faces,
+        hands: Hands | None,
         landmarks: LandmarkSet,
-        cuts: CutDetector,
+        cuts: Cuts,
         *,
         hands_every: int,
         box: tuple[float, ...],

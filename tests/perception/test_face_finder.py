@@ -15,7 +15,8 @@ FRAME = np.zeros((1080, 1920, 3), np.uint8)
 class Landmarker:
     """Sees the face at `place` (left, top, side, in the frame) if it is large enough in what it gets to see."""
 
-    landmark_set, expression_names = "test", ()
+    landmark_set = "test"
+    expression_names: tuple[str, ...] = ()
 
     def __init__(self, place=None):
         self.place, self.views, self.forgot = place, [], 0
@@ -102,7 +103,7 @@ def test_bystanders_are_counted_and_not_forgotten_at_once():
     assert finder.bystanders == (90.0,)
     for _ in range(60):
         finder.detect(FRAME, 40)
-    assert finder.bystanders == ()
+    assert not finder.bystanders
 
 
 def test_a_box_is_all_that_is_looked_at():

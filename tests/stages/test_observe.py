@@ -25,7 +25,7 @@ class Finder:
 
     def __init__(self, *frames, bystanders=()):
         self.frames = list(frames)
-        self.bystanders = bystanders
+        self.bystanders: tuple[float, ...] = bystanders
 
     def detect(self, image, step_ms):
         return self.frames.pop(0)

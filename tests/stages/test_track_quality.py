@@ -31,14 +31,14 @@ def test_a_perfect_clip_has_no_errors(clip):
 
 
 def test_reprojection_is_in_percent_of_the_distance_between_the_eyes(clip):
-    moved = replace(clip, landmarks_px=clip.landmarks_px + np.float32([3, 4]))
+    moved = replace(clip, landmarks_px=clip.landmarks_px + np.array([3, 4], np.float32))
     corners = np.array([33, 263])
     depth = 100 - clip.neutral_landmarks[corners, 2].mean()
     assert clip_quality(moved).reprojection_percent == pytest.approx(100 * 5 / (FOCAL * 8.9 / depth), rel=1e-3)
 
 
 def test_the_mirror_residual_is_half_the_distance_between_twins(clip):
-    moved = clip.landmarks + np.float32([0.1, 0, 0])  # a millimetre to the left of the plane
+    moved = clip.landmarks + np.array([0.1, 0, 0], np.float32)  # a millimetre to the left of the plane
     assert clip_quality(replace(clip, landmarks=moved)).mirror_residual_mm == pytest.approx(1.0, rel=1e-3)
 
 

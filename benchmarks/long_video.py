@@ -44,14 +44,14 @@ def repeat(clip: Path, target: Path, minutes: float) -> None:
 
 
 def workers_of(driver: psutil.Process) -> dict[int, int]:
-    """Return the resident bytes of each Ray worker with all its children, by process id."""
+    """Return the bytes of each Ray worker with all its children, by process id; shared pages count in shares (PSS)."""
     sizes = {}
     for process in driver.children(recursive=True):
         try:
             if process.name().startswith("ray::"):
                 family = [process, *process.children(recursive=True)]
-                sizes[process.pid] = sum(member.memory_info().rss for member in family)
-        except psutil.NoSuchProcess:
+                sizes[process.pid] = sum(member.memory_full_info().pss for member in family)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return sizes
 

@@ -1,6 +1,7 @@
 """How much of a face hands cover: MediaPipe's HandLandmarker, looked at around the face."""
 
 import io
+import weakref
 import zipfile
 from pathlib import Path
 
@@ -42,11 +43,8 @@ class HandFinder:
                 min_hand_detection_confidence=_LEAST_DETECTION,
             )
         )
+        weakref.finalize(self, self._landmarker.close)  # its own destructor fails when the interpreter shuts down
         self._looks = 0
-
-    def close(self) -> None:
-        """Release native memory."""
-        self._landmarker.close()
 
     def forget(self) -> None:
         """Forget all hands: what comes next is found as a new finder would find it."""

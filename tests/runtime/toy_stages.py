@@ -88,7 +88,7 @@ class SquareStage:
 
     def __call__(self, record: Job) -> Iterator[int | Rejected]:
         if record.key == "slow":
-            time.sleep(1.0)
+            time.sleep(3.0)
         if record.number < 0:
             yield Rejected(record.key, RejectReason.NO_FACE)
         else:

@@ -3,6 +3,7 @@
 A person is a colour here: the encoder tells people apart by the mean colour of the picture.
 """
 
+import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -47,7 +48,8 @@ class Project:
 
         path = write_video(self.root / f"{file}.mp4", 25 * len(colors), picture=picture)
         video_id = f"{file:016x}"
-        record = record_of(path, video_id=video_id, sha256=video_id * 4, identity=identity or f"video:{video_id}")
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        record = record_of(path, video_id=video_id, sha256=sha256, identity=identity or f"video:{video_id}")
         clips = tuple(bare_clip(record, start, 25) for start in range(0, 25 * len(colors), 25))
         segments = tuple(Segment(video_id, clip.start_frame, 25, clip.clip_id, None) for clip in clips)
         self.write(record, TrackedVideo(record, clips, segments))

@@ -1,5 +1,6 @@
 """The real landmarker on a real face."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -72,6 +73,30 @@ def test_a_new_landmarker_follows_the_same_frames_to_the_same_numbers(face_landm
         with FaceLandmarker(face_landmarker_path) as landmarker:
             results.append([landmarker.detect(image)[0].landmarks for image in (face_image, face_image[:, 4:])])
     np.testing.assert_array_equal(results[0], results[1])
+
+
+def test_a_landmarker_that_has_forgotten_is_like_new(face_landmarker_path, face_image):
+    """A face that shrinks to a third is followed; nobody finds it who has not seen it before."""
+    *shrinking, far = (_shrunk(face_image, share) for share in (1.0, 0.83, 0.67, 0.55, 0.48, 0.4, 0.33))
+    with FaceLandmarker(face_landmarker_path) as new, FaceLandmarker(face_landmarker_path) as used:
+        for image in shrinking:
+            used.detect(image)
+        assert len(used.detect(far)) == 1
+        used.forget()
+        assert (new.detect(far), used.detect(far)) == ([], [])
+        for image in (face_image, face_image[:, 4:]):
+            (expected,), (found,) = new.detect(image), used.detect(image)
+            np.testing.assert_array_equal(found.landmarks, expected.landmarks)
+            np.testing.assert_array_equal(found.expression, expected.expression)
+
+
+def _shrunk(image, share):
+    """The picture made smaller, in the middle of a grey one of the same size."""
+    small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    frame = np.full_like(image, 90)
+    top, left = (np.array(image.shape[:2]) - small.shape[:2]) // 2
+    frame[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return frame
 
 
 def test_size_box_and_shift_of_a_detection():

@@ -276,6 +276,21 @@ def test_a_box_chooses_the_smaller_of_two_faces(sample_videos, track_models, tmp
     assert clip.face_size.max() < 130
 
 
+def test_a_face_of_150_px_in_a_full_hd_video_is_one_clip_of_all_frames(sample_videos, track_models, tmp_path):
+    import cv2
+
+    small = [cv2.resize(image, None, fx=0.89, fy=0.89) for image in first_frames(sample_videos["single_face.mp4"], 12)]
+    height, width = small[0].shape[:2]
+    frames = [np.full((1080, 1920, 3), 90, np.uint8) for _ in small]
+    for frame, image in zip(frames, small, strict=True):
+        frame[500 : 500 + height, 1100 : 1100 + width] = image
+    (clip,) = track(record_of(write_frames(tmp_path / "far.mp4", frames)), track_models).clips
+    assert clip.num_frames == 12
+    assert clip.face_size == pytest.approx(150, rel=0.05)
+    assert (clip.landmarks_px.min(axis=(0, 1)) > (1100, 500)).all()
+    assert (clip.landmarks_px.max(axis=(0, 1)) < (1100 + width, 500 + height)).all()
+
+
 def test_expression_from_landmarks_has_20_coefficients(brief, track_models):
     (clip,) = track(brief, track_models, expression="pca").clips
     assert clip.expression.shape == (12, 20)

@@ -1,6 +1,5 @@
 """Boxes of faces, small and far ones too: MediaPipe's full-range detector."""
 
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +42,6 @@ class FullRangeFaceDetector:
                 min_detection_confidence=_LEAST_SCORE,
             )
         )
-        weakref.finalize(self, self._detector.close)  # its own destructor fails when the interpreter shuts down
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"]) -> list[FaceBox]:
         """Return the faces of `image` (RGB), the largest first."""

@@ -5,7 +5,6 @@ against 88.2 frames/s on one core at 640x360) and is what tells a crowd from a s
 does not smooth over time, so no frame depends on those before but by where its face is looked for.
 """
 
-import weakref
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
@@ -48,7 +47,6 @@ class FaceLandmarker:
                 output_face_blendshapes=True,
             )
         )
-        weakref.finalize(self, self._landmarker.close)  # its own destructor fails when the interpreter shuts down
         self._timestamp_ms = 0
         self.expression_names: tuple[str, ...] = ()
 

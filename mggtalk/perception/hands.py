@@ -1,7 +1,6 @@
 """How much of a face hands cover: MediaPipe's HandLandmarker, looked at around the face."""
 
 import io
-import weakref
 import zipfile
 from pathlib import Path
 
@@ -43,7 +42,6 @@ class HandFinder:
                 min_hand_detection_confidence=_LEAST_DETECTION,
             )
         )
-        weakref.finalize(self, self._landmarker.close)  # its own destructor fails when the interpreter shuts down
         self._looks = 0
 
     def forget(self) -> None:

@@ -306,7 +306,7 @@ def test_blendshapes_of_landmarks_that_have_none_are_refused():
 
 
 def test_what_was_tracked_before_changes_nothing(sample_videos, brief, track_models):
-    """Landmarker and hand finder follow what they see, and have to forget it."""
+    """The order of videos, and so the number of workers, changes no bytes."""
     stage = TrackStage(replace(TRACK, hands_every_s=0.2), track_models)
     other = record_of(sample_videos["WolfgangLanger_Pexels.mp4"], start_s=3.0, end_s=3.6)
     first, _, again = (dump_track(next(stage(VideoPart(record)))) for record in (brief, other, brief))

@@ -141,3 +141,78 @@ def test_a_face_of_150_px_is_found_in_a_full_hd_frame(track_models, face_image, 
     expected = whole.landmarks[:, :2] * scale + (left, top)
     assert found.size == pytest.approx(150, rel=0.05)
     assert np.median(np.linalg.norm(found.landmarks[:, :2] - expected, axis=1)) < 0.03 * 150
+
+
+class Script:
+    """A landmarker that sees, frame by frame, faces (left, top, side) in the pixels of its own view."""
+
+    landmark_set = "test"
+    expression_names: tuple[str, ...] = ()
+
+    def __init__(self, *views):
+        self.views, self.forgot = list(views), 0
+
+    def detect(self, image, step_ms=40):
+        places = self.views.pop(0) if self.views else []
+        corners = [np.array([[left, top, 0.0], [left + side, top + side, 0.0]]) for left, top, side in places]
+        return [FaceDetection(points, np.zeros(0, np.float32)) for points in corners]
+
+    def forget(self):
+        self.forgot += 1
+
+    def close(self):
+        """Nothing to release."""
+
+
+def test_the_frames_in_which_the_detector_is_asked():
+    detector, asked = Detector(), []
+    landmarker = Script(*[[]] * 8, [(500, 300, 400)], *[[]] * 7)
+    finder = FaceFinder(landmarker, detector)
+    for frame in range(16):
+        before = detector.asked
+        finder.detect(FRAME, 40)
+        asked += [frame] * (detector.asked - before)
+    assert asked == [0, 5, 9, 14]  # a face at frame 8 begins the count anew
+    assert landmarker.forgot == 1  # of the video before, and no more: it always saw the whole frame
+
+
+def test_a_face_at_the_border_of_the_frame_keeps_its_region():
+    place = (0, 75, 100)  # in the region (0, 425) to (175, 675)
+    landmarker = Script([], *[[place]] * 5)
+    finder = FaceFinder(landmarker, Detector(FaceBox(0, 500, 100, 600)))
+    for _ in range(5):
+        assert finder.detect(FRAME, 40)[0].box.tolist() == [0, 500, 100, 600]
+    assert landmarker.forgot == 2  # for the video, and for the region
+
+
+def test_the_region_follows_the_largest_face_in_it():
+    landmarker = Script([], [(75, 75, 100)], [(0, 0, 30), (75, 75, 100)])
+    finder = FaceFinder(landmarker, Detector(FaceBox(1000, 500, 1100, 600)))
+    finder.detect(FRAME, 40)
+    assert len(finder.detect(FRAME, 40)) == 2
+    assert landmarker.forgot == 2
+
+
+def test_who_is_seen_in_the_region_is_no_bystander():
+    boxes = FaceBox(1000, 500, 1100, 600), FaceBox(940, 440, 990, 490), FaceBox(100, 100, 190, 190)
+    finder = FaceFinder(Script([], [(75, 75, 100)]), Detector(*boxes))
+    finder.detect(FRAME, 40)
+    assert finder.bystanders == (90.0,)
+
+
+def test_where_nobody_is_left_bystanders_are_forgotten():
+    detector = Detector(FaceBox(1000, 500, 1100, 600), FaceBox(100, 100, 190, 190))
+    finder = FaceFinder(Script([], [(75, 75, 100)]), detector)
+    finder.detect(FRAME, 40)
+    assert finder.bystanders
+    detector.boxes = []
+    for _ in range(5):
+        finder.detect(FRAME, 40)
+    assert not finder.bystanders
+
+
+def test_within_a_box_the_detector_is_asked_in_pixels_of_the_box():
+    detector = Detector(FaceBox(100, 100, 140, 140))  # of the view, which begins at (350, 250)
+    finder = FaceFinder(Script([], [(30, 30, 40)]), detector, (400.0, 300.0, 600.0, 500.0))
+    (face,) = finder.detect(FRAME, 40)
+    assert face.box.tolist() == [450, 350, 490, 390]

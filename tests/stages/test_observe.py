@@ -137,3 +137,42 @@ def test_another_face_is_looked_at_for_hands_at_once():
 def test_near_the_border_a_face_is_measured_as_far_as_it_is_there():
     (seen,) = observe([face(-60, top=-70)])
     assert seen.sharpness > 0
+
+
+def test_of_several_reasons_the_first_one_counts():
+    """Others before size, size before sharpness, sharpness before hands."""
+    flat = np.full_like(NOISE, 90)
+    limits = FrameLimits(40.0, 0.5, min_sharpness=10.0, max_hand_over_face=0.5)
+    small, large = face(100, side=39), face(100)
+
+    def reason(*faces, image=flat):
+        return observe(list(faces), hands=Hands(lambda _: 0.6), limits=limits, image=image)[0].fate.reason
+
+    assert reason(small, face(300, side=38)) is RejectReason.MULTIPLE_FACES
+    assert reason(small) is RejectReason.FACE_TOO_SMALL
+    assert reason(large) is RejectReason.BLURRED
+    assert reason(large, image=NOISE) is RejectReason.HAND_OVER_FACE
+
+
+def test_limits_are_where_they_are_stated():
+    assert observe([face(100), face(300, side=50)])[0].fate.reason is RejectReason.MULTIPLE_FACES  # at least half
+    assert observe([face(100)], hands=Hands(lambda _: 0.5))[0].fate.reason is None  # no more than half
+    everything = FrameLimits(40.0, 0.5, min_sharpness=0.0, max_hand_over_face=1.0)
+    assert observe([face(100)], hands=Hands(lambda _: 1.0), limits=everything)[0].fate.reason is None
+
+
+def test_who_stands_aside_is_counted_where_the_main_face_is_lost():
+    (seen,) = observe([], bystanders=(60.0, 20.0))
+    assert (seen.fate.reason, seen.num_faces) == (RejectReason.NO_FACE, 2)
+
+
+def test_hands_are_never_looked_for_more_rarely_than_asked():
+    hands = Hands(lambda _: 0.2)
+    observe(*[[face(100)]] * 12, hands=hands, every=3)
+    assert hands.asked == 4
+
+
+def test_a_box_does_not_take_the_face_that_is_followed_away():
+    seen = observe([face(100)], [face(150), face(300, side=60)], box=(90.0, 90.0, 210.0, 210.0))
+    seen += observe([face(300)], [face(310), face(100)], box=(290.0, 90.0, 410.0, 210.0), cuts=(1,))
+    assert lefts(seen) == [100, 150, 300, 310]

@@ -52,3 +52,9 @@ def test_a_long_run_is_solved_in_blocks_as_if_at_once(head, monkeypatch):
     parts = solved(landmarks)
     np.testing.assert_allclose(parts.poses.translation, whole.poses.translation, atol=1e-9)
     np.testing.assert_array_equal(parts.confidence, whole.confidence)
+
+
+def test_eyes_that_look_aside_cost_no_confidence(head):
+    landmarks = head.observed.copy()
+    landmarks[:, LANDMARKS.alignment_weights == 0, 0] += 40
+    np.testing.assert_array_equal(solved(landmarks).confidence, solved(head.observed).confidence)

@@ -59,3 +59,19 @@ def test_the_largest_turn_to_either_side(clip):
     poses = clip.head_to_camera.copy()
     poses[:, :3, :3] = turned(np.linspace(-35, 20, 12))
     assert clip_quality(replace(clip, head_to_camera=poses)).max_yaw_deg == pytest.approx(35, abs=0.1)
+
+
+def test_two_frames_have_no_jitter(clip):
+    frames = slice(0, 2)
+    brief = replace(
+        clip,
+        landmarks=clip.landmarks[frames] + np.array([[[0.0]], [[1.0]]], np.float32),
+        landmarks_px=clip.landmarks_px[frames],
+        head_to_camera=clip.head_to_camera[frames],
+    )
+    assert clip_quality(brief).jitter_mm == 0
+
+
+def test_reprojection_is_that_of_the_rigid_shape_and_not_of_the_track(clip):
+    raised = replace(clip, landmarks=clip.landmarks + np.array([0, 0.5, 0], np.float32))
+    assert clip_quality(raised).reprojection_percent == pytest.approx(0, abs=1e-3)

@@ -3,7 +3,7 @@ import pytest
 
 from mggtalk.geometry.head_pose import from_principal_point, pose_clip, poses_of
 from mggtalk.geometry.head_shape import estimate_focal, key_frames, solve_head_shape
-from tests.geometry.heads import FRAME_SIZE, LANDMARKS, PRIOR, RIGID, angle_deg, filmed_head
+from tests.geometry.heads import FRAME_SIZE, LANDMARKS, PRIOR, RIGID, angle_deg, filmed_head, jaw_share
 
 TRUE_FOCAL = 800.0
 
@@ -33,15 +33,16 @@ def test_where_perspective_says_nothing_the_assumed_distance_does():
     assert far == pytest.approx(2 * near, rel=0.1)
 
 
+@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("distance_cm", "max_yaw_deg"), [(60, 15), (60, 45), (90, 0), (90, 30), (90, 45)])
 @pytest.mark.parametrize("jaw_drop_cm", [0.0, 2.0])
-def test_rotation_and_symmetry_plane_of_a_filmed_head(distance_cm, max_yaw_deg, jaw_drop_cm):
-    head = filmed_head(1, max_yaw_deg, distance_cm=distance_cm, noise_px=0.5, jaw_drop_cm=jaw_drop_cm)
+def test_rotation_and_symmetry_plane_of_a_filmed_head(seed, distance_cm, max_yaw_deg, jaw_drop_cm):
+    head = filmed_head(seed, max_yaw_deg, distance_cm=distance_cm, noise_px=0.5, jaw_drop_cm=jaw_drop_cm)
     pose = solved(head, centered(head))
-    assert angle_deg(pose.head_to_camera[:, :3, :3], head.rotation).max() < 1.3
-    assert np.median(angle_deg(pose.head_to_camera[:, :3, :3], head.rotation)) < 1.0
-    middle = np.flatnonzero(LANDMARKS.mirror == np.arange(478))
-    on_plane = np.abs(pose.landmarks[:, middle[RIGID[middle]], 0])
+    assert angle_deg(pose.head_to_camera[:, :3, :3], head.rotation).max() < 1.0
+    rigid = RIGID & (jaw_share(head.shape) == 0)  # a jaw that drops moves against the head
+    middle = np.flatnonzero((LANDMARKS.mirror == np.arange(478)) & rigid)
+    on_plane = np.abs(pose.landmarks[:, middle, 0])
     assert np.percentile(on_plane, 95) < 0.15  # cm: what lies on the plane is found there
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from mggtalk.geometry.head_cloud import symmetric_cloud
 from mggtalk.params import config
-from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadGeometry
+from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadGeometry, HeadViews
 from mggtalk.perception.head_mask import head_mask
 from mggtalk.perception.landmark_sets import LandmarkSet, landmark_set
 from mggtalk.perception.person_segmenter import PersonSegmenter
@@ -82,10 +82,7 @@ class ShardsStage:
             masks = np.stack([self._mask(image, chunk, frame, landmarks) for frame, image in enumerate(rgb)])
             shares.extend(masks.mean(axis=(1, 2)))
             meta = self._meta(record, crop, video, geometry, sound, start, stop)
-            sources = {
-                frame: self._source(rgb[frame], masks[frame], chunk, frame, meta, geometry)
-                for frame in meta.source_frames
-            }
+            sources = self._sources(rgb, masks, chunk, meta, geometry)
             audio = sound.member(start, stop)
             samples.append(
                 encode_sample(meta, rgb, masks, chunk, sources, audio, jpeg_quality=self._settings.jpeg_quality)
@@ -107,27 +104,42 @@ class ShardsStage:
         up = tracks.head_to_camera[frame, :2, 1].astype(np.float64)
         return head_mask(self._segmenter.segment(image), tracks.landmarks_px[frame].astype(np.float64), up, landmarks)
 
-    def _source(
+    def _sources(
         self,
-        image: UInt8[np.ndarray, "size size 3"],
-        mask: Bool[np.ndarray, "size size"],
+        images: UInt8[np.ndarray, "num_frames size size 3"],
+        masks: Bool[np.ndarray, "num_frames size size"],
         tracks: ClipTracks,
-        frame: int,
         meta: SampleMeta,
         geometry: HeadGeometry,
-    ) -> SourceGeometry:
+    ) -> dict[int, SourceGeometry]:
+        frames = list(meta.source_frames)
+        if not frames:
+            return {}
+        poses = tracks.head_to_camera[frames]
         intrinsics = np.array(meta.intrinsics)
-        pose = tracks.head_to_camera[frame].astype(np.float64)
-        depth, normals = geometry(image, mask, tracks.landmarks[frame].astype(np.float64), pose, intrinsics)
-        cloud = symmetric_cloud(
-            torch.from_numpy(depth),
-            torch.from_numpy(normals),
-            torch.from_numpy(tracks.head_to_camera[frame]),
-            torch.as_tensor(intrinsics, dtype=torch.float32),
-            self._settings.cloud_stride,
-            self._settings.voxel_size_cm,
+        views = HeadViews(
+            images[frames],
+            masks[frames],
+            tracks.landmarks[frames].astype(np.float64),
+            poses.astype(np.float64),
+            intrinsics,
         )
-        return SourceGeometry(depth, normals, cloud)
+        seen = geometry(views)
+        clouds = [
+            symmetric_cloud(
+                torch.from_numpy(depth),
+                torch.from_numpy(normals),
+                torch.from_numpy(pose),
+                torch.as_tensor(intrinsics, dtype=torch.float32),
+                self._settings.cloud_stride,
+                self._settings.voxel_size_cm,
+            )
+            for depth, normals, pose in zip(seen.depth, seen.normals, poses, strict=True)
+        ]
+        return {
+            frame: SourceGeometry(*source)
+            for frame, *source in zip(frames, seen.depth, seen.normals, clouds, strict=True)
+        }
 
     def _meta(
         self,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from mggtalk.geometry.normals import normals_from_depth
-from mggtalk.perception.head_geometry import FaceMeshGeometry
+from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadViews
 from mggtalk.perception.mesh_depth import HEAD_CENTER, HEAD_RADII, ellipsoid_depth, head_depth, rasterize_depth
 from tests.perception.faces import INTRINSICS, LANDMARK_SETS, LANDMARKS, SIZE, person, posed_face, solid
 
@@ -161,8 +161,9 @@ def test_the_backend_gives_depth_and_its_normals(landmarks):
     face = posed_face(yaw_deg=15, landmarks=landmarks)
     head = person(face.head_to_camera)["head"] | (face.surface_depth > 0)
     geometry = FaceMeshGeometry(landmarks)
-    picture = np.zeros((SIZE, SIZE, 3), np.uint8)
-    depth, normals = geometry(picture, head, landmarks.neutral, face.head_to_camera, INTRINSICS)
+    picture = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    seen = geometry(HeadViews(picture, head[None], landmarks.neutral[None], face.head_to_camera[None], INTRINSICS))
+    depth, normals = seen.depth[0], seen.normals[0]
     assert geometry.name == "facemesh"
     assert depth.dtype == normals.dtype == np.float32
     np.testing.assert_array_equal(depth, solve(face, head))

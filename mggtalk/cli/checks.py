@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from mggtalk.registry.models import ModelStatus
-from mggtalk.registry.sources import ModelFile
+from mggtalk.registry.models import Model, ModelStatus
 
 _GIB = 1 << 30
 _SYSTEM_PACKAGES = {  # library that a native wheel asks the system for -> Debian and Ubuntu package
@@ -120,7 +119,7 @@ def check_dvc_analytics(*, enabled: bool) -> Check:
     )
 
 
-def check_model(model: ModelFile, state: ModelStatus) -> Check:
+def check_model(model: Model, state: ModelStatus) -> Check:
     """A model that the default pipeline needs is in the cache, whole; an optional one may be missing."""
     name = f"model {model.name}"
     if state is ModelStatus.PRESENT:

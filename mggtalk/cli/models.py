@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from mggtalk.registry.models import MODELS, fetch, find, status
-from mggtalk.registry.sources import ModelFile
+from mggtalk.registry.models import MODELS, Model, fetch, find, status
 
 
-def fetch_models(names: Sequence[str], *, fetch_all: bool, models: Mapping[str, ModelFile] = MODELS) -> None:
+def fetch_models(names: Sequence[str], *, fetch_all: bool, models: Mapping[str, Model] = MODELS) -> None:
     """Download the models named, or the default ones, or all, and print where each lies.
 
     Raises:
@@ -22,11 +21,10 @@ def fetch_models(names: Sequence[str], *, fetch_all: bool, models: Mapping[str, 
         print(f"{model.name}: {fetch(model.name, models)}")
 
 
-def list_models(models: Mapping[str, ModelFile] = MODELS) -> None:
+def list_models(models: Mapping[str, Model] = MODELS) -> None:
     """Print one line a model: name, state, size, licence, purpose."""
     for model in models.values():
         state = status(model.name, models)
         optional = "" if model.default else ", optional"
-        print(
-            f"{model.name:26} {state:8} {model.size_bytes / 1e6:6.1f} MB  {model.license:11} {model.purpose}{optional}"
-        )
+        size = "?" if model.size_bytes is None else f"{model.size_bytes / 1e6:.1f}"
+        print(f"{model.name:26} {state:8} {size:>6} MB  {model.license:14} {model.purpose}{optional}")

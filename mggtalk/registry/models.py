@@ -1,29 +1,32 @@
-"""The one table of model weights: what each file is, its licence, SHA-256 and where it comes from.
+"""The one table of model weights: what each model is, its licence, SHA-256 and where it comes from.
 
 `fetch` downloads and is called by `mggtalk models fetch` alone. Everything else calls `require`, which only looks, and
 checks the hash each time, which takes 0.003 s for the default files together and 0.015 s for the largest file.
 """
 
-import logging
 from collections.abc import Mapping
-from enum import StrEnum
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from mggtalk.errors import RegistryError
-from mggtalk.registry.downloads import sha256_of
-from mggtalk.registry.sources import DistributionMember, ModelFile, Url
+from mggtalk.registry.hub_models import HubModel, folder_digest
+from mggtalk.registry.sources import DistributionMember, ModelFile, ModelStatus, Url
 
-logger = logging.getLogger(__name__)
+__all__ = [
+    "MODELS",
+    "Model",
+    "ModelStatus",
+    "ResolvedModel",
+    "fetch",
+    "find",
+    "model_hash",
+    "require",
+    "resolve",
+    "status",
+]
 
-
-class ModelStatus(StrEnum):
-    """What is in the cache of a model."""
-
-    PRESENT = "present"
-    MISSING = "missing"
-    DAMAGED = "damaged"
-
+Model = ModelFile | HubModel
 
 _mediapipe_member = partial(
     DistributionMember,
@@ -134,10 +137,28 @@ _MODEL_FILES = (
     ),
 )
 
-MODELS: Mapping[str, ModelFile] = {model.name: model for model in _MODEL_FILES}
+# The commits behind `main` are written down when they are fetched: see `hub_models`.
+_HUB_MODELS = (
+    HubModel(
+        name="face_parsing",
+        repository="jonathandinu/face-parsing",
+        revision="main",
+        license="non-commercial",
+        purpose="19 classes of a face (shards, head_parsing: segformer)",
+    ),
+    HubModel(
+        name="depth_anything_v2_small",
+        repository="depth-anything/Depth-Anything-V2-Small-hf",
+        revision="main",
+        license="Apache-2.0",
+        purpose="relative depth (shards, depth: depth_anything)",
+    ),
+)
+
+MODELS: Mapping[str, Model] = {model.name: model for model in (*_MODEL_FILES, *_HUB_MODELS)}
 
 
-def find(name: str, models: Mapping[str, ModelFile] = MODELS) -> ModelFile:
+def find(name: str, models: Mapping[str, Model] = MODELS) -> Model:
     """Return the entry of the table.
 
     Raises:
@@ -148,56 +169,61 @@ def find(name: str, models: Mapping[str, ModelFile] = MODELS) -> ModelFile:
     return models[name]
 
 
-def model_hash(name: str, models: Mapping[str, ModelFile] = MODELS) -> str:
-    """Return the SHA-256 that the model file must have (or the first digits of it, where the table has no more).
+def model_hash(name: str, models: Mapping[str, Model] = MODELS) -> str:
+    """Return the SHA-256 that the model must have (or the first digits of it, where the table has no more).
 
-    Results that depend on the model carry it in their key.
-    """
-    return find(name, models).sha256
-
-
-def status(name: str, models: Mapping[str, ModelFile] = MODELS) -> ModelStatus:
-    """Return whether the model file is in the cache with the right content."""
-    model = find(name, models)
-    if not model.path.is_file():
-        return ModelStatus.MISSING
-    return ModelStatus.PRESENT if model.has_hash(sha256_of(model.path)) else ModelStatus.DAMAGED
-
-
-def require(name: str, models: Mapping[str, ModelFile] = MODELS) -> Path:
-    """Return the path of a model file whose content is right; never downloads.
+    Of a model of several files it is a digest over theirs. Results that depend on the model carry it in their key.
 
     Raises:
-        RegistryError: the file is missing or has another hash than the registered one.
+        RegistryError: a model of a hub was not fetched yet, so nobody knows.
     """
-    model = find(name, models)
-    remedy = f"run `mggtalk models fetch {name}`"
-    if not model.path.is_file():
-        raise RegistryError(f"model {name!r} is missing: no file {model.path}; {remedy}")
-    if not model.has_hash(got := sha256_of(model.path)):
-        raise RegistryError(
-            f"model {name!r} is damaged: {model.path} has SHA-256 {got}, expected {model.sha256}; "
-            f"{remedy} to replace it"
-        )
-    return model.path
+    return find(name, models).digest()
 
 
-def fetch(name: str, models: Mapping[str, ModelFile] = MODELS) -> Path:
-    """Return the path of a model file, downloaded from the first source that has it unless the right file is there.
+def status(name: str, models: Mapping[str, Model] = MODELS) -> ModelStatus:
+    """Return whether the model is in the cache with the right content."""
+    return find(name, models).status()
+
+
+def require(name: str, models: Mapping[str, Model] = MODELS) -> Path:
+    """Return the path of a model file, or of a model's folder, whose content is right; never downloads.
 
     Raises:
-        RegistryError: no source gave the right file; the message has each source and what was wrong with it.
+        RegistryError: it is missing or has another hash than the registered one.
     """
-    model = find(name, models)
-    if status(name, models) is ModelStatus.PRESENT:
-        return model.path
-    failures = []
-    for source in model.sources:
-        try:
-            source.fetch(model)
-        except (RegistryError, OSError) as failure:
-            logger.warning("model %s: %s", name, failure)
-            failures.append(f"{source} ({failure})")
-        else:
-            return model.path
-    raise RegistryError(f"model {name!r}: no source gave it: {'; '.join(failures)}")
+    return find(name, models).require()
+
+
+def fetch(name: str, models: Mapping[str, Model] = MODELS) -> Path:
+    """Return the path of a model, downloaded from the first source that has it unless the right one is there.
+
+    Raises:
+        RegistryError: no source gave it; the message has each source and what was wrong with it.
+    """
+    return find(name, models).fetch()
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A model folder that is there. `name`: for what is written; of a user's own folder its last part."""
+
+    name: str
+    path: Path
+    sha256: str
+
+
+def resolve(model: str, models: Mapping[str, Model] = MODELS) -> ResolvedModel:
+    """Return the model that a parameter asks for; never downloads.
+
+    Args:
+        model: a name of the table, or the path of a folder of the user's own; a path has a `/` in it.
+
+    Raises:
+        RegistryError: there is none of that name, or it is missing, damaged or incomplete.
+    """
+    if "/" in model:
+        folder = Path(model).expanduser()
+        return ResolvedModel(folder.resolve().name, folder, folder_digest(folder))
+    if model not in models:
+        raise RegistryError(f"no model {model!r}; expected a folder (with a `/` in its path) or {', '.join(models)}")
+    return ResolvedModel(model, require(model, models), model_hash(model, models))

@@ -1,13 +1,25 @@
 """What a registered model file is, and the kinds of places that it can be had from."""
 
+import logging
 import tempfile
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from mggtalk.errors import RegistryError
 from mggtalk.registry.archives import extract_members
 from mggtalk.registry.downloads import cache_root, fetch_distribution, fetch_url, sha256_of
+
+logger = logging.getLogger(__name__)
+
+
+class ModelStatus(StrEnum):
+    """What is in the cache of a model."""
+
+    PRESENT = "present"
+    MISSING = "missing"
+    DAMAGED = "damaged"
 
 
 class ModelSource(Protocol):
@@ -99,3 +111,48 @@ class ModelFile:
     def has_hash(self, sha256: str) -> bool:
         """Tell whether content with this SHA-256 is the registered one, as far as its hash is known."""
         return sha256.startswith(self.sha256)
+
+    def status(self) -> ModelStatus:
+        """Return whether the file is in the cache with the right content."""
+        if not self.path.is_file():
+            return ModelStatus.MISSING
+        return ModelStatus.PRESENT if self.has_hash(sha256_of(self.path)) else ModelStatus.DAMAGED
+
+    def digest(self) -> str:
+        """Return the SHA-256 that the file must have."""
+        return self.sha256
+
+    def require(self) -> Path:
+        """Return the path of the file, whose content is right.
+
+        Raises:
+            RegistryError: the file is missing or has another hash than the registered one.
+        """
+        remedy = f"run `mggtalk models fetch {self.name}`"
+        if not self.path.is_file():
+            raise RegistryError(f"model {self.name!r} is missing: no file {self.path}; {remedy}")
+        if not self.has_hash(got := sha256_of(self.path)):
+            raise RegistryError(
+                f"model {self.name!r} is damaged: {self.path} has SHA-256 {got}, expected {self.sha256}; "
+                f"{remedy} to replace it"
+            )
+        return self.path
+
+    def fetch(self) -> Path:
+        """Return the path of the file, downloaded from the first source that has it unless the right file is there.
+
+        Raises:
+            RegistryError: no source gave the right file; the message has each source and what was wrong with it.
+        """
+        if self.status() is ModelStatus.PRESENT:
+            return self.path
+        failures = []
+        for source in self.sources:
+            try:
+                source.fetch(self)
+            except (RegistryError, OSError) as failure:
+                logger.warning("model %s: %s", self.name, failure)
+                failures.append(f"{source} ({failure})")
+            else:
+                return self.path
+        raise RegistryError(f"model {self.name!r}: no source gave it: {'; '.join(failures)}")

@@ -13,6 +13,7 @@ CPU_BUILD = TorchBuild("2.13.0+cpu", (), None)
 CUDA_BUILD = TorchBuild("2.11.0", ("NVIDIA H100",), "/usr/local/cuda")
 DEFAULT_MODEL = MODELS["face_landmarker"]
 OPTIONAL_MODEL = MODELS["dlib_face_recognition"]
+HUB_MODEL = MODELS["face_parsing"]
 MISSING_LIBRARY = "ImportError: {}: cannot open shared object file: No such file or directory"
 
 
@@ -49,6 +50,7 @@ MISSING_LIBRARY = "ImportError: {}: cannot open shared object file: No such file
         (checks.check_model(DEFAULT_MODEL, ModelStatus.DAMAGED), Level.FAIL, "damaged", "models fetch face_landmarker"),
         (checks.check_model(OPTIONAL_MODEL, ModelStatus.MISSING), Level.NOTE, "optional", "models fetch dlib"),
         (checks.check_model(OPTIONAL_MODEL, ModelStatus.DAMAGED), Level.FAIL, "damaged", "models fetch dlib"),
+        (checks.check_model(HUB_MODEL, ModelStatus.MISSING), Level.NOTE, "optional", "models fetch face_parsing"),
         (checks.check_disk(Path("/a"), 20 * GIB), Level.OK, "20.0 GiB free at /a", ""),
         (checks.check_disk(Path("/a"), 5 * GIB), Level.WARN, "5.0 GiB", "dvc gc --workspace"),
         (checks.check_disk(Path("/a"), GIB // 2), Level.FAIL, "0.5 GiB", "dvc gc --workspace"),

@@ -36,8 +36,9 @@ def resolve_revision(repository: str, revision: str, endpoint: str | None = None
         RegistryError: the client is not installed, the hub does not answer, or has no such repository or revision.
     """
     _require_client()
+    from httpx2 import HTTPError  # noqa: PLC0415  what the client is built on
     from huggingface_hub import HfApi  # noqa: PLC0415  seconds to import, and optional
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError  # noqa: PLC0415
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415
 
     try:
         answer = HfApi(endpoint=endpoint).model_info(repository, revision=revision, files_metadata=True)
@@ -60,8 +61,9 @@ def download_files(
         RegistryError: the client is not installed, or the hub does not give a file.
     """
     _require_client()
+    from httpx2 import HTTPError  # noqa: PLC0415  what the client is built on
     from huggingface_hub import hf_hub_download  # noqa: PLC0415  seconds to import, and optional
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HTTPError  # noqa: PLC0415
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError  # noqa: PLC0415
 
     for name in names:
         try:

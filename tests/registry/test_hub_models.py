@@ -1,5 +1,7 @@
 import json
+import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,6 +137,19 @@ def test_the_hub_s_refusals_are_errors_that_name_the_repository(hub: HubServer) 
     del hub.commits[COMMIT][LARGE]
     with pytest.raises(RegistryError, match=r"somebody/model: the hub did not give model\.safetensors"):
         fetch("ear", table(hub))
+
+
+def test_a_hub_that_does_not_answer_is_an_error(hub: HubServer) -> None:
+    model = HubModel("ear", REPOSITORY, "main", "MIT", "hears", endpoint="http://127.0.0.1:1")
+    with pytest.raises(RegistryError, match="the hub did not give it: ConnectError"):
+        fetch("ear", {"ear": model})
+
+
+def test_without_the_client_the_error_says_what_to_install(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(RegistryError, match=re.escape("pip install -c constraints.txt '.[networks]'")):
+        fetch("ear", table(hub))
+    assert hub.requests == []
 
 
 def test_the_hash_of_a_model_is_over_its_files_wherever_they_lie(hub: HubServer, tmp_path: Path) -> None:

@@ -1,0 +1,112 @@
+"""What the processors of transformers do to pictures, in torch: theirs need torchvision.
+
+Networks were trained on pictures that Pillow had resized; torch's antialiased kernels are the same.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from mggtalk.errors import RegistryError
+
+_RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+_REFUSED = ("do_center_crop", "do_pad", "do_flip_channel_order")
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How a network wants its pictures.
+
+    Attributes:
+        height, width: to resize to. keep_aspect_ratio: they are aims, and both sides are scaled alike.
+        multiple: of which both sides are made. mode: of `interpolate`.
+        scale: what a byte is multiplied with, before `mean` is subtracted and `deviation` divides.
+    """
+
+    height: int
+    width: int
+    keep_aspect_ratio: bool
+    multiple: int
+    mode: str
+    scale: float
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read `preprocessor_config.json`.
+
+        Raises:
+            RegistryError: it is missing, damaged, or wants something that is not done here.
+        """
+        content = read_json(path)
+        if wanted := [step for step in _REFUSED if content.get(step)]:
+            raise RegistryError(f"{path}: {', '.join(wanted)} is not supported")
+        try:
+            height, width = _size(content["size"])
+            return cls(
+                height=height,
+                width=width,
+                keep_aspect_ratio=bool(content.get("keep_aspect_ratio", False)),
+                multiple=int(content.get("ensure_multiple_of") or 1),
+                mode=_RESAMPLING[content["resample"]],
+                scale=float(content.get("rescale_factor", 1 / 255)) if content.get("do_rescale", True) else 1.0,
+                mean=_channels(content["image_mean"]),
+                deviation=_channels(content["image_std"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise RegistryError(f"{path}: cannot be used: {type(error).__name__} {error}") from error
+
+    def __call__(self, images: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 new_height new_width"]:
+        """Return pictures (RGB) as the network wants them."""
+        resized = functional.interpolate(
+            images.permute(0, 3, 1, 2).float(),
+            self._new_size(images.shape[1], images.shape[2]),
+            mode=self.mode,
+            antialias=True,
+            align_corners=False,
+        )
+        mean, deviation = (
+            torch.tensor(values, device=images.device).view(3, 1, 1) for values in (self.mean, self.deviation)
+        )
+        return (resized.clamp(0, 255) * self.scale - mean) / deviation
+
+    def _new_size(self, height: int, width: int) -> tuple[int, int]:
+        """Source: `get_resize_output_image_size` of DPT's processor in transformers."""
+        scales = self.height / height, self.width / width
+        if self.keep_aspect_ratio:
+            scales = (min(scales[::-1], key=lambda scale: abs(1 - scale)),) * 2
+        rounded = [round(scale * side / self.multiple) for scale, side in zip(scales, (height, width), strict=True)]
+        return rounded[0] * self.multiple, rounded[1] * self.multiple
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return an object of a JSON file.
+
+    Raises:
+        RegistryError: it is missing, or holds none.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RegistryError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise RegistryError(f"{path}: holds {type(content).__name__}, expected an object")
+    return content
+
+
+def _size(size: Any) -> tuple[int, int]:
+    if isinstance(size, int):
+        return size, size
+    return int(size["height"]), int(size["width"])
+
+
+def _channels(values: list[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return float(red), float(green), float(blue)

@@ -1,0 +1,73 @@
+"""Networks of the library transformers, from folders of files that are there; nothing is downloaded here."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
+from torch import Tensor
+
+from mggtalk import heartbeat
+from mggtalk.errors import RegistryError
+from mggtalk.perception.network_images import read_json
+
+_INSTALL = "pip install -c constraints.txt '.[networks]'"
+_UNUSED = ("mask_token",)  # DINOv2's, for its training
+# What runs at once bounds the memory of a worker; a GPU needs several pictures to be busy.
+_BATCH = {"cuda": 8, "cpu": 2}
+
+
+def default_device() -> str:
+    """Return `cuda` where there is a CUDA device, else `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_network(class_name: str, model_type: str, folder: Path, device: str) -> Any:
+    """Return a network of transformers for inference: float16 on CUDA, float32 elsewhere.
+
+    Args:
+        class_name: in transformers. model_type: what `config.json` has to say.
+        folder: with `config.json` and `model.safetensors`.
+
+    Raises:
+        RegistryError: transformers is not installed; the folder holds another network, or not all of its weights.
+    """
+    found = read_json(folder / "config.json").get("model_type")
+    if found != model_type:
+        raise RegistryError(f"{folder / 'config.json'}: model_type is {found!r}, expected {model_type!r}")
+    try:
+        import transformers  # noqa: PLC0415  seconds to import, and optional
+    except ModuleNotFoundError as error:
+        raise RegistryError(f"{class_name} needs the package transformers; run `{_INSTALL}`") from error
+
+    transformers.utils.logging.disable_progress_bar()
+    dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
+    try:
+        network, report = getattr(transformers, class_name).from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=dtype, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise RegistryError(f"{folder}: cannot be read as a {class_name}: {error}") from error
+    # The library fills these with random numbers and goes on.
+    if missing := sorted(key for key in report["missing_keys"] if not key.endswith(_UNUSED)):
+        raise RegistryError(f"{folder}: {len(missing)} weights of a {class_name} are missing: {', '.join(missing[:5])}")
+    return network.to(device).eval()
+
+
+def in_batches(
+    network: Callable[[Float[Tensor, "batch 3 height width"]], Tensor],
+    prepare: Callable[[UInt8[Tensor, "batch size size 3"]], Float[Tensor, "batch 3 height width"]],
+    images: UInt8[np.ndarray, "num_images size size 3"],
+    device: str,
+) -> Iterator[Tensor]:
+    """Yield what the network says of the images, float32 on the device, some images at a time; see `heartbeat`."""
+    kind = torch.device(device).type
+    dtype = torch.float16 if kind == "cuda" else torch.float32
+    for start in range(0, len(images), _BATCH[kind]):
+        batch = torch.from_numpy(np.ascontiguousarray(images[start : start + _BATCH[kind]])).to(device)
+        with torch.inference_mode():
+            yield network(prepare(batch).to(dtype)).float()
+        heartbeat.beat()

@@ -27,7 +27,7 @@ def head_mask(
     """
     height, width = person.shape
     oval = landmarks_px[list(landmarks.contours["face_oval"])]
-    face = _face_silhouette(landmarks_px, landmarks, height, width)
+    face = face_silhouette(landmarks_px, landmarks, height, width)
     above = _above_jaw(oval, up, height, width)
     candidates = ((person > _PERSON) & above) | (face > 0)
     _, components = cv2.connectedComponents(candidates.astype(np.uint8), connectivity=4)
@@ -37,7 +37,7 @@ def head_mask(
     return np.asarray(components == labels[counts.argmax()])
 
 
-def _face_silhouette(
+def face_silhouette(
     landmarks_px: Float[np.ndarray, "num_landmarks 2"], landmarks: LandmarkSet, height: int, width: int
 ) -> UInt8[np.ndarray, "height width"]:
     """Return 1 where the face mesh is; its oval is no outline of it, for a turned head's nose and cheek stand out."""

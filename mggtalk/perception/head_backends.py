@@ -1,0 +1,67 @@
+"""The backends that say what of a picture is head and where it lies: what each needs, and how one is made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mggtalk.perception.depth_anything import DepthAnythingGeometry
+from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadGeometry
+from mggtalk.perception.head_parsing import HeadParser, SegformerParser, SelfieParser
+from mggtalk.perception.landmark_sets import LandmarkSet
+
+
+@dataclass(frozen=True, slots=True)
+class HeadBackend:
+    """What is known of a backend before it is made.
+
+    Attributes:
+        models: its fixed files of weights, by their names in the registry.
+        network: the parameter of the group `shards` that names its network; none: it has none of one's choice.
+        libraries: distributions that its numbers hang on.
+    """
+
+    models: tuple[str, ...] = ()
+    network: str | None = None
+    libraries: tuple[str, ...] = ()
+
+
+HEAD_PARSERS: Mapping[str, HeadBackend] = {
+    "selfie": HeadBackend(models=("selfie_segmentation",), libraries=("mediapipe", "opencv-contrib-python")),
+    "segformer": HeadBackend(network="parsing_model", libraries=("opencv-contrib-python", "torch", "transformers")),
+}
+HEAD_GEOMETRIES: Mapping[str, HeadBackend] = {
+    "facemesh": HeadBackend(libraries=("opencv-contrib-python", "scipy", "torch")),
+    "depth_anything": HeadBackend(
+        network="depth_model", libraries=("opencv-contrib-python", "scipy", "torch", "transformers")
+    ),
+}
+
+
+def make_head_parser(name: str, model_paths: Mapping[str, Path], landmarks: LandmarkSet) -> HeadParser:
+    """Return a new head parser.
+
+    Args:
+        name: a key of `HEAD_PARSERS`.
+        model_paths: where each of the backend's `models`, or its `network`, lies, verified.
+
+    Raises:
+        KeyError: no such backend, or a path is missing.
+        RegistryError: the backend's library is not installed, or cannot use the files.
+    """
+    if HEAD_PARSERS[name] is HEAD_PARSERS["selfie"]:
+        return SelfieParser(model_paths["selfie_segmentation"], landmarks)
+    return SegformerParser(model_paths["parsing_model"], landmarks)
+
+
+def make_head_geometry(name: str, model_paths: Mapping[str, Path], landmarks: LandmarkSet) -> HeadGeometry:
+    """Return a new depth backend.
+
+    Args:
+        name: a key of `HEAD_GEOMETRIES`. model_paths: as in `make_head_parser`.
+
+    Raises:
+        KeyError, RegistryError: as in `make_head_parser`.
+    """
+    if HEAD_GEOMETRIES[name] is HEAD_GEOMETRIES["facemesh"]:
+        return FaceMeshGeometry(landmarks)
+    return DepthAnythingGeometry(model_paths["depth_model"], landmarks)

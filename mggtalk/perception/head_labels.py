@@ -1,0 +1,43 @@
+"""The classes of face-parsing networks by name, and which of them are part of the head.
+
+Source: Lee et al., MaskGAN, CVPR 2020 (CelebAMask-HQ), whose names the networks bear.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mggtalk.errors import RegistryError
+
+_SIDED = ("brow", "eyebrow", "eye", "ear", "lip")
+_HEAD = {
+    *("skin", "face", "face_skin", "nose", "mouth", "inner_mouth", "teeth", "hair", "hat"),
+    *("eye_g", "eye_glass", "eyeglass", "eyeglasses", "glasses", "sunglasses"),  # CelebAMask-HQ: `eye_g`
+    *("ear_r", "earring", "earrings"),  # CelebAMask-HQ: `ear_r` is no right ear, but a ring
+    *(f"{side}{part}" for part in _SIDED for side in ("l_", "r_", "left_", "right_")),
+    *(f"{side}lip" for side in ("u_", "upper_", "lower_")),  # `l_lip` is the lower one
+    *("brows", "eyes", "ears", "lips"),
+}
+_NOT_HEAD = {
+    *("background", "neck", "neck_l", "necklace", "cloth", "clothes", "clothing", "body", "body_skin", "hand", "hands"),
+}
+
+
+def head_classes(labels: Mapping[int, str], source: Path | str) -> tuple[int, ...]:
+    """Return the numbers of the classes that belong to a head.
+
+    Args:
+        labels: class -> name, `id2label` of a network's configuration. source: where they are from, for the message.
+
+    Raises:
+        RegistryError: a name is unknown, or none is of a head.
+    """
+    names = {int(number): name.strip().lower().replace(" ", "_").replace("-", "_") for number, name in labels.items()}
+    if unknown := sorted({name for name in names.values() if name not in _HEAD | _NOT_HEAD}):
+        raise RegistryError(
+            f"{source}: labels {', '.join(unknown)} are unknown; expected names of a face's parts, such as "
+            "skin, l_eye, u_lip, hair, eye_g, ear_r, hat, neck, neck_l, cloth, background"
+        )
+    classes = tuple(number for number, name in sorted(names.items()) if name in _HEAD)
+    if not classes:
+        raise RegistryError(f"{source}: no label is of a head; got {', '.join(names.values())}")
+    return classes

@@ -1,0 +1,116 @@
+"""From what a monocular depth network says of source frames to depth in centimetres and normals; for all such backends.
+
+The solved landmarks' mesh, where it faces the camera, is what each frame is aligned to. What then lies where no part of
+this head can be is replaced by the mean head's depth.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32
+from torch import Tensor
+
+from mggtalk.geometry.depth_alignment import align
+from mggtalk.geometry.normals import normals_from_depth
+from mggtalk.perception.head_geometry import DepthAndNormals, HeadViews
+from mggtalk.perception.landmark_sets import LandmarkSet
+from mggtalk.perception.mesh_depth import ellipsoid_depth, head_depth, rasterize_depth
+
+_logger = logging.getLogger(__name__)
+
+# All four are our choice. A face's relief is about 6 cm deep: a median error of 1.5 cm says that it was not seen.
+_ANCHOR_COSINE = 0.35
+_MOST_RESIDUAL_CM = 1.5
+_HEAD_EXTENT_CM = 15.0
+# Finer steps than this are the grain of the prediction; noses and ears stand out farther.
+_GRAIN_CM = 0.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkDepth(DepthAndNormals):
+    """What a backend with a network says.
+
+    Attributes:
+        fell_back: frames whose prediction could not be aligned, and that have the depth of `facemesh`.
+    """
+
+    fell_back: Bool[np.ndarray, " num_frames"]
+
+
+def aligned_depth(
+    predicted: Float[Tensor, "num_frames size size"], *, inverse: bool, views: HeadViews, landmarks: LandmarkSet
+) -> NetworkDepth:
+    """Return depth and normals of every view from the network's prediction.
+
+    Args:
+        predicted: depth, or inverse depth if `inverse`, in pixels of the views and any unit.
+    """
+    predicted = predicted.double().cpu()
+    points = _camera_points(views, landmarks)
+    anchor = torch.from_numpy(np.stack([_face_depth(face, views, landmarks) for face in points]))
+    known = (anchor > 0) & torch.from_numpy(views.head)
+    fit = align(predicted.flatten(1), (1 / anchor if inverse else anchor).flatten(1), (known & (anchor > 0)).flatten(1))
+    aligned = fit.scale[:, None, None] * predicted + fit.shift[:, None, None]
+    distance = torch.from_numpy(points[:, :, 2].mean(axis=1))
+    residual_cm = fit.residual * distance**2 if inverse else fit.residual
+    fell_back = ~(fit.found & (residual_cm < _MOST_RESIDUAL_CM)).numpy()
+    if fell_back.any():
+        _logger.warning(
+            "depth: %d of %d frames cannot be aligned to their landmarks; they get the depth of their face mesh",
+            fell_back.sum(),
+            len(views),
+        )
+    depth = np.where(aligned > 0, 1 / aligned, 0.0) if inverse else aligned.numpy()
+    depth = np.stack([_possible(frame, depth[frame], points[frame], views) for frame in range(len(views))])
+    for frame in fell_back.nonzero()[0]:
+        depth[frame] = head_depth(
+            views.landmarks[frame], views.head_to_camera[frame], views.intrinsics, views.head[frame], landmarks
+        )
+    depth = np.where(views.head, depth, 0.0).astype(np.float32)
+    return NetworkDepth(depth, _smooth_normals(depth, views.intrinsics), fell_back)
+
+
+def _camera_points(views: HeadViews, landmarks: LandmarkSet) -> Float[np.ndarray, "num_frames num_points 3"]:
+    """Return the vertices of the faces' surfaces in the camera frame, cm."""
+    surfaces = np.stack([landmarks.surface(points) for points in views.landmarks])
+    return surfaces @ views.head_to_camera[:, :3, :3].transpose(0, 2, 1) + views.head_to_camera[:, None, :3, 3]
+
+
+def _face_depth(
+    points: Float[np.ndarray, "num_points 3"], views: HeadViews, landmarks: LandmarkSet
+) -> Float[np.ndarray, "size size"]:
+    """Return z of the face's surface where it faces the camera, 0 elsewhere."""
+    corners = points[landmarks.triangles]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    center = corners.mean(axis=1)
+    lengths = np.linalg.norm(normal, axis=1) * np.linalg.norm(center, axis=1)
+    facing = -(normal * center).sum(axis=1) > _ANCHOR_COSINE * lengths
+    focal, principal = views.intrinsics[[0, 1], [0, 1]], views.intrinsics[:2, 2]
+    pixels = points[:, :2] / points[:, 2:] * focal + principal
+    return rasterize_depth(pixels, points[:, 2], landmarks.triangles[facing], *views.head.shape[1:])
+
+
+def _possible(
+    frame: int,
+    depth: Float[np.ndarray, "size size"],
+    points: Float[np.ndarray, "num_points 3"],
+    views: HeadViews,
+) -> Float[np.ndarray, "size size"]:
+    """Return depth with the mean head's where it is too near or too far for a part of this head."""
+    nearest, farthest = points[:, 2].min() - _HEAD_EXTENT_CM, points[:, 2].max() + _HEAD_EXTENT_CM
+    mean_head = ellipsoid_depth(views.head_to_camera[frame], views.intrinsics, *depth.shape)
+    return np.where((depth > max(nearest, 0.0)) & (depth < farthest), depth, mean_head)
+
+
+def _smooth_normals(
+    depth: Float32[np.ndarray, "num_frames size size"], intrinsics: Float[np.ndarray, "3 3"]
+) -> Float32[np.ndarray, "num_frames size size 3"]:
+    """Return normals of the depth without its grain; a bilateral filter leaves edges, and the head's outline, alone."""
+    pixels = max(depth.shape[-1] / 256, 1.0)
+    smooth = np.stack([cv2.bilateralFilter(image, -1, _GRAIN_CM, pixels) for image in depth])
+    matrices = torch.as_tensor(intrinsics, dtype=torch.float32).expand(len(depth), 3, 3)
+    normals, _ = normals_from_depth(torch.from_numpy(np.where(depth > 0, smooth, 0.0).astype(np.float32)), matrices)
+    return np.asarray(normals.numpy())

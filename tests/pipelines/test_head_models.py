@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from mggtalk.errors import RegistryError
+from mggtalk.registry.hub_models import FILES, folder_digest
+from mggtalk.registry.models import MODELS, fetch, model_hash
+from pipelines.head_models import head_models
+
+REGISTERED = {"parsing_model": "face_parsing", "depth_model": "depth_anything_v2_small"}
+
+
+def model_folder(folder: Path) -> Path:
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).write_text(f"{folder.name} {name}")
+    return folder
+
+
+def test_the_default_backends_need_one_model_and_look_at_no_network() -> None:
+    path = fetch("selfie_segmentation")
+    found = head_models("selfie", "facemesh", parsing_model="nowhere", depth_model="nowhere")
+    assert found.paths == {"selfie_segmentation": path}
+    assert found.hashes == {"selfie_segmentation": model_hash("selfie_segmentation")}
+    assert found.libraries == ("mediapipe", "opencv-contrib-python", "scipy", "torch")
+
+
+def test_folders_of_the_user_s_own_go_under_the_parameter_and_the_name_of_the_folder(tmp_path: Path) -> None:
+    own = model_folder(tmp_path / "mine")
+    found = head_models("segformer", "depth_anything", parsing_model=str(own), depth_model=str(own))
+    assert found.paths == {"parsing_model": own, "depth_model": own}
+    assert found.hashes == {"parsing_model:mine": folder_digest(own), "depth_model:mine": folder_digest(own)}
+    assert "transformers" in found.libraries
+    assert not {"mediapipe", "selfie_segmentation"} & {*found.libraries, *found.hashes}
+
+
+def test_another_file_is_another_hash(tmp_path: Path) -> None:
+    fetch("selfie_segmentation")
+    own = model_folder(tmp_path / "mine")
+    before = head_models("selfie", "depth_anything", parsing_model="", depth_model=str(own)).hashes
+    (own / "model.safetensors").write_text("trained on")
+    after = head_models("selfie", "depth_anything", parsing_model="", depth_model=str(own)).hashes
+    assert before.keys() == after.keys() == {"selfie_segmentation", "depth_model:mine"}
+    assert before["depth_model:mine"] != after["depth_model:mine"]
+
+
+@pytest.mark.parametrize(
+    ("head_parsing", "depth", "name"),
+    [
+        ("segformer", "facemesh", "face_parsing"),
+        ("selfie", "depth_anything", "depth_anything_v2_small"),
+    ],
+)
+def test_a_model_that_was_not_fetched_is_an_error_that_says_how(
+    head_parsing: str, depth: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fetch("selfie_segmentation")
+    monkeypatch.setenv("MGGTALK_CACHE", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / path.name).symlink_to(path)
+    with pytest.raises(RegistryError, match=f"run `mggtalk models fetch {name}`"):
+        head_models(head_parsing, depth, **REGISTERED)
+
+
+def test_the_networks_of_the_table_are_there_under_the_names_of_the_docs() -> None:
+    assert {*REGISTERED.values()} <= MODELS.keys()

@@ -21,7 +21,7 @@ from mggtalk.perception.mesh_depth import ellipsoid_depth, head_depth, rasterize
 
 _logger = logging.getLogger(__name__)
 
-# All four are our choice. A face's relief is about 6 cm deep: a median error of 1.5 cm says that it was not seen.
+# All of them are our choice. A face's relief is about 6 cm deep: a median error of 1.5 cm says that it was not seen.
 _ANCHOR_COSINE = 0.35
 _MOST_RESIDUAL_CM = 1.5
 _HEAD_EXTENT_CM = 15.0
@@ -52,8 +52,10 @@ def aligned_depth(
     points = _camera_points(views, landmarks)
     anchor = torch.from_numpy(np.stack([_face_depth(face, views, landmarks) for face in points]))
     known = (anchor > 0) & torch.from_numpy(views.head)
-    fit = align(predicted.flatten(1), (1 / anchor if inverse else anchor).flatten(1), (known & (anchor > 0)).flatten(1))
+    fit = align(predicted.flatten(1), (1 / anchor if inverse else anchor).flatten(1), known.flatten(1))
     aligned = fit.scale[:, None, None] * predicted + fit.shift[:, None, None]
+    depth = (torch.where(aligned > 0, 1 / aligned, 0.0) if inverse else aligned).numpy()
+    # The derivative of z = 1 / d turns an error of inverse depth into one of depth.
     distance = torch.from_numpy(points[:, :, 2].mean(axis=1))
     residual_cm = fit.residual * distance**2 if inverse else fit.residual
     fell_back = ~(fit.found & (residual_cm < _MOST_RESIDUAL_CM)).numpy()
@@ -63,7 +65,6 @@ def aligned_depth(
             fell_back.sum(),
             len(views),
         )
-    depth = np.where(aligned > 0, 1 / aligned, 0.0) if inverse else aligned.numpy()
     depth = np.stack([_possible(frame, depth[frame], points[frame], views) for frame in range(len(views))])
     for frame in fell_back.nonzero()[0]:
         depth[frame] = head_depth(
@@ -76,7 +77,8 @@ def aligned_depth(
 def _camera_points(views: HeadViews, landmarks: LandmarkSet) -> Float[np.ndarray, "num_frames num_points 3"]:
     """Return the vertices of the faces' surfaces in the camera frame, cm."""
     surfaces = np.stack([landmarks.surface(points) for points in views.landmarks])
-    return surfaces @ views.head_to_camera[:, :3, :3].transpose(0, 2, 1) + views.head_to_camera[:, None, :3, 3]
+    rotation, translation = views.head_to_camera[:, :3, :3], views.head_to_camera[:, None, :3, 3]
+    return np.asarray(surfaces @ rotation.transpose(0, 2, 1) + translation)
 
 
 def _face_depth(
@@ -90,7 +92,8 @@ def _face_depth(
     facing = -(normal * center).sum(axis=1) > _ANCHOR_COSINE * lengths
     focal, principal = views.intrinsics[[0, 1], [0, 1]], views.intrinsics[:2, 2]
     pixels = points[:, :2] / points[:, 2:] * focal + principal
-    return rasterize_depth(pixels, points[:, 2], landmarks.triangles[facing], *views.head.shape[1:])
+    height, width = views.head.shape[1:]
+    return rasterize_depth(pixels, points[:, 2], landmarks.triangles[facing], height, width)
 
 
 def _possible(
@@ -102,7 +105,7 @@ def _possible(
     """Return depth with the mean head's where it is too near or too far for a part of this head."""
     nearest, farthest = points[:, 2].min() - _HEAD_EXTENT_CM, points[:, 2].max() + _HEAD_EXTENT_CM
     mean_head = ellipsoid_depth(views.head_to_camera[frame], views.intrinsics, *depth.shape)
-    return np.where((depth > max(nearest, 0.0)) & (depth < farthest), depth, mean_head)
+    return np.asarray(np.where((depth > max(nearest, 0.0)) & (depth < farthest), depth, mean_head))
 
 
 def _smooth_normals(

@@ -33,8 +33,8 @@ def test_backends_are_made_by_name_and_say_it(tmp_path):
         "facemesh": FaceMeshGeometry,
         "depth_anything": DepthAnythingGeometry,
     }
-    for name, backend in {**parsers, **geometries}.items():
-        assert backend.name == name
+    assert all(parser.name == name for name, parser in parsers.items())
+    assert all(geometry.name == name for name, geometry in geometries.items())
 
 
 def test_an_unknown_backend_or_a_missing_path_is_a_bug():

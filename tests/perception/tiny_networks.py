@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,19 +18,19 @@ def save_depth_network(folder: Path, estimation: str = "relative", side: int = 5
     from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
     torch.manual_seed(0)
-    backbone = Dinov2Config(
-        hidden_size=16,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        mlp_ratio=2,
-        image_size=56,
-        patch_size=14,
-        out_indices=[1, 2, 3, 4],
-        reshape_hidden_states=False,
-        initializer_range=0.2,
-    )
+    backbone: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "mlp_ratio": 2,
+        "image_size": 56,
+        "patch_size": 14,
+        "out_indices": [1, 2, 3, 4],
+        "reshape_hidden_states": False,
+        "initializer_range": 0.2,
+    }
     config = DepthAnythingConfig(
-        backbone_config=backbone,
+        backbone_config=Dinov2Config(**backbone),
         reassemble_hidden_size=16,
         neck_hidden_sizes=[4, 4, 8, 8],
         fusion_hidden_size=8,
@@ -39,6 +40,7 @@ def save_depth_network(folder: Path, estimation: str = "relative", side: int = 5
         initializer_range=0.1,
     )
     network = DepthAnythingForDepthEstimation(config)
+    assert network.head.conv3.bias is not None
     torch.nn.init.constant_(network.head.conv3.bias, 1.0)  # else half of the outputs are cut off at 0
     _save(network, folder)
     size = {"size": {"height": side, "width": side}, "resample": 3, "keep_aspect_ratio": True, "ensure_multiple_of": 14}
@@ -63,7 +65,7 @@ def save_parsing_network(folder: Path, labels: tuple[str, ...] = CELEBA_LABELS, 
     return _write_preprocessing(folder, {"size": {"height": side, "width": side}, "resample": 2})
 
 
-def _save(network: "torch.nn.Module", folder: Path) -> None:
+def _save(network: Any, folder: Path) -> None:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()

@@ -4,10 +4,10 @@ import pytest
 
 from mggtalk.errors import RegistryError
 from mggtalk.registry.hub_models import FILES, folder_digest
-from mggtalk.registry.models import MODELS, fetch, model_hash
+from mggtalk.registry.models import fetch, model_hash
 from pipelines.head_models import head_models
 
-REGISTERED = {"parsing_model": "face_parsing", "depth_model": "depth_anything_v2_small"}
+PARSING, DEPTH = "face_parsing", "depth_anything_v2_small"
 
 
 def model_folder(folder: Path) -> Path:
@@ -47,8 +47,8 @@ def test_another_file_is_another_hash(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("head_parsing", "depth", "name"),
     [
-        ("segformer", "facemesh", "face_parsing"),
-        ("selfie", "depth_anything", "depth_anything_v2_small"),
+        ("segformer", "facemesh", PARSING),
+        ("selfie", "depth_anything", DEPTH),
     ],
 )
 def test_a_model_that_was_not_fetched_is_an_error_that_says_how(
@@ -59,8 +59,4 @@ def test_a_model_that_was_not_fetched_is_an_error_that_says_how(
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / path.name).symlink_to(path)
     with pytest.raises(RegistryError, match=f"run `mggtalk models fetch {name}`"):
-        head_models(head_parsing, depth, **REGISTERED)
-
-
-def test_the_networks_of_the_table_are_there_under_the_names_of_the_docs() -> None:
-    assert {*REGISTERED.values()} <= MODELS.keys()
+        head_models(head_parsing, depth, parsing_model=PARSING, depth_model=DEPTH)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
+from scipy import ndimage
 from torch import Tensor
 
 from mggtalk.geometry.depth_alignment import align
@@ -25,6 +26,9 @@ _logger = logging.getLogger(__name__)
 _ANCHOR_COSINE = 0.35
 _MOST_RESIDUAL_CM = 1.5
 _HEAD_EXTENT_CM = 15.0
+# Networks blur the step between head and wall over some pixels (these, of 256), and hang points in the air behind it.
+_FRINGE_PIXELS = 3
+_FRINGE_CM = 3.0
 # Finer steps than this are the grain of the prediction; noses and ears stand out farther.
 _GRAIN_CM = 0.25
 
@@ -54,7 +58,7 @@ def aligned_depth(
     known = (anchor > 0) & torch.from_numpy(views.head)
     fit = align(predicted.flatten(1), (1 / anchor if inverse else anchor).flatten(1), known.flatten(1))
     aligned = fit.scale[:, None, None] * predicted + fit.shift[:, None, None]
-    depth = (torch.where(aligned > 0, 1 / aligned, 0.0) if inverse else aligned).numpy()
+    depth = (torch.where(aligned > 0, 1 / aligned, torch.inf) if inverse else aligned).numpy()
     # The derivative of z = 1 / d turns an error of inverse depth into one of depth.
     distance = torch.from_numpy(points[:, :, 2].mean(axis=1))
     residual_cm = fit.residual * distance**2 if inverse else fit.residual
@@ -105,7 +109,20 @@ def _possible(
     """Return depth with the mean head's where it is too near or too far for a part of this head."""
     nearest, farthest = points[:, 2].min() - _HEAD_EXTENT_CM, points[:, 2].max() + _HEAD_EXTENT_CM
     mean_head = ellipsoid_depth(views.head_to_camera[frame], views.intrinsics, *depth.shape)
+    depth = mean_head + _without_fringe(depth - mean_head, views.head[frame])
     return np.asarray(np.where((depth > max(nearest, 0.0)) & (depth < farthest), depth, mean_head))
+
+
+def _without_fringe(
+    beyond: Float[np.ndarray, "size size"], head: Bool[np.ndarray, "size size"]
+) -> Float[np.ndarray, "size size"]:
+    """Return how far depth lies beyond the mean head's: at the outline little more than at the next pixel inside."""
+    inside = ndimage.distance_transform_edt(head) > max(_FRINGE_PIXELS * len(head) / 256, 1.0)
+    if not inside.any():
+        return beyond
+    _, nearest = ndimage.distance_transform_edt(~inside, return_indices=True)
+    limit = beyond[nearest[0], nearest[1]] + _FRINGE_CM
+    return np.asarray(np.where(inside, beyond, np.minimum(beyond, limit)))
 
 
 def _smooth_normals(

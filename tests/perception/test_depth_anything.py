@@ -9,7 +9,7 @@ import torch
 from mggtalk.errors import RegistryError
 from mggtalk.perception.depth_anything import DepthAnythingGeometry
 from mggtalk.perception.head_geometry import HeadViews
-from mggtalk.perception.mesh_depth import ellipsoid_depth
+from mggtalk.perception.mesh_depth import head_depth
 from tests.perception.faces import INTRINSICS, LANDMARKS, SIZE, person, posed_face
 from tests.perception.tiny_networks import DEVIATION, MEAN, save_depth_network
 
@@ -77,10 +77,14 @@ class Knowing(DepthAnythingGeometry):
 def test_relative_networks_give_inverse_depth_and_metric_ones_depth(folder):
     kind = json.loads((folder / "config.json").read_text())["depth_estimation_type"]
     scene = views(3)
-    truth = np.stack([ellipsoid_depth(pose, INTRINSICS, SIZE, SIZE) for pose in scene.head_to_camera])
-    for row, face in enumerate((-20, -10, 0)):
-        surface = posed_face(yaw_deg=face).surface_depth
-        truth[row] = np.where(surface > 0, surface, truth[row])
+    truth = np.stack(
+        [
+            head_depth(*frame, LANDMARKS).astype(np.float64)
+            for frame in zip(
+                scene.landmarks, scene.head_to_camera, [INTRINSICS] * 3, np.ones_like(scene.head), strict=True
+            )
+        ]
+    )
     inverse, plain = torch.from_numpy(900 / truth - 2), torch.from_numpy(0.01 * truth + 1)
     right, wrong = (inverse, plain) if kind == "relative" else (plain, inverse)
     seen = Knowing(folder, right)(scene)
@@ -96,6 +100,15 @@ def test_from_pictures_to_depth_and_normals(folder):
     assert seen.depth.shape == (3, SIZE, SIZE)
     assert seen.normals.shape == (3, SIZE, SIZE, 3)
     assert ((seen.depth > 0) == scene.head).all()
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_in_float16_it_says_nearly_the_same(folder):
+    images = noise(9)
+    expected = DepthAnythingGeometry(folder, LANDMARKS, "cpu").predict(images)
+    got = DepthAnythingGeometry(folder, LANDMARKS, "cuda").predict(images)
+    assert got.device.type == "cpu"
+    assert (got - expected).abs().max() < 0.05 * expected.std()
 
 
 def test_loading_and_running_asks_no_network(folder, monkeypatch):

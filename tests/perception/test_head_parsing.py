@@ -126,6 +126,14 @@ def test_the_mask_is_what_the_network_says_at_the_face(folder):
     assert (got != expected).mean() < 1e-3
 
 
+@pytest.mark.gpu
+def test_on_a_gpu_in_float16_it_says_nearly_the_same(folder):
+    face, images = posed_face(), noise(9)
+    points, up = np.stack([face.pixels] * 9), np.stack([face.up] * 9)
+    expected, got = (SegformerParser(folder, LANDMARKS, device)(images, points, up) for device in ("cpu", "cuda"))
+    assert (got != expected).mean() < 0.02
+
+
 def test_a_network_whose_labels_say_nothing_is_refused(tmp_path):
     save_parsing_network(tmp_path, tuple(f"LABEL_{number}" for number in range(19)))
     with pytest.raises(RegistryError, match=f"{tmp_path}: labels label_0, label_1, "):

@@ -1,10 +1,13 @@
 """What the head parser and the depth backend of the stage `shards` need: files, their hashes, libraries."""
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mggtalk.errors import RegistryError
 from mggtalk.perception.head_backends import HEAD_GEOMETRIES, HEAD_PARSERS
+from mggtalk.registry.hub import INSTALL_NETWORKS
 from mggtalk.registry.models import MODELS, Model, model_hash, require, resolve
 
 
@@ -17,11 +20,13 @@ class HeadModels:
         hashes: SHA-256 by name, for content keys and `meta.json`; a folder of the user's own is named
             `PARAMETER:FOLDER`.
         libraries: distributions that the results hang on, sorted.
+        patience_s: that a frame may take beyond what the default backends take, for deadlines.
     """
 
     paths: dict[str, Path]
     hashes: dict[str, str]
     libraries: tuple[str, ...]
+    patience_s: float
 
 
 def head_models(
@@ -40,15 +45,19 @@ def head_models(
             backend has a network.
 
     Raises:
-        RegistryError: a model is missing, damaged or unknown; the message says what to run.
+        RegistryError: a model is missing, damaged or unknown, or a network's library is not installed; the message says
+            what to run.
     """
     chosen = {"parsing_model": parsing_model, "depth_model": depth_model}
     backends = (HEAD_PARSERS[head_parsing], HEAD_GEOMETRIES[depth])
-    found = HeadModels({}, {}, tuple(sorted({library for backend in backends for library in backend.libraries})))
+    libraries = {library for backend in backends for library in backend.libraries}
+    found = HeadModels({}, {}, tuple(sorted(libraries)), sum(backend.patience_s for backend in backends))
     for backend in backends:
         for name in backend.models:
             found.paths[name], found.hashes[name] = require(name, models), model_hash(name, models)
         if backend.network:
+            if importlib.util.find_spec("transformers") is None:
+                raise RegistryError(f"{backend.network} needs the package transformers; run `{INSTALL_NETWORKS}`")
             model = resolve(chosen[backend.network], models)
             found.paths[backend.network] = model.path
             registered = chosen[backend.network] in models

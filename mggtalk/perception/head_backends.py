@@ -18,21 +18,27 @@ class HeadBackend:
         models: its fixed files of weights, by their names in the registry.
         network: the parameter of the group `shards` that names its network; none: it has none of one's choice.
         libraries: distributions that its numbers hang on.
+        patience_s: that a frame may take on a slow core, for deadlines; four times what was measured (docs/models.md).
     """
 
     models: tuple[str, ...] = ()
     network: str | None = None
     libraries: tuple[str, ...] = ()
+    patience_s: float = 0.0
 
 
 HEAD_PARSERS: Mapping[str, HeadBackend] = {
     "selfie": HeadBackend(models=("selfie_segmentation",), libraries=("mediapipe", "opencv-contrib-python")),
-    "segformer": HeadBackend(network="parsing_model", libraries=("opencv-contrib-python", "torch", "transformers")),
+    "segformer": HeadBackend(
+        network="parsing_model", libraries=("opencv-contrib-python", "torch", "transformers"), patience_s=15.0
+    ),
 }
 HEAD_GEOMETRIES: Mapping[str, HeadBackend] = {
     "facemesh": HeadBackend(libraries=("opencv-contrib-python", "scipy", "torch")),
     "depth_anything": HeadBackend(
-        network="depth_model", libraries=("opencv-contrib-python", "scipy", "torch", "transformers")
+        network="depth_model",
+        libraries=("opencv-contrib-python", "scipy", "torch", "transformers"),
+        patience_s=6.0,
     ),
 }
 

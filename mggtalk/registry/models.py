@@ -222,8 +222,8 @@ def resolve(model: str, models: Mapping[str, Model] = MODELS) -> ResolvedModel:
         RegistryError: there is none of that name, or it is missing, damaged or incomplete.
     """
     if "/" in model:
-        folder = Path(model).expanduser()
-        return ResolvedModel(folder.resolve().name, folder, folder_digest(folder))
+        folder = Path(model).expanduser().absolute()
+        return ResolvedModel(folder.name, folder, folder_digest(folder))
     if model not in models:
         raise RegistryError(f"no model {model!r}; expected a folder (with a `/` in its path) or {', '.join(models)}")
     return ResolvedModel(model, require(model, models), model_hash(model, models))

@@ -1,5 +1,7 @@
 import json
+import re
 import socket
+import sys
 
 import cv2
 import numpy as np
@@ -124,3 +126,9 @@ def test_a_folder_without_settings_of_the_processor_is_refused(tmp_path):
     (tmp_path / "preprocessor_config.json").unlink()
     with pytest.raises(RegistryError, match=r"preprocessor_config\.json: cannot be read"):
         DepthAnythingGeometry(tmp_path, LANDMARKS, "cpu")
+
+
+def test_without_the_library_the_error_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(RegistryError, match=re.escape("pip install -c constraints.txt '.[networks]'")):
+        DepthAnythingGeometry(folder, LANDMARKS, "cpu")

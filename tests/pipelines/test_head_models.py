@@ -1,3 +1,5 @@
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ def test_the_default_backends_need_one_model_and_look_at_no_network() -> None:
     found = head_models("selfie", "facemesh", parsing_model="nowhere", depth_model="nowhere")
     assert found.paths == {"selfie_segmentation": path}
     assert found.hashes == {"selfie_segmentation": model_hash("selfie_segmentation")}
+    assert found.patience_s == 0
     assert found.libraries == ("mediapipe", "opencv-contrib-python", "scipy", "torch")
 
 
@@ -31,7 +34,19 @@ def test_folders_of_the_user_s_own_go_under_the_parameter_and_the_name_of_the_fo
     assert found.paths == {"parsing_model": own, "depth_model": own}
     assert found.hashes == {"parsing_model:mine": folder_digest(own), "depth_model:mine": folder_digest(own)}
     assert "transformers" in found.libraries
+    assert (
+        found.patience_s > head_models("segformer", "facemesh", parsing_model=str(own), depth_model="").patience_s > 0
+    )
     assert not {"mediapipe", "selfie_segmentation"} & {*found.libraries, *found.hashes}
+
+
+def test_without_the_library_of_the_networks_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = model_folder(tmp_path / "mine")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(RegistryError, match=re.escape("pip install -c constraints.txt '.[networks]'")):
+        head_models("segformer", "facemesh", parsing_model=str(own), depth_model="")
 
 
 def test_another_file_is_another_hash(tmp_path: Path) -> None:

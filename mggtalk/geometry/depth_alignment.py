@@ -27,13 +27,13 @@ class Alignment:
     """`scale * predicted + shift` is the anchor.
 
     Attributes:
-        residual: median of its absolute error. found: False where there are too few points, or no positive scale; there
-            scale and shift mean nothing.
+        unexplained: median absolute error over that of a constant: 0 for a perfect fit, 1 for one that knows nothing.
+        found: False where there are too few points, or no positive scale; there all else means nothing.
     """
 
     scale: Float[Tensor, " batch"]
     shift: Float[Tensor, " batch"]
-    residual: Float[Tensor, " batch"]
+    unexplained: Float[Tensor, " batch"]
     found: Bool[Tensor, " batch"]
 
 
@@ -57,9 +57,10 @@ def align(
         spread = _MAD_TO_DEVIATION * _median(error.abs(), known) + 1e-9 * _median(y.abs(), known) + 1e-12
         weight = known / (1 + (error / (_CAUCHY * spread[:, None])) ** 2)
         scale, shift = _least_squares(x, y, weight)
-    residual = _median((y - scale[:, None] * x - shift[:, None]).abs(), known)
+    error = _median((y - scale[:, None] * x - shift[:, None]).abs(), known)
+    unexplained = error / _median((y - _median(y, known)[:, None]).abs(), known)
     found = (known.sum(dim=1) >= _LEAST_POINTS) & scale.isfinite() & shift.isfinite() & (scale > 0)
-    return Alignment(scale.to(anchor.dtype), shift.to(anchor.dtype), residual.to(anchor.dtype), found)
+    return Alignment(scale.to(anchor.dtype), shift.to(anchor.dtype), unexplained.to(anchor.dtype), found)
 
 
 def _median_slope(

@@ -64,7 +64,9 @@ class SelfieParser:
         return np.stack(
             [
                 head_mask(self._segmenter.segment(image), points, direction, self._landmarks)
-                for image, points, direction in zip(images, landmarks_px, up, strict=True)
+                for image, points, direction in zip(
+                    images, landmarks_px.astype(np.float64), up.astype(np.float64), strict=True
+                )
             ]
         )
 
@@ -107,8 +109,8 @@ class SegformerParser:
         ).numpy()
         return np.stack(
             [
-                tracked_head(head > 0.5, face_silhouette(points.astype(np.float64), self._landmarks, *size) > 0)
-                for head, points in zip(probability, landmarks_px, strict=True)
+                tracked_head(head > 0.5, face_silhouette(points, self._landmarks, *size) > 0)
+                for head, points in zip(probability, landmarks_px.astype(np.float64), strict=True)
             ]
         )
 

@@ -103,14 +103,16 @@ def test_what_cannot_be_a_part_of_this_head_gets_the_mean_head_s_depth(inverse):
     assert np.abs(seen.depth[0] - depth)[head & ~wrong_at].max() < 0.05
 
 
-@pytest.mark.parametrize("case", ["falls", "flat", "noise", "nan"])
+@pytest.mark.parametrize("case", ["falls", "flat", "noise", "other noise", "nan"])
 def test_a_frame_that_cannot_be_aligned_gets_the_depth_of_its_mesh_and_says_so(case, caplog):
     face = posed_face(yaw_deg=15)
     depth, head = scene(face)
+    noise = np.random.default_rng(0).normal(size=depth.shape)
     bad = {
         "falls": -depth,
         "flat": np.ones_like(depth),
-        "noise": np.random.default_rng(0).normal(size=depth.shape),
+        "noise": noise,
+        "other noise": -noise,  # one of the two has a positive slope
         "nan": np.full_like(depth, np.nan),
     }[case]
     views = views_of([face] * 2, [head] * 2)

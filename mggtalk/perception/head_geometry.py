@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from mggtalk.geometry.normals import normals_from_depth
 from mggtalk.perception.landmark_sets import LandmarkSet
-from mggtalk.perception.mesh_depth import head_depth
+from mggtalk.perception.mesh_depth import SurfaceMaps, head_surface
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +55,11 @@ class HeadGeometry(Protocol):
 
 
 class FaceMeshGeometry:
-    """Backend `facemesh`: needs no network beyond the landmarks; see `mesh_depth`."""
+    """Backend `facemesh`: needs no network beyond the landmarks; see `mesh_depth`.
+
+    The mesh is flat between its vertices, but its normals are those of a smooth face, so that surface reconstruction
+    makes it round. Around it normals say no more than the depth does.
+    """
 
     name = "facemesh"
 
@@ -64,12 +68,27 @@ class FaceMeshGeometry:
 
     def __call__(self, views: HeadViews) -> DepthAndNormals:
         """Return depth and normals of every view."""
-        depth = np.stack(
-            [
-                head_depth(points, pose, views.intrinsics, head, self._landmarks)
-                for points, pose, head in zip(views.landmarks, views.head_to_camera, views.head, strict=True)
-            ]
-        )
-        intrinsics = torch.as_tensor(views.intrinsics, dtype=torch.float32).expand(len(views), 3, 3)
-        normals, _ = normals_from_depth(torch.from_numpy(depth), intrinsics)
-        return DepthAndNormals(depth, normals.numpy())
+        depth = np.zeros(views.head.shape, np.float32)
+        normals = np.zeros((*views.head.shape, 3), np.float32)
+        for number, head in enumerate(views.head):
+            if head.any():
+                box = _box(head)
+                surface = self._surface(views, number, box)
+                depth[number][box], normals[number][box] = surface.depth, surface.normals
+        return DepthAndNormals(depth, normals)
+
+    def _surface(self, views: HeadViews, number: int, box: tuple[slice, slice]) -> SurfaceMaps:
+        intrinsics = views.intrinsics.copy()
+        intrinsics[:2, 2] -= (box[1].start, box[0].start)
+        pose = views.head_to_camera[number]
+        surface = head_surface(views.landmarks[number], pose, intrinsics, views.head[number][box], self._landmarks)
+        camera = torch.as_tensor(intrinsics, dtype=torch.float32)[None]
+        around = normals_from_depth(torch.from_numpy(surface.depth)[None], camera)[0][0].numpy()
+        on_mesh = surface.normals.any(axis=-1, keepdims=True)
+        return SurfaceMaps(surface.depth, np.where(on_mesh, surface.normals, around))
+
+
+def _box(head: Bool[np.ndarray, "size size"]) -> tuple[slice, slice]:
+    """Return the rows and columns that a mask reaches over."""
+    rows, columns = np.flatnonzero(head.any(axis=1)), np.flatnonzero(head.any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

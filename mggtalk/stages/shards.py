@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool, UInt8
 from pydantic import Field
 
-from mggtalk.geometry.head_cloud import symmetric_cloud
+from mggtalk.geometry.head_cloud import symmetric_points
+from mggtalk.geometry.normal_integration import integrate_normals
 from mggtalk.params import config
 from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadGeometry, HeadViews
 from mggtalk.perception.head_mask import head_mask
@@ -116,30 +117,26 @@ class ShardsStage:
         if not frames:
             return {}
         poses = tracks.head_to_camera[frames]
-        intrinsics = np.array(meta.intrinsics)
         views = HeadViews(
             images[frames],
             masks[frames],
             tracks.landmarks[frames].astype(np.float64),
             poses.astype(np.float64),
-            intrinsics,
+            np.array(meta.intrinsics),
         )
         seen = geometry(views)
-        clouds = [
-            symmetric_cloud(
-                torch.from_numpy(depth),
-                torch.from_numpy(normals),
-                torch.from_numpy(pose),
-                torch.as_tensor(intrinsics, dtype=torch.float32),
-                self._settings.cloud_stride,
-                self._settings.voxel_size_cm,
-            )
-            for depth, normals, pose in zip(seen.depth, seen.normals, poses, strict=True)
-        ]
-        return {
-            frame: SourceGeometry(*source)
-            for frame, *source in zip(frames, seen.depth, seen.normals, clouds, strict=True)
-        }
+        intrinsics = torch.as_tensor(views.intrinsics, dtype=torch.float32).expand(len(views), 3, 3)
+        depth = integrate_normals(torch.from_numpy(seen.depth), torch.from_numpy(seen.normals), intrinsics)
+        points = symmetric_points(
+            depth,
+            torch.from_numpy(seen.normals),
+            torch.from_numpy(poses),
+            intrinsics,
+            self._settings.cloud_stride,
+            self._settings.voxel_size_cm,
+        )
+        sources = zip(depth.numpy(), seen.normals, points.clouds(len(views)), strict=True)
+        return {frame: SourceGeometry(*source) for frame, source in zip(frames, sources, strict=True)}
 
     def _meta(
         self,

@@ -7,7 +7,15 @@ from scipy import ndimage
 
 from mggtalk.geometry.normals import normals_from_depth
 from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadViews
-from mggtalk.perception.mesh_depth import HEAD_CENTER, HEAD_RADII, ellipsoid_depth, head_depth, rasterize_depth
+from mggtalk.perception.mesh_depth import (
+    HEAD_CENTER,
+    HEAD_RADII,
+    ellipsoid_depth,
+    head_surface,
+    rasterize,
+    rasterize_depth,
+    vertex_normals,
+)
 from tests.perception.faces import INTRINSICS, LANDMARK_SETS, LANDMARKS, SIZE, person, posed_face, solid
 
 
@@ -82,7 +90,7 @@ def test_ellipsoid_depth_puts_every_hit_on_the_mean_head(pose):
 
 def solve(face, head, landmarks=None):
     shape = face.landmark_set.neutral if landmarks is None else landmarks
-    return head_depth(shape, face.head_to_camera, INTRINSICS, head, face.landmark_set)
+    return head_surface(shape, face.head_to_camera, INTRINSICS, head, face.landmark_set).depth
 
 
 @pytest.fixture(params=LANDMARK_SETS, ids=lambda landmarks: landmarks.name)
@@ -152,7 +160,7 @@ def test_a_face_outside_the_picture_leaves_the_mean_head():
     face = posed_face()
     intrinsics = INTRINSICS + np.array([[0, 0, 900], [0, 0, 0], [0, 0, 0]])
     head = np.ones((SIZE, SIZE), bool)
-    depth = head_depth(LANDMARKS.neutral, face.head_to_camera, intrinsics, head, LANDMARKS)
+    depth = head_surface(LANDMARKS.neutral, face.head_to_camera, intrinsics, head, LANDMARKS).depth
     expected = ellipsoid_depth(face.head_to_camera, intrinsics, SIZE, SIZE)
     np.testing.assert_allclose(depth, expected, rtol=1e-6)
 
@@ -166,11 +174,39 @@ def test_the_backend_gives_depth_and_its_normals(landmarks):
     depth, normals = seen.depth[0], seen.normals[0]
     assert geometry.name == "facemesh"
     assert depth.dtype == normals.dtype == np.float32
-    np.testing.assert_array_equal(depth, solve(face, head))
-    expected, known = normals_from_depth(torch.from_numpy(depth)[None], torch.from_numpy(INTRINSICS).float()[None])
-    np.testing.assert_array_equal(normals, expected[0].numpy())
+    np.testing.assert_allclose(depth, solve(face, head), atol=0.05)  # it works in the box of the head
+    flat, known = normals_from_depth(torch.from_numpy(depth)[None], torch.from_numpy(INTRINSICS).float()[None])
+    cosine = (normals * flat[0].numpy()).sum(axis=-1)
+    on_mesh = (head_surface(landmarks.neutral, face.head_to_camera, INTRINSICS, head, landmarks).normals != 0).any(-1)
+    np.testing.assert_allclose(cosine[~on_mesh & known[0].numpy()], 1, atol=1e-3)
+    # On the mesh they are those of a smooth face: a few degrees from the flat triangles', and without their edges.
+    assert 0.5 < np.degrees(np.arccos(np.median(cosine[on_mesh].clip(-1, 1)))) < 8
+    np.testing.assert_allclose(np.linalg.norm(normals[on_mesh], axis=-1), 1, atol=1e-5)
+    inner = on_mesh[:, 1:] & on_mesh[:, :-1]
+    edges = [np.abs(np.diff(plane, axis=1)).sum(axis=-1)[inner] for plane in (normals, flat[0].numpy())]
+    assert np.percentile(edges[0], 99) < 0.6 * np.percentile(edges[1], 99)
     assert known.sum() > 0.95 * head.sum()
     # The forehead of a head that turns to its left looks to the right of the picture.
     column, row = posed_face(yaw_deg=15).pixels[LANDMARKS.points["forehead"]].astype(int)
     assert normals[row + 8, column, 0] > 0.1
     assert normals[row + 8, column, 2] < -0.7
+
+
+def test_shares_of_the_corners_interpolate_linearly():
+    face = posed_face(yaw_deg=20)
+    seen = rasterize(face.pixels, face.depth, LANDMARKS.triangles, SIZE, SIZE)
+    centers = np.argwhere(seen.covered)[:, ::-1] + 0.5
+    np.testing.assert_allclose(seen.interpolate(face.pixels[LANDMARKS.triangles]), centers, atol=1e-6)
+    depth = seen.interpolate(face.depth[LANDMARKS.triangles][..., None])[:, 0]
+    np.testing.assert_allclose(depth, seen.depth[seen.covered])
+
+
+def test_vertex_normals_of_a_ball_point_outwards():
+    turn, height = np.meshgrid(np.arange(24) * np.pi / 12, np.linspace(-0.95, 0.95, 20))
+    ring = np.sqrt(1 - height**2)
+    points = np.stack((ring * np.cos(turn), ring * np.sin(turn), height), axis=-1).reshape(-1, 3) * 5
+    quads = [(row * 24 + k, row * 24 + (k + 1) % 24, (row + 1) * 24 + k) for row in range(19) for k in range(24)]
+    others = [(b, d + (b - a), d) for a, b, d in quads if (b - a) == 1]
+    normals = vertex_normals(points, np.array(quads + others))
+    inner = np.abs(points[:, 2]) < 4
+    assert ((normals * points).sum(-1)[inner] > 5 * 0.98).all()

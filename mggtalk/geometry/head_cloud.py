@@ -7,7 +7,14 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from mggtalk.geometry.cameras import invert_rigid, pixel_centers, rotate_directions, transform_points, unproject
+from mggtalk.geometry.cameras import (
+    invert_rigid,
+    pixel_centers,
+    project,
+    rotate_directions,
+    transform_points,
+    unproject,
+)
 from mggtalk.geometry.symmetry import is_seen, keep_mirrored, mirror_points
 from mggtalk.records import HeadCloud
 
@@ -68,20 +75,20 @@ def symmetric_points(
     """
     batch, height, width = depth.shape
     every = (slice(None), slice(stride // 2, None, stride), slice(stride // 2, None, stride))
-    taken = ((depth[every] > 0) & (normals[every].abs().amax(dim=-1) > 0)).reshape(-1).nonzero()[:, 0]
+    taken = ((depth[every] > 0) & (normals[every] != 0).any(dim=-1)).reshape(-1).nonzero()[:, 0]
     pixels = pixel_centers(height, width, depth.device)[every[1:]].reshape(1, -1, 2).expand(batch, -1, -1)
     camera_to_head = invert_rigid(head_to_camera)
     points = transform_points(camera_to_head, unproject(pixels, depth[every].reshape(batch, -1), intrinsics))
-    directions = rotate_directions(camera_to_head, normals[every].reshape(batch, -1, 3))
+    mirrored_camera = transform_points(head_to_camera, mirror_points(points))
+    mirrored_pixels = project(mirrored_camera, intrinsics).reshape(-1, 2)[taken]
     head = taken // pixels.shape[1]
     visible = points.reshape(-1, 3)[taken]
-    mirrored = mirror_points(visible)
-    kept = keep_mirrored(visible, mirrored, head, head, voxel_size)
-    kept &= ~is_seen(mirrored, head, depth, head_to_camera, intrinsics)
+    kept = keep_mirrored(visible, mirror_points(visible), head, head, voxel_size)
+    kept &= ~is_seen(mirrored_pixels, mirrored_camera[..., 2].reshape(-1)[taken], head, depth)
     return SymmetricPoints(
         head=head,
         pixel=pixels.reshape(-1, 2)[taken].floor().long(),
         positions=visible,
-        normals=directions.reshape(-1, 3)[taken],
+        normals=rotate_directions(camera_to_head, normals[every].reshape(batch, -1, 3)).reshape(-1, 3)[taken],
         twins=kept.nonzero()[:, 0],
     )

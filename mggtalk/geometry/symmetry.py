@@ -12,8 +12,6 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from mggtalk.geometry.cameras import project, transform_points
-
 _GRID_BITS = 16  # three axes of a grid and the number of the head fill the 63 bits of a positive integer
 _GRID_HALF = 1 << (_GRID_BITS - 1)
 
@@ -60,11 +58,10 @@ def keep_mirrored(
 
 
 def is_seen(
-    points: Float[Tensor, "num_points 3"],
+    pixels: Float[Tensor, "num_points 2"],
+    z: Float[Tensor, " num_points"],
     head: Int64[Tensor, " num_points"],
     depth: Float[Tensor, "batch height width"],
-    head_to_camera: Float[Tensor, "batch 4 4"],
-    intrinsics: Float[Tensor, "batch 3 3"],
 ) -> Bool[Tensor, " num_points"]:
     """Return which points the camera would see: they lie before the surface that a depth map shows there, or on it.
 
@@ -72,20 +69,19 @@ def is_seen(
     surface, which needs no second point, or before it, where the picture says that there is nothing.
 
     Args:
-        points: head space, cm. head: the number of their map.
-        depth: z in cm, 0 where there is no surface. intrinsics: pixels of the map.
+        pixels: where the points project. z: camera frame, cm. head: the number of their map.
+        depth: z in cm, 0 where there is no surface.
     """
     height, width = depth.shape[1:]
     with torch.no_grad():
-        nothing = depth.new_tensor(float("-inf"))
         # A surface may be steep within a pixel: a point counts as behind it only behind all that is around.
-        nearest = -functional.max_pool2d(torch.where(depth > 0, -depth, nothing).unsqueeze(1), 3, stride=1, padding=1)
-        nearest = torch.where(depth > 0, nearest[:, 0], nothing)
-        camera = transform_points(head_to_camera[head], points.detach().unsqueeze(1))
-        column, row = project(camera, intrinsics[head])[:, 0].floor().long().unbind(dim=-1)
+        known = depth > 0
+        around = -functional.max_pool2d(torch.where(known, -depth, float("-inf")).unsqueeze(1), 3, stride=1, padding=1)
+        nearest = torch.where(known, around[:, 0], float("-inf"))
+        column, row = pixels.floor().long().unbind(dim=-1)
         within = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         pixel = (head * height + row.clamp(0, height - 1)) * width + column.clamp(0, width - 1)
-        return within & (camera[:, 0, 2] < nearest.reshape(-1)[pixel] + BEHIND_CM)
+        return within & (z < nearest.reshape(-1)[pixel] + BEHIND_CM)
 
 
 def _contains(known: Int64[Tensor, " num_known"], asked: Int64[Tensor, " num_asked"]) -> Bool[Tensor, " num_asked"]:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mggtalk.geometry.cameras import invert_rigid, pixel_centers, unproject
+from mggtalk.geometry.cameras import invert_rigid, pixel_centers, project, transform_points, unproject
 from mggtalk.geometry.symmetry import is_seen, keep_mirrored, mirror_points
 from mggtalk.models.batches import SourceBatch
 from mggtalk.models.config import ModelConfig
@@ -134,5 +134,7 @@ def mirror_hidden(
     mirrored = mirror_points(points.positions)
     kept = keep_mirrored(points.positions, mirrored, points.head, points.head, voxel_size)
     surface = torch.where((source.head_mask > _COVERED) & (source.depth > 0), refined_depth(source, offset), 0.0)[:, 0]
-    kept &= ~is_seen(mirrored, points.head, surface, source.head_to_camera, source.intrinsics)
+    camera = transform_points(source.head_to_camera[points.head], mirrored.unsqueeze(1))
+    pixels = project(camera, source.intrinsics[points.head])[:, 0]
+    kept &= ~is_seen(pixels, camera[:, 0, 2], points.head, surface)
     return kept.nonzero()[:, 0]

@@ -13,7 +13,7 @@ from jaxtyping import Bool, UInt8
 from pydantic import Field
 
 from mggtalk.geometry.head_cloud import symmetric_points
-from mggtalk.geometry.normal_integration import integrate_normals
+from mggtalk.geometry.normal_integration import IntegrationSettings, integrate_normals
 from mggtalk.params import config
 from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadGeometry, HeadViews
 from mggtalk.perception.head_mask import head_mask
@@ -35,6 +35,7 @@ class ShardsConfig:
     Attributes:
         size: side of the stored crop in pixels. crop_margin: side of the crop over that of the head's box.
         source_every: every k-th frame of a clip carries geometry, so that a head can be reconstructed from it.
+        depth_weight: of the backend's depth against its normals; see `geometry.normal_integration`.
         cloud_stride: every k-th pixel in both directions gives a point. voxel_size_cm: of the mirrored points' filter.
         min_head_share: a clip whose median head mask covers less of the crop is rejected.
         jpeg_quality: 1 to 100. target_shard_mb: a shard that would grow larger splits.
@@ -43,6 +44,7 @@ class ShardsConfig:
     size: int = Field(ge=16)
     crop_margin: float = Field(ge=1)
     source_every: int = Field(ge=1)
+    depth_weight: float = Field(gt=0, le=1)
     cloud_stride: int = Field(ge=1)
     voxel_size_cm: float = Field(gt=0)
     min_head_share: float = Field(ge=0, le=1)
@@ -62,6 +64,7 @@ class ShardsStage:
         self._settings = settings
         self._segmenter = PersonSegmenter(segmenter_path)
         self._model_hashes = model_hashes
+        self._surface = IntegrationSettings(depth_weight=settings.depth_weight)
 
     def __call__(self, record: ClipTrack) -> Iterator[ShardSample | Rejected]:
         """Yield the clip's samples in order.
@@ -125,18 +128,16 @@ class ShardsStage:
             np.array(meta.intrinsics),
         )
         seen = geometry(views)
-        intrinsics = torch.as_tensor(views.intrinsics, dtype=torch.float32).expand(len(views), 3, 3)
-        depth = integrate_normals(torch.from_numpy(seen.depth), torch.from_numpy(seen.normals), intrinsics)
-        points = symmetric_points(
-            depth,
-            torch.from_numpy(seen.normals),
-            torch.from_numpy(poses),
-            intrinsics,
-            self._settings.cloud_stride,
-            self._settings.voxel_size_cm,
-        )
-        sources = zip(depth.numpy(), seen.normals, points.clouds(len(views)), strict=True)
-        return {frame: SourceGeometry(*source) for frame, source in zip(frames, sources, strict=True)}
+        intrinsics = torch.as_tensor(views.intrinsics, dtype=torch.float32)[None]
+        sources = {}
+        for number, frame in enumerate(frames):  # one by one: the maps of a frame stay in the cache
+            normals = torch.from_numpy(seen.normals[number])[None]
+            depth = integrate_normals(torch.from_numpy(seen.depth[number])[None], normals, intrinsics, self._surface)
+            pose = torch.from_numpy(poses[number])[None]
+            settings = self._settings
+            points = symmetric_points(depth, normals, pose, intrinsics, settings.cloud_stride, settings.voxel_size_cm)
+            sources[frame] = SourceGeometry(depth[0].numpy(), seen.normals[number], points.clouds(1)[0])
+        return sources
 
     def _meta(
         self,
@@ -174,6 +175,7 @@ class ShardsStage:
             perception={
                 "head_mask": "selfie",
                 "geometry": geometry.name,
+                "depth_weight": self._settings.depth_weight,
                 "voxel_size_cm": self._settings.voxel_size_cm,
                 "cloud_stride": self._settings.cloud_stride,
                 "models": self._model_hashes,

@@ -27,10 +27,11 @@ Plane = Float[Tensor, "batch height width"]
 _FIRST_WEIGHT = 0.1
 """Of the rough depth in the first round: it is averaged over some 10 pixels, and its jumps are still seen."""
 _DAMPING = 0.8
-_GRIDS = 6
+_GRIDS = 4
+"""More change nothing: what is farther than some 30 pixels is the rough depth's to say."""
 _BLOCK = 1 << (_GRIDS - 1)
 """Side of a pixel of the coarsest grid; what is solved begins and ends at multiples of it."""
-_COARSEST_STEPS = 8
+_COARSEST_STEPS = 4
 _COARSE_EDGE = 0.5
 """Two edges in a row between the centres of two blocks, but only the middle one is counted: half its weight."""
 

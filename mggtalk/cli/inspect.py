@@ -86,7 +86,7 @@ def _candidates(wanted: str, names: Mapping[str, str]) -> str:
     known = [f"{clip_id} ({name})" for clip_id, name in names.items()]
     alike = get_close_matches(wanted, [*names, *names.values()], _MOST_SHOWN, cutoff=0.5)
     close = [text for text in known if wanted in text or any(word in text for word in alike)]
-    return f"; did you mean {_listed(close)}?" if close else f"; there are {_listed(known)}"
+    return f"; did you mean {_listed(close)}?" if close else f"; there are {_listed(known) or 'none'}"
 
 
 def _check_frame(clip: ClipEntry, frame: int | None) -> None:

@@ -14,8 +14,7 @@ from mggtalk.records import HeadCloud, HeadFrame
 
 RESIDUAL_SCALE_MM = 3.0
 _OVERSAMPLING = 2  # points are drawn this many times larger, for soft edges
-_COVERING = 0.75  # radius of discs on a square grid over its spacing, so that they leave no gap: 1 / sqrt(2) and a bit
-_DEFAULT_SPACING_CM = 0.2  # of clouds that have not two points
+_COVERING = 0.75  # radius of discs on a square grid over its spacing: 1 / sqrt(2) and a bit leaves no gap
 _TRIANGLE_STEPS = 12  # points along a triangle's side: on a face of 300 px they lie closer than 3 px
 
 
@@ -52,12 +51,11 @@ def source_view_panel(frame: HeadFrame, cloud: HeadCloud, size: int) -> Panel:
     """
     fine = size * _OVERSAMPLING
     pixels, depth = _projected(cloud.positions, frame, fine)
-    pixels_per_cm = frame.intrinsics[0, 0] * (fine / len(frame.image)) / frame.head_to_camera[2, 3]
-    radius = _COVERING * _spacing(cloud) * float(pixels_per_cm)
+    mirrored = cloud.twin >= 0
+    radius = _COVERING * _spacing(pixels[~mirrored]) + 0.5  # half a pixel is lost to rounding
     points = nearest_points(pixels, depth, radius, fine)
     columns, rows = cloud.source_pixel.T
     grey = np.repeat(cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)[rows, columns][:, None], 3, axis=1)
-    mirrored = cloud.twin >= 0
     facing = -cloud.normals @ frame.head_to_camera[2, :3]
     colors = np.where(mirrored[:, None], _lit(MIRRORED_COLOR, facing), grey)
     alone = nearest_points(pixels[~mirrored], depth[~mirrored], radius, fine)
@@ -86,10 +84,11 @@ def view_panel(cloud: HeadCloud, angle_deg: float, name: str, size: int) -> Pane
     centre, extent = _frame_of(cloud)
     seen = (cloud.positions - centre) @ axes.T
     scale = 0.48 * fine / extent
-    points = nearest_points(fine / 2 + seen[:, :2] * (scale, -scale), -seen[:, 2], _spacing(cloud) * scale, fine)
-    mirrored = (cloud.twin >= 0)[:, None]
+    mirrored = cloud.twin >= 0
+    radius = _spacing(cloud.positions[~mirrored]) * scale
+    points = nearest_points(fine / 2 + seen[:, :2] * (scale, -scale), -seen[:, 2], radius, fine)
     facing = cloud.normals @ axes[2]
-    colors = np.where(mirrored, _lit(MIRRORED_COLOR, facing), _lit(VISIBLE_COLOR, facing))
+    colors = np.where(mirrored[:, None], _lit(MIRRORED_COLOR, facing), _lit(VISIBLE_COLOR, facing))
     return Panel(name, _legend(int(mirrored.sum()), len(mirrored)), _painted(points, colors))
 
 
@@ -129,12 +128,9 @@ def _lit(color: Color, facing: Float[np.ndarray, " num_points"]) -> Float[np.nda
     return np.asarray(color) * (AMBIENT + (1 - AMBIENT) * np.clip(facing, 0, 1)[:, None])
 
 
-def _spacing(cloud: HeadCloud) -> float:
-    """Return the distance from a visible point to the next, cm."""
-    visible = cloud.positions[cloud.twin < 0]
-    if len(visible) < 2:
-        return _DEFAULT_SPACING_CM
-    return float(np.median(cKDTree(visible).query(visible, k=2)[0][:, 1]))
+def _spacing(points: Float[np.ndarray, "num_points dim"]) -> float:
+    """Return the distance from a point to the next, in the units of the points."""
+    return float(np.median(cKDTree(points).query(points, k=2)[0][:, 1])) if len(points) > 1 else 1.0
 
 
 def _frame_of(cloud: HeadCloud) -> tuple[Float[np.ndarray, "3"], float]:

@@ -18,6 +18,7 @@ from mggtalk.evaluation.panels import (
     normals_panel,
     relief_panel,
 )
+from mggtalk.evaluation.pictures import encode_jpeg
 from mggtalk.geometry.head_pose import rotation_angles
 from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.shards.reader import Shards
@@ -58,6 +59,11 @@ def draw_inspection(
         " • ".join([f"landmarks {meta.landmark_set}", *_backends(meta.perception)]),
     ]
     return draw_figure(f"{meta.name}, frame {frame} of {meta.clip_num_frames}", lines, panels, COLUMNS)
+
+
+def inspection_jpeg(shards: Shards, clip_id: str, frame: int) -> bytes:
+    """Return the picture of `draw_inspection` as JPEG; raises what that does."""
+    return encode_jpeg(draw_inspection(shards, clip_id, frame))
 
 
 def widest_turned(shards: Shards, clip_id: str) -> int:

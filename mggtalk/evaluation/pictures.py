@@ -1,4 +1,4 @@
-"""Pictures for the report: depth as colours, a symmetric cloud from three sides, panels, PNG."""
+"""Pictures for the report: depth as colours, a symmetric cloud from three sides, panels, PNG and JPEG."""
 
 from collections.abc import Mapping, Sequence
 
@@ -75,6 +75,15 @@ def encode_png(image: UInt8[np.ndarray, "height width channels"]) -> bytes:
     done, data = cv2.imencode(".png", cv2.cvtColor(image, order), [cv2.IMWRITE_PNG_COMPRESSION, 6])
     if not done:
         raise ValueError(f"cannot encode a picture of shape {image.shape} as PNG")
+    return bytes(data)
+
+
+def encode_jpeg(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
+    """Return an RGB picture as JPEG, in which small text stays sharp."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, 85, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise ValueError(f"cannot encode a picture of shape {image.shape} as JPEG")
     return bytes(data)
 
 

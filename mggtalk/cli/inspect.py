@@ -51,10 +51,9 @@ def inspect_clip(root: Path, wanted: str, *, frame: int | None = None, output: P
     _check_frame(clip, frame)
     number = widest_turned(shards, clip.clip_id) if frame is None else frame
     path = Path(f"{clip.clip_id}-f{number:03d}.png") if output is None else output
-    _check_output(path)
-    content = encode_png(draw_inspection(shards, clip.clip_id, number))
     try:
-        atomic_write(path, content)
+        _check_output(path)
+        atomic_write(path, encode_png(draw_inspection(shards, clip.clip_id, number)))
     except OSError as cause:
         raise MggtalkError(f"--output: {path}: cannot be written: {cause.strerror}") from None
     print(path)

@@ -74,21 +74,29 @@ def draw_figure(title: str, lines: Sequence[str], panels: Sequence[Panel], colum
     return figure
 
 
-def _write_caption(figure: Picture, parts: Sequence[str | Swatch | Scale], left: int, baseline: int) -> None:
-    """Write the parts one after the other, up to the right end of `figure`."""
+def _write_caption(column: Picture, parts: Sequence[str | Swatch | Scale], left: int, baseline: int) -> None:
+    """Write the parts one after the other, up to the right end of `column`."""
     middle = baseline - _TEXT_PX // 3
+
+    def write(text: str) -> int:
+        return _write(column, _fitted(text, column.shape[1] - left), left, baseline, color=SOFT)
+
+    def paint(colors: Picture) -> int:
+        height, width = colors.shape[:2]
+        place = column[middle - height // 2 :, left : left + width][:height]
+        place[:] = colors[:, : place.shape[1]]
+        return left + width + _GAP
+
     for part in parts:
         if isinstance(part, Scale):
-            left = _write(figure, part.low, left, baseline, color=SOFT) + _GAP
-            bar = cv2.resize(part.colors[None], (_BAR_WIDTH, _BAR_HEIGHT), interpolation=cv2.INTER_LINEAR)
-            figure[middle - _BAR_HEIGHT // 2 : middle - _BAR_HEIGHT // 2 + _BAR_HEIGHT, left : left + _BAR_WIDTH] = bar
-            left = _write(figure, part.high, left + _BAR_WIDTH + _GAP, baseline, color=SOFT)
+            left = write(part.low) + _GAP
+            left = paint(cv2.resize(part.colors[None], (_BAR_WIDTH, _BAR_HEIGHT), interpolation=cv2.INTER_LINEAR))
+            left = write(part.high)
         elif isinstance(part, Swatch):
-            top = middle - _SWATCH // 2
-            figure[top : top + _SWATCH, left : left + _SWATCH] = part.color
-            left = _write(figure, part.text, left + _SWATCH + _GAP, baseline, color=SOFT)
+            left = paint(np.full((_SWATCH, _SWATCH, 3), part.color, np.uint8))
+            left = write(part.text)
         else:
-            left = _write(figure, _fitted(part, figure.shape[1] - left), left, baseline, color=SOFT)
+            left = write(part)
         left += 2 * _GAP
 
 

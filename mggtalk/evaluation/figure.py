@@ -39,12 +39,15 @@ class Scale:
     high: str
 
 
+Part = str | Swatch | Scale
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Panel:
     """One picture of the figure, of any size, with its name and a line that explains it."""
 
     name: str
-    caption: Sequence[str | Swatch | Scale]
+    caption: Sequence[Part]
     picture: UInt8[np.ndarray, "size size 3"]
 
 
@@ -74,7 +77,7 @@ def draw_figure(title: str, lines: Sequence[str], panels: Sequence[Panel], colum
     return figure
 
 
-def _write_caption(column: Picture, parts: Sequence[str | Swatch | Scale], left: int, baseline: int) -> None:
+def _write_caption(column: Picture, parts: Sequence[Part], left: int, baseline: int) -> None:
     """Write the parts one after the other, up to the right end of `column`."""
     middle = baseline - _TEXT_PX // 3
 
@@ -85,7 +88,7 @@ def _write_caption(column: Picture, parts: Sequence[str | Swatch | Scale], left:
         height, width = colors.shape[:2]
         place = column[middle - height // 2 :, left : left + width][:height]
         place[:] = colors[:, : place.shape[1]]
-        return left + width + _GAP
+        return left + int(width) + _GAP
 
     for part in parts:
         if isinstance(part, Scale):

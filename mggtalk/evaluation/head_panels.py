@@ -15,6 +15,7 @@ from mggtalk.records import HeadCloud, HeadFrame
 RESIDUAL_SCALE_MM = 3.0
 _OVERSAMPLING = 2  # points are drawn this many times larger, for soft edges
 _COVERING = 0.75  # radius of discs on a square grid over its spacing: 1 / sqrt(2) and a bit leaves no gap
+_STRAY_PERCENT = 0.2
 _TRIANGLE_STEPS = 12  # points along a triangle's side: on a face of 300 px they lie closer than 3 px
 
 
@@ -32,8 +33,8 @@ def residual_panel(frame: HeadFrame, landmarks: LandmarkSet, size: int) -> Panel
     picture = _painted(points, colormap[np.rint(level).astype(int)], faded(draw_crop(frame, size)))
     rigid = landmarks.alignment_weights > 0
     median = float(np.median(np.linalg.norm(residual[rigid], axis=-1)))
-    caption = [Scale(colormap, "0", f"{RESIDUAL_SCALE_MM:g} mm and more"), f"median {median:.2f} mm"]
-    return Panel("Mirror residual", caption, picture)
+    scale = Scale(colormap, "0", f"{RESIDUAL_SCALE_MM:g} mm and more")
+    return Panel("Mirror residual", [scale, f"median {median:.2f} mm"], picture)
 
 
 def mirror_residual(
@@ -83,7 +84,7 @@ def view_panel(cloud: HeadCloud, angle_deg: float, name: str, size: int) -> Pane
     axes = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
     centre, extent = _frame_of(cloud)
     seen = (cloud.positions - centre) @ axes.T
-    scale = 0.48 * fine / extent
+    scale = 0.47 * fine / extent
     mirrored = cloud.twin >= 0
     radius = _spacing(cloud.positions[~mirrored]) * scale
     points = nearest_points(fine / 2 + seen[:, :2] * (scale, -scale), -seen[:, 2], radius, fine)
@@ -125,7 +126,8 @@ def _painted(
 
 def _lit(color: Color, facing: Float[np.ndarray, " num_points"]) -> Float[np.ndarray, "num_points 3"]:
     """Return `color` as a lamp at the viewer's lights it; points that turn their back are dark."""
-    return np.asarray(color) * (AMBIENT + (1 - AMBIENT) * np.clip(facing, 0, 1)[:, None])
+    brightness = AMBIENT + (1 - AMBIENT) * np.clip(facing, 0, 1)
+    return np.asarray(brightness[:, None] * np.array(color))
 
 
 def _spacing(points: Float[np.ndarray, "num_points dim"]) -> float:
@@ -134,12 +136,15 @@ def _spacing(points: Float[np.ndarray, "num_points dim"]) -> float:
 
 
 def _frame_of(cloud: HeadCloud) -> tuple[Float[np.ndarray, "3"], float]:
-    """Return the middle of the cloud and how far its points lie from it, cm; the same for every view."""
+    """Return the middle of the cloud and how far its points lie from it, cm: the same for every view.
+
+    A few stray points may fall off the picture, so that they do not make the head small.
+    """
     if not len(cloud.positions):
         return np.zeros(3), 1.0
-    low, high = cloud.positions.min(axis=0), cloud.positions.max(axis=0)
-    centre = (low + high) / 2
-    return centre, max(float(np.linalg.norm(cloud.positions - centre, axis=1).max()), 1e-6)
+    centre = np.percentile(cloud.positions, (_STRAY_PERCENT, 100 - _STRAY_PERCENT), axis=0).mean(axis=0)
+    distance = np.linalg.norm(cloud.positions - centre, axis=1)
+    return centre, max(float(np.percentile(distance, 100 - _STRAY_PERCENT)), 1e-6)
 
 
 def _barycentric(steps: int) -> Float64[np.ndarray, "num_points 3"]:

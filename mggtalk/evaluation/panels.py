@@ -31,10 +31,8 @@ _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 def crop_panel(frame: HeadFrame, size: int) -> Panel:
     """Return the picture as it is stored."""
     share = 1.0 - frame.valid.mean()
-    outside = (
-        [Swatch(_HATCH, f"outside the video frame, {share:.0%}")] if share > 0 else ["all of it in the video frame"]
-    )
-    return Panel("Crop", [f"{len(frame.image)} px", *outside], draw_crop(frame, size))
+    outside = Swatch(_HATCH, f"outside the video frame, {share:.0%}") if share > 0 else "all of it in the video frame"
+    return Panel("Crop", [f"{len(frame.image)} px", outside], draw_crop(frame, size))
 
 
 def landmarks_panel(frame: HeadFrame, landmarks: LandmarkSet, size: int) -> Panel:
@@ -50,8 +48,8 @@ def landmarks_panel(frame: HeadFrame, landmarks: LandmarkSet, size: int) -> Pane
     radius = round(max(size / 300, 1.0) * 2**_SHIFT)
     for pixel, color in zip(pixels, colors, strict=True):
         cv2.circle(picture, pixel, radius, color, cv2.FILLED, cv2.LINE_AA, _SHIFT)
-    caption = [f"{len(pixels)}", Swatch(RIGHT_COLOR, "person's right"), Swatch(LEFT_COLOR, "left")]
-    return Panel("Landmarks", caption, picture)
+    sides = (Swatch(RIGHT_COLOR, "person's right"), Swatch(LEFT_COLOR, "left"))
+    return Panel("Landmarks", [f"{len(pixels)}", *sides], picture)
 
 
 def mask_panel(frame: HeadFrame, size: int) -> Panel:

@@ -26,4 +26,4 @@ def nearest_points(
             row, column = rows + row_step, columns + column_step
             inside = np.flatnonzero((row >= 0) & (row < size) & (column >= 0) & (column < size))
             np.minimum.at(nearest, row[inside] * size + column[inside], inside)
-    return np.append(order, NOTHING)[nearest].reshape(size, size)
+    return np.asarray(np.append(order, NOTHING)[nearest].reshape(size, size), np.int64)

@@ -16,7 +16,7 @@ ADA, BOB, CY = "0123456789abcdef-f000000", "01fedcba98765432-f000000", "01fedcba
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shards")
     clips = [
         make_talking_clip(clip_id, seed=seed, size=32, num_frames=5) for seed, clip_id in enumerate((ADA, BOB, CY))

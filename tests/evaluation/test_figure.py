@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mggtalk.evaluation.figure import INK, PAPER, Panel, Scale, Swatch, draw_figure
+from mggtalk.evaluation.figure import INK, PAPER, Panel, Part, Scale, Swatch, draw_figure
 
 RED, GREEN = (200, 0, 0), (0, 200, 0)
 RAMP = np.array([[0, 0, 80], [0, 0, 255]], np.uint8)
@@ -30,7 +30,7 @@ def test_panels_stand_in_rows_and_keep_their_pixels():
 
 def test_captions_hold_text_swatches_and_bars_below_their_panel():
     bare = draw_figure("", [], [Panel("", [], flat(RED, 300))], 1)
-    caption = ["text", Swatch(GREEN, "green"), Scale(RAMP, "1", "2 cm")]
+    caption: list[Part] = ["text", Swatch(GREEN, "green"), Scale(RAMP, "1", "2 cm")]
     figure = draw_figure("", [], [Panel("", caption, flat(RED, 300))], 1)
     assert figure.shape == bare.shape
     below = places(figure, RED)[0].max()

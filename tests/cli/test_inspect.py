@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mggtalk.cli.inspect import find_clip
 from mggtalk.cli.main import main
 from mggtalk.evaluation.inspection import draw_inspection, widest_turned
 from mggtalk.shards import Shards
@@ -39,8 +40,12 @@ def picture_at(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", [ADA, "0123", "people/ada.mp4", "ada.mp4", "ada"])
-def test_the_picture_lies_in_the_current_folder_and_its_path_is_printed(inspect, root, tmp_path, capsys, name):
-    assert inspect(name) == 0
+def test_a_clip_is_found_by_its_id_the_beginning_of_it_and_the_name_of_its_video(root, name):
+    assert find_clip(Shards(root), name).clip_id == ADA
+
+
+def test_the_picture_lies_in_the_current_folder_and_its_path_is_printed(inspect, root, tmp_path, capsys):
+    assert inspect("0123") == 0
     frame = widest_turned(Shards(root), ADA)
     printed = capsys.readouterr()
     assert printed.out == f"{ADA}-f{frame:03d}.png\n"

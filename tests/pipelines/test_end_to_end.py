@@ -149,8 +149,9 @@ def test_the_evaluation_scores_the_model_and_both_baselines_and_counts_the_rejec
     for reason in ("EMPTY_FILE", "DUPLICATE", "NO_FACE"):
         assert reason in page
     for clip_id in metrics["protocol"]["clips"]:
-        inspection = project.artifacts.evaluation / "media" / clip_id / "inspection.jpg"
-        assert cv2.imread(str(inspection)).shape[0] > 3 * PANEL_SIZE
+        inspection = cv2.imread(str(project.artifacts.evaluation / "media" / clip_id / "inspection.jpg"))
+        assert inspection is not None
+        assert inspection.shape[0] > 3 * PANEL_SIZE
 
 
 def test_a_rerun_makes_nothing_again_and_changes_no_byte(project, caplog):

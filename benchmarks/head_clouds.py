@@ -66,6 +66,7 @@ def head_views(batch: int, radii: tuple[float, float]) -> HeadViews:
     return HeadViews(
         np.zeros((batch, SIZE, SIZE, 3), np.uint8),
         np.tile(head, (batch, 1, 1)),
+        np.ones_like(head),
         np.tile(landmarks, (batch, 1, 1)),
         np.tile(pose, (batch, 1, 1)),
         intrinsics,
@@ -138,15 +139,20 @@ def time_geometry(views: HeadViews, device: str, repeats: int) -> tuple[float, f
     plain = ellipsoid_depth(views.head_to_camera[0], views.intrinsics, SIZE, SIZE) * views.head
     depth = torch.from_numpy(plain.astype(np.float32)).to(device)
     normals, _ = normals_from_depth(depth, camera)
-    planes = depth.numel() * 4
+    planes, empty = depth.numel() * 4, depth == 0
     label = f"surface, {int((depth[0] > 0).sum())} pixels"
     surface = report(label, lambda: integrate_normals(depth, normals, camera), batch, 5 * planes, device, repeats)
     stride = 1 if device == "cuda" else STRIDE
-    points = symmetric_points(depth, normals, pose, camera, stride, VOXEL_CM)
+    points = symmetric_points(depth, normals, pose, camera, empty, stride, VOXEL_CM)
     moved = 4 * planes + 4 * 6 * len(points.head) + 8 * len(points.twins)
     label = f"cloud, {len(points.head) // batch} points + {len(points.twins) // batch} mirrored"
     cloud = report(
-        label, lambda: symmetric_points(depth, normals, pose, camera, stride, VOXEL_CM), batch, moved, device, repeats
+        label,
+        lambda: symmetric_points(depth, normals, pose, camera, empty, stride, VOXEL_CM),
+        batch,
+        moved,
+        device,
+        repeats,
     )
     return surface, cloud
 

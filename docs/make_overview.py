@@ -33,13 +33,13 @@ def main() -> None:
     pixels = _project(landmarks.neutral, head_to_camera, intrinsics)
     head = _head_mask(pixels, head_to_camera, intrinsics)
     blank = np.zeros((1, SIZE, SIZE, 3), np.uint8)
-    views = HeadViews(blank, head[None], landmarks.neutral[None], head_to_camera[None], intrinsics)
+    views = HeadViews(blank, head[None], np.ones_like(head), landmarks.neutral[None], head_to_camera[None], intrinsics)
     seen = FaceMeshGeometry(landmarks)(views)
     camera = torch.as_tensor(intrinsics, dtype=torch.float32)[None]
     pose = torch.as_tensor(head_to_camera, dtype=torch.float32)[None]
     normals = torch.from_numpy(seen.normals)
     surface = integrate_normals(torch.from_numpy(seen.depth), normals, camera)
-    points = symmetric_points(surface, normals, pose, camera, 1, 0.3)
+    points = symmetric_points(surface, normals, pose, camera, torch.from_numpy(~head)[None], 1, 0.3)
     depth = surface[0].numpy()
     dots = np.full((SIZE, SIZE, 3), 255, np.uint8)
     for x, y in pixels:

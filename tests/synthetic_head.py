@@ -267,7 +267,7 @@ def _geometry(source: SourceFrame) -> SourceGeometry:
         torch.from_numpy(array)[None]
         for array in (source.depth, source.normals, frame.head_to_camera, frame.intrinsics)
     )
-    points = symmetric_points(depth, normals, pose, camera, stride=2, voxel_size=0.8)
+    points = symmetric_points(depth, normals, pose, camera, depth == 0, stride=2, voxel_size=0.8)
     return SourceGeometry(source.depth, source.normals, points.clouds(1)[0])
 
 

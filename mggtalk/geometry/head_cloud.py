@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from mggtalk.geometry.cameras import (
@@ -62,6 +62,7 @@ def symmetric_points(
     normals: Float[Tensor, "batch height width 3"],
     head_to_camera: Float[Tensor, "batch 4 4"],
     intrinsics: Float[Tensor, "batch 3 3"],
+    empty: Bool[Tensor, "batch height width"],
     stride: int,
     voxel_size: float,
 ) -> SymmetricPoints:
@@ -71,6 +72,7 @@ def symmetric_points(
 
     Args:
         depth: z in cm, 0 where unknown. normals: unit, camera frame; zero where unknown, and such pixels give no point.
+        empty: where the picture shows that no head is.
         stride: take every `stride`-th pixel in both directions. voxel_size: cm.
     """
     batch, height, width = depth.shape
@@ -84,7 +86,9 @@ def symmetric_points(
     head = taken // pixels.shape[1]
     visible = points.reshape(-1, 3)[taken]
     kept = keep_mirrored(visible, mirror_points(visible), head, head, voxel_size)
-    kept &= ~is_seen(mirrored_pixels, mirrored_camera[..., 2].reshape(-1)[taken], head, depth)
+    kept &= ~is_seen(
+        mirrored_pixels, mirrored_camera[..., 2].reshape(-1)[taken], head, depth.masked_fill(empty, float("inf"))
+    )
     return SymmetricPoints(
         head=head,
         pixel=pixels.reshape(-1, 2)[taken].floor().long(),

@@ -24,11 +24,11 @@ from mggtalk.geometry.cameras import pixel_centers
 
 Plane = Float[Tensor, "batch height width"]
 
-_FIRST_WEIGHT = 0.1
-"""Of the rough depth in the first round: it is averaged over some 10 pixels, and its jumps are still seen."""
+_FIRST_REACH_PX = 3.0
+"""In the first round: noise is averaged already, and jumps of the rough depth are still seen."""
 _DAMPING = 0.8
 _GRIDS = 4
-"""More change nothing: what is farther than some 30 pixels is the rough depth's to say."""
+"""More change nothing: what is farther than some 30 pixels away is for the rough depth to say."""
 _BLOCK = 1 << (_GRIDS - 1)
 """Side of a pixel of the coarsest grid; what is solved begins and ends at multiples of it."""
 _COARSEST_STEPS = 4
@@ -41,12 +41,12 @@ class IntegrationSettings:
     """How a surface is reconstructed.
 
     Attributes:
-        depth_weight: of the rough depth against the normals; the normals are trusted over some 1 / sqrt of it pixels.
+        reach: how far along the surface the normals are trusted; beyond, the rough depth decides. In its unit.
         sharpness: k of the paper's weights: how surely the steeper side of a pixel is cut off. 0 is least squares.
         rounds: how often the weights follow the surface. steps: of conjugate gradients in each round.
     """
 
-    depth_weight: float = 1e-3
+    reach: float = 1.5
     sharpness: float = 2.0
     rounds: int = 5
     steps: int = 2
@@ -79,10 +79,12 @@ def integrate_normals(
     facing, tilt_x, tilt_y = (_padded(plane) for plane in _slopes(normals, intrinsics, box))
     columns = _Direction(known, facing, tilt_x, _per_image(intrinsics[:, 0, 0]), axis=2)
     rows = _Direction(known, facing, tilt_y, _per_image(intrinsics[:, 1, 1]), axis=1)
+    # Where the rough depth weighs 1 / n^2, its errors are averaged over some n pixels.
+    reach_px = settings.reach * _per_image(intrinsics[:, 0, 0]) / middle
     surface = rough
     for number in range(settings.rounds):
         share = number / max(settings.rounds - 1, 1)
-        own = known * _FIRST_WEIGHT ** (1 - share) * settings.depth_weight**share
+        own = known * (_FIRST_REACH_PX ** (1 - share) * reach_px**share).clamp(min=1.0).pow(-2)
         sharpness = settings.sharpness if number else 0.0  # the rough depth may be all noise from pixel to pixel
         right, rise_x = columns.edges(surface, sharpness)
         below, rise_y = rows.edges(surface, sharpness)

@@ -70,11 +70,11 @@ def is_seen(
 
     Args:
         pixels: where the points project. z: camera frame, cm. head: the number of their map.
-        depth: z in cm, 0 where there is no surface.
+        depth: z in cm of the head's surface; infinite where there is none, and 0 where the picture does not tell.
     """
     height, width = depth.shape[1:]
     with torch.no_grad():
-        # A surface may be steep within a pixel: a point counts as behind it only behind all that is around.
+        # A surface may be steep within a pixel, and its outline a pixel off: look for the nearest around.
         known = depth > 0
         around = -functional.max_pool2d(torch.where(known, -depth, float("-inf")).unsqueeze(1), 3, stride=1, padding=1)
         nearest = torch.where(known, around[:, 0], float("-inf"))

@@ -133,7 +133,9 @@ def mirror_hidden(
     """
     mirrored = mirror_points(points.positions)
     kept = keep_mirrored(points.positions, mirrored, points.head, points.head, voxel_size)
-    surface = torch.where((source.head_mask > _COVERED) & (source.depth > 0), refined_depth(source, offset), 0.0)[:, 0]
+    head = source.head_mask > _COVERED
+    surface = torch.where(head & (source.depth > 0), refined_depth(source, offset), 0.0)
+    surface = surface.masked_fill(~head & (source.valid > _COVERED), float("inf"))[:, 0]
     camera = transform_points(source.head_to_camera[points.head], mirrored.unsqueeze(1))
     pixels = project(camera, source.intrinsics[points.head])[:, 0]
     kept &= ~is_seen(pixels, camera[:, 0, 2], points.head, surface)

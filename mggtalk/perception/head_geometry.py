@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from mggtalk.geometry.normals import normals_from_depth
 from mggtalk.perception.landmark_sets import LandmarkSet
 from mggtalk.perception.mesh_depth import SurfaceMaps, head_surface
 
@@ -17,12 +15,13 @@ class HeadViews:
     """Source frames of one clip: what a depth backend is given.
 
     Attributes:
-        images: RGB. head: the head's pixels.
+        images: RGB. head: the head's pixels. valid: false where the crop leaves the video frame.
         landmarks: head space, cm. intrinsics: pixels of the images; the same for all frames.
     """
 
     images: UInt8[np.ndarray, "num_frames size size 3"]
     head: Bool[np.ndarray, "num_frames size size"]
+    valid: Bool[np.ndarray, "size size"]
     landmarks: Float[np.ndarray, "num_frames num_landmarks 3"]
     head_to_camera: Float[np.ndarray, "num_frames 4 4"]
     intrinsics: Float[np.ndarray, "3 3"]
@@ -55,11 +54,7 @@ class HeadGeometry(Protocol):
 
 
 class FaceMeshGeometry:
-    """Backend `facemesh`: needs no network beyond the landmarks; see `mesh_depth`.
-
-    The mesh is flat between its vertices, but its normals are those of a smooth face, so that surface reconstruction
-    makes it round. Around it normals say no more than the depth does.
-    """
+    """Backend `facemesh`: needs no network beyond the landmarks; see `mesh_depth`."""
 
     name = "facemesh"
 
@@ -80,12 +75,16 @@ class FaceMeshGeometry:
     def _surface(self, views: HeadViews, number: int, box: tuple[slice, slice]) -> SurfaceMaps:
         intrinsics = views.intrinsics.copy()
         intrinsics[:2, 2] -= (box[1].start, box[0].start)
-        pose = views.head_to_camera[number]
-        surface = head_surface(views.landmarks[number], pose, intrinsics, views.head[number][box], self._landmarks)
-        camera = torch.as_tensor(intrinsics, dtype=torch.float32)[None]
-        around = normals_from_depth(torch.from_numpy(surface.depth)[None], camera)[0][0].numpy()
-        on_mesh = surface.normals.any(axis=-1, keepdims=True)
-        return SurfaceMaps(surface.depth, np.where(on_mesh, surface.normals, around))
+        cut = ~views.valid
+        cut[[0, -1]] = cut[:, [0, -1]] = True
+        return head_surface(
+            views.landmarks[number],
+            views.head_to_camera[number],
+            intrinsics,
+            views.head[number][box],
+            cut[box],
+            self._landmarks,
+        )
 
 
 def _box(head: Bool[np.ndarray, "size size"]) -> tuple[slice, slice]:

@@ -25,7 +25,7 @@ relaxed = settings(deadline=None, max_examples=15)
 
 def cloud_of(view, depth=None, stride=STRIDE, voxel_cm=VOXEL_CM):
     maps, normals, pose, camera = view.tensors(depth)
-    (cloud,) = symmetric_points(maps, normals, pose, camera, stride, voxel_cm).clouds(1)
+    (cloud,) = symmetric_points(maps, normals, pose, camera, maps == 0, stride, voxel_cm).clouds(1)
     return cloud
 
 
@@ -77,7 +77,9 @@ def test_of_noisy_depth_and_a_pose_that_is_off_99_percent_of_the_mirrored_points
     noisy, normals, _, intrinsics = view.tensors(view.noisy(0.3))
     depth = integrate_normals(noisy, normals, intrinsics)
     pose = rigid(turned(yaw_deg + 0.5), TRANSLATION + np.array([0.05, 0, 0])).astype(np.float32)
-    (cloud,) = symmetric_points(depth, normals, torch.from_numpy(pose)[None], intrinsics, STRIDE, VOXEL_CM).clouds(1)
+    (cloud,) = symmetric_points(
+        depth, normals, torch.from_numpy(pose)[None], intrinsics, depth == 0, STRIDE, VOXEL_CM
+    ).clouds(1)
     camera = transform_points(torch.from_numpy(pose).double(), torch.from_numpy(cloud.positions).double()).numpy()
     truth = (camera - TRANSLATION) @ view.head_to_camera[:3, :3]
     assert (distance_cm(truth[cloud.twin >= 0]) > 0.4).mean() < 0.01
@@ -98,6 +100,22 @@ def test_mirrored_points_lie_behind_what_is_seen():
     opposite = (np.abs(mirrored[:, 0] + 4) < 1) & (np.abs(mirrored[:, 1] - 5) < 1)
     assert not opposite.any()
     assert (np.abs(cloud.positions[cloud.twin < 0] - (4, 5, 10)).max(axis=1) < 1).sum() > 100
+
+
+def test_mirrored_points_do_not_stand_out_where_the_picture_shows_no_head():
+    """Hair that stands out on one side only; outside the video frame nothing is known, and mirrored hair stays."""
+    view = analytic_view(0)
+    maps, normals, pose, camera = view.tensors()
+    hair = np.zeros_like(view.known)
+    hair[150:250, 380:420] = True
+    hair &= ~view.known
+    maps[0, torch.from_numpy(hair)] = 60.0
+    normals[0, torch.from_numpy(hair)] = torch.tensor([0.0, 0.0, -1.0])
+    for empty, expected in ((maps == 0, 0), (torch.zeros_like(maps, dtype=torch.bool), hair.sum() / STRIDE**2)):
+        points = symmetric_points(maps, normals, pose, camera, empty, STRIDE, VOXEL_CM)
+        row, column = points.pixel[points.twins].flip(-1).unbind(-1)
+        kept = torch.from_numpy(hair)[row, column].sum()
+        assert kept == pytest.approx(expected, rel=0.1, abs=30)  # what is a pixel from the outline may be behind it
 
 
 def test_visible_points_come_first_and_reproject_onto_their_source_pixel(seen):
@@ -152,13 +170,15 @@ def test_pixels_without_a_normal_give_no_point():
     depth[:, 4:6, 4:6] = 50
     normals = torch.zeros(1, 8, 8, 3)
     normals[:, 5, 5, 2] = -1
-    (cloud,) = symmetric_points(depth, normals, torch.eye(4)[None], torch.eye(3)[None], 1, 0.5).clouds(1)
+    (cloud,) = symmetric_points(depth, normals, torch.eye(4)[None], torch.eye(3)[None], depth == 0, 1, 0.5).clouds(1)
     assert cloud.source_pixel[cloud.twin < 0].tolist() == [[5, 5]]
 
 
 def test_empty_depth_maps_give_empty_clouds():
     depth, normals = torch.zeros(2, 8, 8), torch.zeros(2, 8, 8, 3)
-    points = symmetric_points(depth, normals, torch.eye(4).expand(2, 4, 4), torch.eye(3).expand(2, 3, 3), 1, 0.5)
+    points = symmetric_points(
+        depth, normals, torch.eye(4).expand(2, 4, 4), torch.eye(3).expand(2, 3, 3), depth == 0, 1, 0.5
+    )
     for cloud in points.clouds(2):
         assert cloud.positions.shape == cloud.normals.shape == (0, 3)
         assert cloud.twin.shape == (0,)
@@ -169,9 +189,9 @@ def test_empty_depth_maps_give_empty_clouds():
 def test_a_batch_gives_what_each_frame_gives_by_itself(yaws, stride):
     parts = [mesh_view(yaw, 96).tensors() for yaw in yaws]
     depth, normals, pose, camera = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-    clouds = symmetric_points(depth, normals, pose, camera, stride, 0.4).clouds(len(yaws))
+    clouds = symmetric_points(depth, normals, pose, camera, depth == 0, stride, 0.4).clouds(len(yaws))
     for cloud, part in zip(clouds, parts, strict=True):
-        (alone,) = symmetric_points(*part, stride, 0.4).clouds(1)
+        (alone,) = symmetric_points(*part, part[0] == 0, stride, 0.4).clouds(1)
         for name in ("positions", "normals", "source_pixel", "twin"):
             np.testing.assert_allclose(getattr(cloud, name), getattr(alone, name), atol=1e-5)
 
@@ -179,7 +199,7 @@ def test_a_batch_gives_what_each_frame_gives_by_itself(yaws, stride):
 def test_gradients_reach_the_depth():
     depth, normals, pose, camera = mesh_view(30, 96).tensors()
     depth.requires_grad_()
-    points = symmetric_points(depth, normals, pose, camera, 1, 0.4)
+    points = symmetric_points(depth, normals, pose, camera, depth == 0, 1, 0.4)
     points.positions[points.twins].sum().backward()
     assert depth.grad is not None
     assert (depth.grad != 0).sum() == len(points.twins) > 50
@@ -189,8 +209,8 @@ def test_gradients_reach_the_depth():
 @pytest.mark.parametrize("yaw_deg", YAWS)
 def test_cuda_gives_what_the_cpu_gives(yaw_deg):
     depth, normals, pose, camera = analytic_view(yaw_deg).tensors()
-    on_cpu = symmetric_points(depth, normals, pose, camera, 1, VOXEL_CM)
-    on_gpu = symmetric_points(depth.cuda(), normals.cuda(), pose.cuda(), camera.cuda(), 1, VOXEL_CM)
+    on_cpu = symmetric_points(depth, normals, pose, camera, depth == 0, 1, VOXEL_CM)
+    on_gpu = symmetric_points(depth.cuda(), normals.cuda(), pose.cuda(), camera.cuda(), depth.cuda() == 0, 1, VOXEL_CM)
     torch.testing.assert_close(on_gpu.positions.cpu(), on_cpu.positions, rtol=1e-4, atol=1e-4)
     # A point on the border of a voxel may fall to either side by rounding.
     assert len(on_gpu.twins) == pytest.approx(len(on_cpu.twins), rel=0.01)

@@ -50,7 +50,7 @@ def test_a_smooth_error_of_the_depth_goes_too_where_normals_know_better():
     view = mesh_view(15)
     bend = np.linspace(-1, 1, 512)[None] * 3
     bent = np.where(view.known, view.depth + bend, 0.0)
-    carried = IntegrationSettings(depth_weight=1e-6, rounds=8)
+    carried = IntegrationSettings(reach=60.0, rounds=8)
     assert rmse(integrated(view, bent, carried), view, view.known) < 0.6 * rmse(bent, view, view.known)
 
 
@@ -92,7 +92,8 @@ def test_parts_that_do_not_touch_do_not_pull_at_each_other():
 def test_units_do_not_matter(scale):
     view = mesh_view(15, 128)
     noisy = view.noisy(NOISE_CM)
-    np.testing.assert_allclose(integrated(view, noisy * scale) / scale, integrated(view, noisy), rtol=1e-4)
+    scaled = integrated(view, noisy * scale, IntegrationSettings(reach=1.5 * scale))
+    np.testing.assert_allclose(scaled / scale, integrated(view, noisy), rtol=1e-4)
 
 
 @relaxed
@@ -118,7 +119,7 @@ def test_a_tilted_plane_of_any_size_comes_back_from_its_normals(height, width, t
     truth = (-50.0 / (rays.double().numpy() @ -normal)) * normal[2]
     rough = torch.full((1, height, width), float(truth.mean()))
     normals = torch.from_numpy(normal.astype(np.float32)).expand(1, height, width, 3)
-    how = IntegrationSettings(depth_weight=1e-7, rounds=6, steps=12)
+    how = IntegrationSettings(reach=300.0, rounds=6, steps=12)
     got = integrate_normals(rough, normals, intrinsics, how)[0].numpy()
     np.testing.assert_allclose(got / got.mean(), truth / truth.mean(), atol=2e-3)
 

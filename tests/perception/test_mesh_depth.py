@@ -143,8 +143,8 @@ def pairs(image, axis):
 
 def test_far_from_the_face_depth_is_that_of_the_mean_head():
     face = posed_face(yaw_deg=50)
-    head = person(face.head_to_camera)["head"] | (face.surface_depth > 0)
-    far = head & (ndimage.distance_transform_edt(face.surface_depth == 0) > 45)
+    head = solid(face.head_to_camera, HEAD_CENTER, HEAD_RADII * 1.4)
+    far = head & (ndimage.distance_transform_edt(face.surface_depth == 0) > 60)
     expected = mean_head_depth(face.head_to_camera, INTRINSICS, head, UNCUT)
     assert far.sum() > 1000
     assert np.abs(solve(face, head) - expected)[far].max() < 0.5

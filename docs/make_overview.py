@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from mggtalk.evaluation.pictures import draw_cloud, draw_depth
-from mggtalk.geometry.head_cloud import symmetric_cloud
-from mggtalk.geometry.normals import normals_from_depth
+from mggtalk.geometry.head_cloud import symmetric_points
+from mggtalk.geometry.normal_integration import integrate_normals
+from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadViews
 from mggtalk.perception.landmark_sets import mediapipe_478
-from mggtalk.perception.mesh_depth import HEAD_CENTER, HEAD_RADII, head_depth
+from mggtalk.perception.mesh_depth import HEAD_CENTER, HEAD_RADII
 
 SIZE = 320
 YAW = np.radians(30.0)
@@ -31,20 +32,24 @@ def main() -> None:
     intrinsics = np.array([[900.0, 0, SIZE / 2], [0, 900.0, SIZE / 2], [0, 0, 1]])
     pixels = _project(landmarks.neutral, head_to_camera, intrinsics)
     head = _head_mask(pixels, head_to_camera, intrinsics)
-    depth = head_depth(landmarks.neutral, head_to_camera, intrinsics, head, landmarks)
-    camera = torch.as_tensor(intrinsics, dtype=torch.float32)
-    normals, _ = normals_from_depth(torch.from_numpy(depth)[None], camera[None])
-    pose = torch.as_tensor(head_to_camera, dtype=torch.float32)
-    cloud = symmetric_cloud(torch.from_numpy(depth), normals[0], pose, camera, stride=1, voxel_size=0.3)
+    blank = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    views = HeadViews(blank, head[None], np.ones_like(head), landmarks.neutral[None], head_to_camera[None], intrinsics)
+    seen = FaceMeshGeometry(landmarks)(views)
+    camera = torch.as_tensor(intrinsics, dtype=torch.float32)[None]
+    pose = torch.as_tensor(head_to_camera, dtype=torch.float32)[None]
+    normals = torch.from_numpy(seen.normals)
+    surface = integrate_normals(torch.from_numpy(seen.depth), normals, camera)
+    points = symmetric_points(surface, normals, pose, camera, torch.from_numpy(~head)[None], 1, 0.3)
+    depth = surface[0].numpy()
     dots = np.full((SIZE, SIZE, 3), 255, np.uint8)
     for x, y in pixels:
         cv2.circle(dots, (round(x), round(y)), 2, (40, 90, 200), -1, cv2.LINE_AA)
     shaded = np.where(head[..., None], (normals[0].numpy() * (1, -1, -1) * 0.5 + 0.5) * 255, 255).astype(np.uint8)
-    drawn = draw_cloud(cloud, SIZE)
+    drawn = draw_cloud(points.clouds(1)[0], SIZE)
     opacity = drawn[..., 3:] / 255.0
-    views = (drawn[..., :3] * opacity + 255 * (1 - opacity)).astype(np.uint8)
+    turned = (drawn[..., :3] * opacity + 255 * (1 - opacity)).astype(np.uint8)
     depth_picture = np.where(head[..., None], draw_depth(depth), 255).astype(np.uint8)
-    panels = [dots, depth_picture, shaded, views]
+    panels = [dots, depth_picture, shaded, turned]
     picture = np.hstack([_fitted(panel) for panel in panels])
     cv2.imwrite(str(Path(__file__).with_name("overview.png")), picture[..., ::-1])
 

@@ -10,6 +10,7 @@ import torch
 
 from mggtalk.errors import ParamsError, StageError
 from mggtalk.evaluation.curves import read_curves
+from mggtalk.evaluation.inspection import inspection_jpeg
 from mggtalk.evaluation.protocols import IdentityEncoder
 from mggtalk.evaluation.reenactment import EvaluateConfig, ReenactClip, driver_frames
 from mggtalk.evaluation.rejects import StageCounts, read_rejects
@@ -99,13 +100,15 @@ def build_stage(
     settings: EvaluateConfig, shards: Path, model: Path, landmarker: Path
 ) -> ReenactClip[ReconstructedHead]:
     """Return the stage with all that it needs loaded; called in a worker."""
+    reader = Shards(shards)
     return ReenactClip(
         settings,
-        Shards(shards),
+        reader,
         _reenactor(model),
         MediaPipeFaceMeasurer(landmarker),
         _identity_encoder(settings),
         write_mp4,
+        draw_inspection=partial(inspection_jpeg, reader),
     )
 
 

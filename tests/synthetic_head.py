@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mggtalk.geometry.head_cloud import symmetric_cloud
+from mggtalk.geometry.head_cloud import symmetric_points
 from mggtalk.perception.landmark_sets import mediapipe_478
 from mggtalk.records import AudioState, HeadFrame, SourceFrame, Split
 from mggtalk.shards import (
@@ -262,11 +262,13 @@ def _landmarks(head: SyntheticHead, jaw_open: float) -> np.ndarray:
 
 
 def _geometry(source: SourceFrame) -> SourceGeometry:
-    depth, normals = torch.from_numpy(source.depth), torch.from_numpy(source.normals)
-    camera = torch.from_numpy(source.frame.head_to_camera), torch.from_numpy(source.frame.intrinsics)
-    return SourceGeometry(
-        source.depth, source.normals, symmetric_cloud(depth, normals, *camera, stride=2, voxel_size=0.8)
+    frame = source.frame
+    depth, normals, pose, camera = (
+        torch.from_numpy(array)[None]
+        for array in (source.depth, source.normals, frame.head_to_camera, frame.intrinsics)
     )
+    points = symmetric_points(depth, normals, pose, camera, depth == 0, stride=2, voxel_size=0.8)
+    return SourceGeometry(source.depth, source.normals, points.clouds(1)[0])
 
 
 def _clip_meta(clip_id: str, num_frames: int, size: int, split: Split, source_frames: tuple[int, ...]) -> SampleMeta:

@@ -1,1 +1,1 @@
-"""The command `mggtalk`: model weights and the state of the machine. Stages run through `pipelines`."""
+"""The command `mggtalk`: model weights, looks at the data, state of the machine. Stages run through `pipelines`."""

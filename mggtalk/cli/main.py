@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mggtalk import __version__
 from mggtalk.cli.doctor import diagnose
+from mggtalk.cli.inspect import add_inspect_command
 from mggtalk.cli.models import fetch_models, list_models
 from mggtalk.cli.splits import add_splits_command
 from mggtalk.errors import run_main
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="mggtalk", description="Model weights, checks of the data set, and what is there to run on."
+        prog="mggtalk", description="Model weights, checks and pictures of the data set, and what is there to run on."
     )
     parser.add_argument("--version", action="version", version=f"mggtalk {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -36,6 +37,8 @@ def _parser() -> argparse.ArgumentParser:
     models.add_parser("list", help="name, state, size, licence and purpose").set_defaults(run=lambda _: list_models())
 
     add_splits_command(commands.add_parser("splits", help="who is in which part of the data set"))
+
+    add_inspect_command(commands.add_parser("inspect", help="one picture of what the stage shards made of a clip"))
 
     doctor = commands.add_parser("doctor", help="what is there, and how to mend what is not")
     doctor.add_argument("--artifacts", type=Path, default=Path("artifacts"), metavar="DIR", help="where results go")

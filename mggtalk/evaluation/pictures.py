@@ -1,12 +1,12 @@
-"""Pictures for the report: depth as colours, a symmetric cloud from three sides, panels, PNG."""
+"""Pictures for the report: depth as colours, a symmetric cloud from three sides, panels, PNG and JPEG."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from mggtalk.evaluation.splats import nearest_points
 from mggtalk.records import HeadCloud
 
 # Blue and orange stand apart for colour-blind readers too, on light and on dark pages.
@@ -15,17 +15,25 @@ MIRRORED_COLOR = (232, 131, 58)
 UNKNOWN_COLOR = (128, 128, 128)
 CLOUD_VIEWS_DEG = (0.0, 45.0, 90.0)
 AMBIENT = 0.35
+SPLAT_RADIUS_PX = 1.5  # points are three pixels wide, so that surfaces close
 # The nearest and farthest percent of a depth map are noise at the silhouette: they would eat up the colours.
 DEPTH_PERCENTILES = (1.0, 99.0)
 
 
-def draw_depth(depth: Float[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width 3"]:
+def depth_range(depth: Float[np.ndarray, "height width"]) -> tuple[float, float]:
+    """Return the nearest and the farthest depth that `draw_depth` tells apart, cm; 0 and 0 where none is known."""
+    known = depth > 0
+    near, far = np.percentile(depth[known], DEPTH_PERCENTILES) if known.any() else (0.0, 0.0)
+    return float(near), float(far)
+
+
+def draw_depth(
+    depth: Float[np.ndarray, "height width"], unknown: tuple[int, int, int] = UNKNOWN_COLOR
+) -> UInt8[np.ndarray, "height width 3"]:
     """Return `depth` (cm, 0 where unknown) as colours: near is bright, far is dark, unknown is grey."""
     known = depth > 0
-    picture = np.full((*depth.shape, 3), UNKNOWN_COLOR, np.uint8)
-    if not known.any():
-        return picture
-    near, far = np.percentile(depth[known], DEPTH_PERCENTILES)
+    picture = np.full((*depth.shape, 3), unknown, np.uint8)
+    near, far = depth_range(depth)
     nearness = np.clip((far - depth) / max(far - near, 1e-6), 0.0, 1.0)
     colors = cv2.applyColorMap((nearness * 255).round().astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
     picture[known] = colors[known]
@@ -70,6 +78,15 @@ def encode_png(image: UInt8[np.ndarray, "height width channels"]) -> bytes:
     return bytes(data)
 
 
+def encode_jpeg(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
+    """Return an RGB picture as JPEG, in which small text stays sharp."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, 85, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise ValueError(f"cannot encode a picture of shape {image.shape} as JPEG")
+    return bytes(data)
+
+
 def _draw_view(
     cloud: HeadCloud, centre: Float[np.ndarray, "3"], scale: float, angle_deg: float, size: int
 ) -> UInt8[np.ndarray, "size size 4"]:
@@ -81,28 +98,10 @@ def _draw_view(
     facing = np.clip(cloud.normals @ axes[2], 0.0, 1.0)
     mirrored = (cloud.twin >= 0)[:, None]
     colors = np.where(mirrored, MIRRORED_COLOR, VISIBLE_COLOR) * (AMBIENT + (1 - AMBIENT) * facing[:, None])
-    columns = np.floor(size / 2 + seen[:, 0] * scale).astype(int)
-    rows = np.floor(size / 2 - seen[:, 1] * scale).astype(int)
+    pixels = size / 2 + seen[:, :2] * (scale, -scale)
     picture = np.zeros((size, size, 4), np.uint8)
-    nearest = np.full((size, size), -np.inf)
-    # Points are three pixels wide, so that surfaces close.
-    for row_step, column_step in itertools.product((-1, 0, 1), repeat=2):
-        row, column = rows + row_step, columns + column_step
-        inside = (row >= 0) & (row < size) & (column >= 0) & (column < size)
-        _splat(picture, nearest, np.flatnonzero(inside), row, column, seen[:, 2], colors)
+    points = nearest_points(pixels, -seen[:, 2], SPLAT_RADIUS_PX, size)
+    drawn = points >= 0
+    picture[drawn, :3] = colors[points[drawn]].round().astype(np.uint8)
+    picture[drawn, 3] = 255
     return picture
-
-
-def _splat(
-    picture: UInt8[np.ndarray, "size size 4"],
-    nearest: Float[np.ndarray, "size size"],
-    points: np.ndarray,
-    rows: np.ndarray,
-    columns: np.ndarray,
-    depths: np.ndarray,
-    colors: np.ndarray,
-) -> None:
-    np.maximum.at(nearest, (rows[points], columns[points]), depths[points])
-    front = points[depths[points] >= nearest[rows[points], columns[points]]]
-    picture[rows[front], columns[front], :3] = colors[front].round().astype(np.uint8)
-    picture[rows[front], columns[front], 3] = 255

@@ -20,6 +20,7 @@ from mggtalk.evaluation.results import (
     COPY_SOURCE,
     DEPTH_PICTURE,
     DRIVER,
+    INSPECTION_PICTURE,
     MESH_WARP,
     METHODS,
     MODEL,
@@ -38,6 +39,8 @@ from mggtalk.records import HeadFrame, Rejected, RejectReason, SourceFrame, Spli
 Image = UInt8[np.ndarray, "size size 3"]
 Method = Callable[[HeadFrame], Image]
 VideoWriter = Callable[[Path, Iterable[Image], float], object]
+Inspection = Callable[[str, int], bytes]
+"""Draws what the shards hold of a frame of a clip, as JPEG."""
 
 
 @config
@@ -85,13 +88,16 @@ class ReenactClip(Generic[AvatarT]):
         measurer: FaceMeasurer,
         identity_encoder: IdentityEncoder | IdentityUnavailable,
         write_video: VideoWriter,
+        *,
+        draw_inspection: Inspection,
     ) -> None:
-        """Keep what clips are read, driven, measured and written with; the caller has loaded all of it."""
+        """Keep what clips are read, driven, measured, written and drawn with; the caller has loaded all of it."""
         self._settings = settings
         self._clips = clips
         self._reenactor = reenactor
         self._scorer = Scorer(measurer, None if isinstance(identity_encoder, IdentityUnavailable) else identity_encoder)
         self._write_video = write_video
+        self._draw_inspection = draw_inspection
 
     def __call__(self, record: ClipEntry) -> Iterator[ClipResult | Rejected]:
         """Yield the result of `record`, or why it cannot be driven."""
@@ -148,6 +154,7 @@ class ReenactClip(Generic[AvatarT]):
             SOURCE_PICTURE: pictures.encode_png(pictures.rescaled(source.frame.image, size)),
             DEPTH_PICTURE: pictures.encode_png(pictures.rescaled(pictures.draw_depth(source.depth), size)),
             CLOUD_PICTURE: pictures.encode_png(pictures.draw_cloud(cloud, size)),
+            INSPECTION_PICTURE: self._draw_inspection(record.clip_id, record.source_frames[0]),
         }
 
     def _driven_pictures(self, shown: dict[int, dict[str, Image]]) -> dict[str, bytes]:

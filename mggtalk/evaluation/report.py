@@ -19,6 +19,7 @@ from mggtalk.evaluation.results import (
     COPY_SOURCE,
     DEPTH_PICTURE,
     DRIVER,
+    INSPECTION_PICTURE,
     MESH_WARP,
     METHODS,
     MODEL,
@@ -162,6 +163,7 @@ def _clip_view(result: ClipResult) -> dict[str, Any]:
         "source": f"{place}/{SOURCE_PICTURE}",
         "depth": f"{place}/{DEPTH_PICTURE}",
         "cloud": f"{place}/{CLOUD_PICTURE}",
+        "inspection": f"{place}/{INSPECTION_PICTURE}",
         "rows": [
             {"frame": frame, **{panel: f"{place}/{picture_name(frame, panel)}" for panel in shown}}
             for frame in result.shown_frames

@@ -11,7 +11,7 @@ SOURCE, DRIVER = "source", "driver"
 # The MP4 of a clip, in rows of two. The copied source is the first panel.
 VIDEO_PANELS = (SOURCE, DRIVER, MODEL, MESH_WARP)
 SOURCE_PICTURE, DEPTH_PICTURE, CLOUD_PICTURE = "source.png", "depth.png", "cloud.png"
-POSTER_PICTURE = "poster.png"
+POSTER_PICTURE, INSPECTION_PICTURE = "poster.png", "inspection.jpg"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +24,7 @@ class ClipResult:
         detected: `driver` and each method -> whether a face was found, in the order of `frames`.
         shown_frames: the drivers that `pictures` has pictures of.
         pictures: file name -> PNG: source, depth, cloud, poster (what the video shows first), and `picture_name` of
-            driver and methods; the copied source has no picture of its own.
+            driver and methods; the copied source has no picture of its own. The inspection of the source is a JPEG.
         video: an H.264 MP4 of the panels `VIDEO_PANELS`.
     """
 

@@ -1,44 +1,98 @@
-"""Depth map -> symmetric head cloud (METHOD: coarse cloud P_c, mirrored and voxel-filtered)."""
+"""Depth maps -> symmetric head clouds (METHOD: coarse cloud P_c, mirrored and filtered)."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from mggtalk.geometry.cameras import invert_rigid, pixel_centers, rotate_directions, transform_points, unproject
-from mggtalk.geometry.symmetry import keep_mirrored, mirror_points
+from mggtalk.geometry.cameras import (
+    invert_rigid,
+    pixel_centers,
+    project,
+    rotate_directions,
+    transform_points,
+    unproject,
+)
+from mggtalk.geometry.symmetry import is_seen, keep_mirrored, mirror_points
 from mggtalk.records import HeadCloud
 
 
-def symmetric_cloud(
-    depth: Float[Tensor, "height width"],
-    normals: Float[Tensor, "height width 3"],
-    head_to_camera: Float[Tensor, "4 4"],
-    intrinsics: Float[Tensor, "3 3"],
+@dataclass(frozen=True, slots=True, eq=False)
+class SymmetricPoints:
+    """The points of a batch of heads in head space, cm: one list, ordered by head.
+
+    Attributes:
+        head: which head of the batch a visible point belongs to. pixel: its column and row.
+        normals: unit.
+        twins: numbers of the visible points whose mirror images are kept.
+    """
+
+    head: Int64[Tensor, " num_points"]
+    pixel: Int64[Tensor, "num_points 2"]
+    positions: Float[Tensor, "num_points 3"]
+    normals: Float[Tensor, "num_points 3"]
+    twins: Int64[Tensor, " num_mirrored"]
+
+    def clouds(self, num_heads: int) -> list[HeadCloud]:
+        """Return the cloud of each head of the batch."""
+        counts = torch.bincount(self.head, minlength=num_heads).tolist()
+        mirrored = torch.bincount(self.head[self.twins], minlength=num_heads).tolist()
+        planes = (self.positions, self.normals, self.pixel.to(torch.int16))
+        arrays = [tuple(plane.cpu().split(counts)) for plane in planes]
+        clouds, first = [], 0
+        for number, twins in enumerate(self.twins.cpu().split(mirrored)):
+            positions, normals, pixel = (parts[number] for parts in arrays)
+            twin = twins - first
+            first += counts[number]
+            clouds.append(
+                HeadCloud(
+                    positions=torch.cat((positions, mirror_points(positions[twin]))).numpy(),
+                    normals=torch.cat((normals, mirror_points(normals[twin]))).numpy(),
+                    source_pixel=torch.cat((pixel, pixel[twin])).numpy(),
+                    twin=np.concatenate((np.full(len(positions), -1, np.int32), twin.numpy().astype(np.int32))),
+                )
+            )
+        return clouds
+
+
+def symmetric_points(
+    depth: Float[Tensor, "batch height width"],
+    normals: Float[Tensor, "batch height width 3"],
+    head_to_camera: Float[Tensor, "batch 4 4"],
+    intrinsics: Float[Tensor, "batch 3 3"],
+    empty: Bool[Tensor, "batch height width"],
     stride: int,
     voxel_size: float,
-) -> HeadCloud:
-    """Return the visible points of a depth map and those mirrored ones that fall where no visible point is.
+) -> SymmetricPoints:
+    """Return the visible points of depth maps, and which of them have mirror images where no visible point is.
+
+    A mirrored point is kept where its voxel is free and the map's own view does not show it; see `symmetry`.
 
     Args:
         depth: z in cm, 0 where unknown. normals: unit, camera frame; zero where unknown, and such pixels give no point.
+        empty: where the picture shows that no head is.
         stride: take every `stride`-th pixel in both directions. voxel_size: cm.
     """
-    height, width = depth.shape
-    taken = torch.zeros_like(depth, dtype=torch.bool)
-    taken[stride // 2 :: stride, stride // 2 :: stride] = True
-    taken &= (depth > 0) & (normals.abs().sum(dim=-1) > 0)
-    pixels = pixel_centers(height, width)[taken]
+    batch, height, width = depth.shape
+    every = (slice(None), slice(stride // 2, None, stride), slice(stride // 2, None, stride))
+    taken = ((depth[every] > 0) & (normals[every] != 0).any(dim=-1)).reshape(-1).nonzero()[:, 0]
+    pixels = pixel_centers(height, width, depth.device)[every[1:]].reshape(1, -1, 2).expand(batch, -1, -1)
     camera_to_head = invert_rigid(head_to_camera)
-    visible = transform_points(camera_to_head, unproject(pixels, depth[taken], intrinsics))
-    visible_normals = rotate_directions(camera_to_head, normals[taken])
-    mirrored = mirror_points(visible)
-    head = torch.zeros(len(visible), dtype=torch.int64)
-    twin = keep_mirrored(visible, mirrored, head, head, voxel_size).nonzero()[:, 0]
-    source_pixel = (pixels - 0.5).round().to(torch.int16)
-    return HeadCloud(
-        positions=torch.cat((visible, mirrored[twin])).numpy(),
-        normals=torch.cat((visible_normals, mirror_points(visible_normals)[twin])).numpy(),
-        source_pixel=torch.cat((source_pixel, source_pixel[twin])).numpy(),
-        twin=np.concatenate((np.full(len(visible), -1, np.int32), twin.numpy().astype(np.int32))),
+    points = transform_points(camera_to_head, unproject(pixels, depth[every].reshape(batch, -1), intrinsics))
+    mirrored_camera = transform_points(head_to_camera, mirror_points(points))
+    mirrored_pixels = project(mirrored_camera, intrinsics).reshape(-1, 2)[taken]
+    head = taken // pixels.shape[1]
+    visible = points.reshape(-1, 3)[taken]
+    kept = keep_mirrored(visible, mirror_points(visible), head, head, voxel_size)
+    kept &= ~is_seen(
+        mirrored_pixels, mirrored_camera[..., 2].reshape(-1)[taken], head, depth.masked_fill(empty, float("inf"))
+    )
+    return SymmetricPoints(
+        head=head,
+        pixel=pixels.reshape(-1, 2)[taken].floor().long(),
+        positions=visible,
+        normals=rotate_directions(camera_to_head, normals[every].reshape(batch, -1, 3)).reshape(-1, 3)[taken],
+        twins=kept.nonzero()[:, 0],
     )

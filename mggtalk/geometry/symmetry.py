@@ -1,15 +1,28 @@
-"""The mirrored half of a head: reflection in the symmetry plane and the voxel filter; gradients reach the positions.
+"""The mirrored half of a head: reflection in the symmetry plane, and which mirrored points are wanted.
 
-Source: MGGTalk (arXiv 2504.00665), depth-aware symmetric geometry reconstruction; the filter hashes voxels by sorting,
-so there is neither a dense grid nor a loop over points.
+Gradients reach the positions; which points are kept is a decision and has none.
+
+Source: MGGTalk (arXiv 2504.00665), depth-aware symmetric geometry reconstruction, for mirror and voxel filter. Ours:
+voxels are kept in a hash table, so there is neither a dense grid nor a sort nor a loop over points; and mirrored points
+that the source view would show, had the head those points, are dropped (`is_seen`).
 """
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.nn import functional
 
 _GRID_BITS = 16  # three axes of a grid and the number of the head fill the 63 bits of a positive integer
 _GRID_HALF = 1 << (_GRID_BITS - 1)
+
+_HASH_FACTORS = (-7046029254386353131, -4417276706812531889)
+"""Odd, without structure: 2^64 over the golden ratio (Knuth, 6.4), the second prime of xxHash; as signed integers."""
+_TABLE_SLOTS = 4
+"""A point: then a hundred-thousandth of the voxels of a head loses its slot in every table (many points share one)."""
+
+BEHIND_CM = 0.1
+"""How far a point must lie behind the surface of its pixel to be hidden by it; about what the symmetry plane of real
+clips is off by."""
 
 
 def mirror_points(points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
@@ -20,7 +33,7 @@ def mirror_points(points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"
 def voxel_keys(
     points: Float[Tensor, "num_points 3"], head: Int64[Tensor, " num_points"], voxel_size: float
 ) -> Int64[Tensor, " num_points"]:
-    """Return one integer per point, equal exactly for the points of one head that share a voxel.
+    """Return one integer of at least 0 per point, equal exactly for the points of one head that share a voxel.
 
     Args:
         points: head space, cm; within 32,000 voxels of the origin, which no head leaves (farther ones are clamped).
@@ -28,10 +41,8 @@ def voxel_keys(
         voxel_size: edge in cm.
     """
     cells = torch.floor(points.detach() / voxel_size).long().clamp(-_GRID_HALF, _GRID_HALF - 1) + _GRID_HALF
-    key = head
-    for axis in cells.unbind(dim=-1):
-        key = (key << _GRID_BITS) | axis
-    return key
+    x, y, z = cells.unbind(dim=-1)
+    return (((head << _GRID_BITS | x) << _GRID_BITS | y) << _GRID_BITS) | z
 
 
 def keep_mirrored(
@@ -43,4 +54,53 @@ def keep_mirrored(
 ) -> Bool[Tensor, " num_mirrored"]:
     """Return which mirrored points lie in a voxel that no visible point of their head occupies."""
     occupied = voxel_keys(visible, visible_head, voxel_size)
-    return ~torch.isin(voxel_keys(mirrored, mirrored_head, voxel_size), occupied)
+    return ~_contains(occupied, voxel_keys(mirrored, mirrored_head, voxel_size))
+
+
+def is_seen(
+    pixels: Float[Tensor, "num_points 2"],
+    z: Float[Tensor, " num_points"],
+    head: Int64[Tensor, " num_points"],
+    depth: Float[Tensor, "batch height width"],
+) -> Bool[Tensor, " num_points"]:
+    """Return which points the camera would see: they lie before the surface that a depth map shows there, or on it.
+
+    A mirrored point is there to stand for what the source view hides. One that it would show is either on the visible
+    surface, which needs no second point, or before it, where the picture says that there is nothing.
+
+    Args:
+        pixels: where the points project. z: camera frame, cm. head: the number of their map.
+        depth: z in cm of the head's surface; infinite where there is none, and 0 where the picture does not tell.
+    """
+    height, width = depth.shape[1:]
+    with torch.no_grad():
+        # A surface may be steep within a pixel, and its outline a pixel off: look for the nearest around.
+        known = depth > 0
+        around = -functional.max_pool2d(torch.where(known, -depth, float("-inf")).unsqueeze(1), 3, stride=1, padding=1)
+        nearest = torch.where(known, around[:, 0], float("-inf"))
+        column, row = pixels.floor().long().unbind(dim=-1)
+        within = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        pixel = (head * height + row.clamp(0, height - 1)) * width + column.clamp(0, width - 1)
+        return within & (z < nearest.reshape(-1)[pixel] + BEHIND_CM)
+
+
+def _contains(known: Int64[Tensor, " num_known"], asked: Int64[Tensor, " num_asked"]) -> Bool[Tensor, " num_asked"]:
+    """Return which of the asked integers (at least 0) are among the known ones.
+
+    Each integer is written into one slot of a table; of several in one slot one stays. Who finds another there tries a
+    second table with another hash; the few that lose twice are compared one by one.
+    """
+    found = torch.zeros_like(asked, dtype=torch.bool)
+    slots = 1 << max(known.numel() * _TABLE_SLOTS - 1, 1).bit_length()
+    shift = 64 - (slots.bit_length() - 1)
+    for factor in _HASH_FACTORS:
+        table = torch.full((slots,), -1, dtype=torch.int64, device=known.device)
+        slot = _slot(known, factor, shift, slots)
+        table[slot] = known
+        found |= table[_slot(asked, factor, shift, slots)] == asked
+        known = known[table[slot] != known]
+    return found | torch.isin(asked, known) if known.numel() else found
+
+
+def _slot(keys: Int64[Tensor, " num_keys"], factor: int, shift: int, slots: int) -> Int64[Tensor, " num_keys"]:
+    return (keys * factor >> shift) & (slots - 1)

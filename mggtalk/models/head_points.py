@@ -7,12 +7,12 @@ depth offsets"). Points of all heads of a batch lie in one list, for heads diffe
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mggtalk.geometry.cameras import invert_rigid, pixel_centers, unproject
-from mggtalk.geometry.symmetry import keep_mirrored, mirror_points
+from mggtalk.geometry.cameras import invert_rigid, pixel_centers, project, transform_points, unproject
+from mggtalk.geometry.symmetry import is_seen, keep_mirrored, mirror_points
 from mggtalk.models.batches import SourceBatch
 from mggtalk.models.config import ModelConfig
 from mggtalk.models.layers import UNet
@@ -77,13 +77,20 @@ class GeometryRefinement(nn.Module):
         return torch.tanh(offset) * self.max_offset
 
 
+def refined_depth(
+    source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"]
+) -> Float[Tensor, "batch 1 height width"]:
+    """Return the depth that the offsets make, cm; meaningless where the source has none."""
+    return source.depth + functional.interpolate(offset, size=source.depth.shape[-2:], mode="nearest")
+
+
 def lift_points(source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"], stride: int) -> HeadPoints:
     """Return the visible points: one for every cell that the head covers, with a child for each source pixel in it."""
     batch, _, height, width = source.depth.shape
     known = (source.head_mask > _COVERED) & (source.depth > 0)
     covered = functional.avg_pool2d(known.float(), stride) > _COVERED
     head, _, row, column = covered.nonzero(as_tuple=True)
-    depth = source.depth + functional.interpolate(offset, scale_factor=float(stride), mode="nearest")
+    depth = refined_depth(source, offset)
     pixels = pixel_centers(height, width, depth.device).reshape(1, -1, 2).expand(batch, -1, -1)
     camera = unproject(pixels, depth.reshape(batch, -1), source.intrinsics)
     planes = torch.cat(
@@ -117,9 +124,19 @@ def lift_points(source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns
     )
 
 
-def mirror_hidden(points: HeadPoints, voxel_size: float) -> Int64[Tensor, " num_mirrored"]:
-    """Return the numbers of those points whose mirror images fall where no visible point is: the occluded side."""
-    kept: Bool[Tensor, " num_points"] = keep_mirrored(
-        points.positions, mirror_points(points.positions), points.head, points.head, voxel_size
-    )
+def mirror_hidden(
+    points: HeadPoints, source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"], voxel_size: float
+) -> Int64[Tensor, " num_mirrored"]:
+    """Return the numbers of those points whose mirror images belong to the occluded side.
+
+    They fall where no visible point is, and behind the refined surface that the source shows.
+    """
+    mirrored = mirror_points(points.positions)
+    kept = keep_mirrored(points.positions, mirrored, points.head, points.head, voxel_size)
+    head = source.head_mask > _COVERED
+    surface = torch.where(head & (source.depth > 0), refined_depth(source, offset), 0.0)
+    surface = surface.masked_fill(~head & (source.valid > _COVERED), float("inf"))[:, 0]
+    camera = transform_points(source.head_to_camera[points.head], mirrored.unsqueeze(1))
+    pixels = project(camera, source.intrinsics[points.head])[:, 0]
+    kept &= ~is_seen(pixels, camera[:, 0, 2], points.head, surface)
     return kept.nonzero()[:, 0]

@@ -89,7 +89,7 @@ class TalkingHeadPredictor(nn.Module):
         """Return the heads in a batch of source frames."""
         offset = self.geometry_refinement(source)
         visible = lift_points(source, offset, self.settings.point_stride)
-        twins = mirror_hidden(visible, self.settings.voxel_size_cm)
+        twins = mirror_hidden(visible, source, offset, self.settings.voxel_size_cm)
         return Avatar(
             visible=visible,
             hidden=visible.mirrored(twins),

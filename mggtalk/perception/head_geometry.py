@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from mggtalk.geometry.normals import normals_from_depth
 from mggtalk.perception.landmark_sets import LandmarkSet
-from mggtalk.perception.mesh_depth import head_depth
+from mggtalk.perception.mesh_depth import SurfaceMaps, head_surface
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,12 +15,13 @@ class HeadViews:
     """Source frames of one clip: what a depth backend is given.
 
     Attributes:
-        images: RGB. head: the head's pixels.
+        images: RGB. head: the head's pixels. valid: false where the crop leaves the video frame.
         landmarks: head space, cm. intrinsics: pixels of the images; the same for all frames.
     """
 
     images: UInt8[np.ndarray, "num_frames size size 3"]
     head: Bool[np.ndarray, "num_frames size size"]
+    valid: Bool[np.ndarray, "size size"]
     landmarks: Float[np.ndarray, "num_frames num_landmarks 3"]
     head_to_camera: Float[np.ndarray, "num_frames 4 4"]
     intrinsics: Float[np.ndarray, "3 3"]
@@ -64,12 +63,31 @@ class FaceMeshGeometry:
 
     def __call__(self, views: HeadViews) -> DepthAndNormals:
         """Return depth and normals of every view."""
-        depth = np.stack(
-            [
-                head_depth(points, pose, views.intrinsics, head, self._landmarks)
-                for points, pose, head in zip(views.landmarks, views.head_to_camera, views.head, strict=True)
-            ]
+        depth = np.zeros(views.head.shape, np.float32)
+        normals = np.zeros((*views.head.shape, 3), np.float32)
+        for number, head in enumerate(views.head):
+            if head.any():
+                box = _box(head)
+                surface = self._surface(views, number, box)
+                depth[number][box], normals[number][box] = surface.depth, surface.normals
+        return DepthAndNormals(depth, normals)
+
+    def _surface(self, views: HeadViews, number: int, box: tuple[slice, slice]) -> SurfaceMaps:
+        intrinsics = views.intrinsics.copy()
+        intrinsics[:2, 2] -= (box[1].start, box[0].start)
+        cut = ~views.valid
+        cut[[0, -1]] = cut[:, [0, -1]] = True
+        return head_surface(
+            views.landmarks[number],
+            views.head_to_camera[number],
+            intrinsics,
+            views.head[number][box],
+            cut[box],
+            self._landmarks,
         )
-        intrinsics = torch.as_tensor(views.intrinsics, dtype=torch.float32).expand(len(views), 3, 3)
-        normals, _ = normals_from_depth(torch.from_numpy(depth), intrinsics)
-        return DepthAndNormals(depth, normals.numpy())
+
+
+def _box(head: Bool[np.ndarray, "size size"]) -> tuple[slice, slice]:
+    """Return the rows and columns that a mask reaches over."""
+    rows, columns = np.flatnonzero(head.any(axis=1)), np.flatnonzero(head.any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from mggtalk.geometry.depth_alignment import align
 from mggtalk.geometry.normals import normals_from_depth
-from mggtalk.perception.head_geometry import DepthAndNormals, HeadViews
+from mggtalk.perception.head_geometry import DepthAndNormals, FaceMeshGeometry, HeadViews
 from mggtalk.perception.landmark_sets import LandmarkSet
-from mggtalk.perception.mesh_depth import ellipsoid_depth, head_depth, rasterize_depth
+from mggtalk.perception.mesh_depth import mean_head_depth, rasterize_depth
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class NetworkDepth(DepthAndNormals):
     """What a backend with a network says.
 
     Attributes:
-        fell_back: frames whose prediction could not be aligned, and that have the depth of `facemesh`.
+        fell_back: frames whose prediction could not be aligned, and that have depth and normals of `facemesh`.
     """
 
     fell_back: Bool[np.ndarray, " num_frames"]
@@ -71,12 +71,23 @@ def aligned_depth(
             len(views),
         )
     depth = np.stack([_possible(frame, depth[frame], points[frame], views) for frame in range(len(views))])
-    for frame in fell_back.nonzero()[0]:
-        depth[frame] = head_depth(
-            views.landmarks[frame], views.head_to_camera[frame], views.intrinsics, views.head[frame], landmarks
-        )
     depth = np.where(views.head, depth, 0.0).astype(np.float32)
-    return NetworkDepth(depth, _smooth_normals(depth, views.intrinsics), fell_back)
+    normals = _smooth_normals(depth, views.intrinsics)
+    if fell_back.any():
+        mesh = FaceMeshGeometry(landmarks)(_frames(views, fell_back))
+        depth[fell_back], normals[fell_back] = mesh.depth, mesh.normals
+    return NetworkDepth(depth, normals, fell_back)
+
+
+def _frames(views: HeadViews, chosen: Bool[np.ndarray, " num_frames"]) -> HeadViews:
+    return HeadViews(
+        views.images[chosen],
+        views.head[chosen],
+        views.valid,
+        views.landmarks[chosen],
+        views.head_to_camera[chosen],
+        views.intrinsics,
+    )
 
 
 def _camera_points(views: HeadViews, landmarks: LandmarkSet) -> Float[np.ndarray, "num_frames num_points 3"]:
@@ -109,7 +120,9 @@ def _possible(
 ) -> Float[np.ndarray, "size size"]:
     """Return depth with the mean head's where it is too near or too far for a part of this head."""
     nearest, farthest = points[:, 2].min() - _HEAD_EXTENT_CM, points[:, 2].max() + _HEAD_EXTENT_CM
-    mean_head = ellipsoid_depth(views.head_to_camera[frame], views.intrinsics, *depth.shape)
+    cut = ~views.valid
+    cut[[0, -1]] = cut[:, [0, -1]] = True
+    mean_head = mean_head_depth(views.head_to_camera[frame], views.intrinsics, views.head[frame], cut)
     depth = mean_head + _without_fringe(depth - mean_head, views.head[frame])
     return np.asarray(np.where((depth > max(nearest, 0.0)) & (depth < farthest), depth, mean_head))
 

@@ -8,22 +8,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Bool, UInt8
 from pydantic import Field
 
-from mggtalk.geometry.head_cloud import symmetric_cloud
+from mggtalk.geometry.normal_integration import IntegrationSettings
 from mggtalk.params import config
-from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadGeometry, HeadViews
+from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadViews
 from mggtalk.perception.head_mask import head_mask
 from mggtalk.perception.landmark_sets import LandmarkSet, landmark_set
 from mggtalk.perception.person_segmenter import PersonSegmenter
 from mggtalk.records import ClipTrack, Rejected, RejectReason, ShardSample
 from mggtalk.shards.encode import SourceGeometry, encode_sample
+from mggtalk.shards.resample import valid_mask
 from mggtalk.shards.schema import CHUNK_FRAMES, SampleMeta
 from mggtalk.shards.tracks import ClipTracks
 from mggtalk.stages.crops import SquareCrop, head_crop
 from mggtalk.stages.sounds import ClipSound, clip_sound
+from mggtalk.stages.source_geometry import SourceReconstruction
 from mggtalk.video.decode import ResampledVideo, open_video
 
 
@@ -34,6 +35,7 @@ class ShardsConfig:
     Attributes:
         size: side of the stored crop in pixels. crop_margin: side of the crop over that of the head's box.
         source_every: every k-th frame of a clip carries geometry, so that a head can be reconstructed from it.
+        surface_reach_cm: how far a depth backend's normals are trusted; beyond, its depth decides.
         cloud_stride: every k-th pixel in both directions gives a point. voxel_size_cm: of the mirrored points' filter.
         min_head_share: a clip whose median head mask covers less of the crop is rejected.
         jpeg_quality: 1 to 100. target_shard_mb: a shard that would grow larger splits.
@@ -42,6 +44,7 @@ class ShardsConfig:
     size: int = Field(ge=16)
     crop_margin: float = Field(ge=1)
     source_every: int = Field(ge=1)
+    surface_reach_cm: float = Field(gt=0)
     cloud_stride: int = Field(ge=1)
     voxel_size_cm: float = Field(gt=0)
     min_head_share: float = Field(ge=0, le=1)
@@ -73,16 +76,22 @@ class ShardsStage:
         video = open_video(record.video.path, record.fps, record.video.start_s, record.video.end_s)
         tracks = _crop_tracks(record, crop)
         sound = clip_sound(record, float(video.times_s[0]))
-        geometry = FaceMeshGeometry(landmarks)
+        reconstruction = SourceReconstruction(
+            FaceMeshGeometry(landmarks),
+            IntegrationSettings(reach=self._settings.surface_reach_cm),
+            stride=self._settings.cloud_stride,
+            voxel_size=self._settings.voxel_size_cm,
+        )
+        valid = valid_mask(crop.valid_box(video.width, video.height), crop.size, crop.size)
         samples, shares = [], []
         for start in range(0, record.num_frames, CHUNK_FRAMES):
             stop = min(start + CHUNK_FRAMES, record.num_frames)
             rgb = self._crops(video, crop, record.start_frame + start, record.start_frame + stop)
             chunk = tracks.chunk(start, stop)
-            masks = np.stack([self._mask(image, chunk, frame, landmarks) for frame, image in enumerate(rgb)])
+            masks = np.stack([self._mask(image, chunk, frame, landmarks) for frame, image in enumerate(rgb)]) & valid
             shares.extend(masks.mean(axis=(1, 2)))
-            meta = self._meta(record, crop, video, geometry, sound, start, stop)
-            sources = self._sources(rgb, masks, chunk, meta, geometry)
+            meta = self._meta(record, crop, video, reconstruction.name, sound, start, stop)
+            sources = _sources(reconstruction, rgb, masks, valid, chunk, meta)
             audio = sound.member(start, stop)
             samples.append(
                 encode_sample(meta, rgb, masks, chunk, sources, audio, jpeg_quality=self._settings.jpeg_quality)
@@ -104,49 +113,12 @@ class ShardsStage:
         up = tracks.head_to_camera[frame, :2, 1].astype(np.float64)
         return head_mask(self._segmenter.segment(image), tracks.landmarks_px[frame].astype(np.float64), up, landmarks)
 
-    def _sources(
-        self,
-        images: UInt8[np.ndarray, "num_frames size size 3"],
-        masks: Bool[np.ndarray, "num_frames size size"],
-        tracks: ClipTracks,
-        meta: SampleMeta,
-        geometry: HeadGeometry,
-    ) -> dict[int, SourceGeometry]:
-        frames = list(meta.source_frames)
-        if not frames:
-            return {}
-        poses = tracks.head_to_camera[frames]
-        intrinsics = np.array(meta.intrinsics)
-        views = HeadViews(
-            images[frames],
-            masks[frames],
-            tracks.landmarks[frames].astype(np.float64),
-            poses.astype(np.float64),
-            intrinsics,
-        )
-        seen = geometry(views)
-        clouds = [
-            symmetric_cloud(
-                torch.from_numpy(depth),
-                torch.from_numpy(normals),
-                torch.from_numpy(pose),
-                torch.as_tensor(intrinsics, dtype=torch.float32),
-                self._settings.cloud_stride,
-                self._settings.voxel_size_cm,
-            )
-            for depth, normals, pose in zip(seen.depth, seen.normals, poses, strict=True)
-        ]
-        return {
-            frame: SourceGeometry(*source)
-            for frame, *source in zip(frames, seen.depth, seen.normals, clouds, strict=True)
-        }
-
     def _meta(
         self,
         record: ClipTrack,
         crop: SquareCrop,
         video: ResampledVideo,
-        geometry: HeadGeometry,
+        geometry: str,
         sound: ClipSound,
         start: int,
         stop: int,
@@ -176,12 +148,35 @@ class ShardsStage:
             audio_dbfs=sound.level_dbfs(start, stop),
             perception={
                 "head_mask": "selfie",
-                "geometry": geometry.name,
+                "geometry": geometry,
+                "surface_reach_cm": self._settings.surface_reach_cm,
                 "voxel_size_cm": self._settings.voxel_size_cm,
                 "cloud_stride": self._settings.cloud_stride,
                 "models": self._model_hashes,
             },
         )
+
+
+def _sources(
+    reconstruction: SourceReconstruction,
+    images: UInt8[np.ndarray, "num_frames size size 3"],
+    masks: Bool[np.ndarray, "num_frames size size"],
+    valid: Bool[np.ndarray, "size size"],
+    tracks: ClipTracks,
+    meta: SampleMeta,
+) -> dict[int, SourceGeometry]:
+    frames = list(meta.source_frames)
+    if not frames:
+        return {}
+    views = HeadViews(
+        images[frames],
+        masks[frames],
+        valid,
+        tracks.landmarks[frames].astype(np.float64),
+        tracks.head_to_camera[frames].astype(np.float64),
+        np.array(meta.intrinsics),
+    )
+    return dict(zip(frames, reconstruction(views), strict=True))
 
 
 def _row(values: np.ndarray) -> tuple[float, float, float]:

@@ -65,3 +65,10 @@ def test_panels_are_tiled_in_rows_of_two():
     tiled = pictures.tile(panels, ("a", "b", "c", "d"), 8)
     assert tiled.shape == (16, 16, 3)
     assert [int(tiled[row, column, 0]) for row in (3, 12) for column in (3, 12)] == [10, 20, 30, 40]
+
+
+def test_jpeg_keeps_colours_nearly():
+    image = np.zeros((16, 16, 3), np.uint8)
+    image[:8] = pictures.MIRRORED_COLOR
+    decoded = np.asarray(cv2.imdecode(np.frombuffer(pictures.encode_jpeg(image), np.uint8), cv2.IMREAD_COLOR_RGB))
+    assert np.abs(decoded.astype(int) - image).max() < 12

@@ -70,6 +70,10 @@ def test_the_pictures_are_those_of_the_drivers():
     assert np.array_equal(decoded(result.pictures["source.png"]), clips.frames[1].image)
 
 
+def test_the_inspection_is_that_of_the_source_frame(clip_result):
+    assert clip_result.pictures["inspection.jpg"] == b"0123456789abcdef-f000000 frame 1"
+
+
 def test_the_video_has_two_rows_of_two_panels_at_the_drivers_rate():
     (result,) = synthetic.make_stage(EvaluateConfig(panel_size=64, frame_step=2))(synthetic.Entry())
     assert result.frames == (0, 2, 4)

@@ -86,6 +86,8 @@ def test_the_report_says_what_it_must(content, tmp_path):
         assert text in page, text
     for result in content.results:
         assert result.clip_id in page
+        assert f'src="media/{result.clip_id}/inspection.jpg"' in page
+        assert f"What the shards hold of source frame {result.source_frame}" in page
 
 
 def test_media_of_an_earlier_report_go(content, tmp_path):

@@ -1,57 +1,138 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mggtalk.geometry.cameras import project, transform_points
-from mggtalk.geometry.head_cloud import symmetric_cloud
-from mggtalk.geometry.normals import normals_from_depth
-from tests.geometry.heads import Ellipsoid, rigid, turned
+from mggtalk.geometry.head_cloud import symmetric_points
+from mggtalk.geometry.normal_integration import integrate_normals
+from tests.geometry.analytic_head import (
+    NOSE,
+    SKULL,
+    TRANSLATION,
+    YAWS,
+    analytic_view,
+    distance_cm,
+    mesh_view,
+    outward,
+)
+from tests.geometry.heads import rigid, turned
 
-SKULL = Ellipsoid((0.0, 0.0, 0.0), (8.0, 11.5, 10.0))
-NOSE = Ellipsoid((0.0, -1.0, 10.0), (1.6, 2.5, 2.5))
-SIZE, STRIDE, VOXEL_CM = 128, 2, 0.8
-INTRINSICS = np.array([[250.0, 0, 64], [0, 250, 64], [0, 0, 1]])
+STRIDE, VOXEL_CM = 2, 0.4
+relaxed = settings(deadline=None, max_examples=15)
 
 
-def surface_level(points):
-    """1 on the surface of the union of both bodies, below 1 inside."""
-    return np.minimum(SKULL.level(points), NOSE.level(points))
+def cloud_of(view, depth=None, stride=STRIDE, voxel_cm=VOXEL_CM):
+    maps, normals, pose, camera = view.tensors(depth)
+    (cloud,) = symmetric_points(maps, normals, pose, camera, maps == 0, stride, voxel_cm).clouds(1)
+    return cloud
 
 
-@pytest.fixture(scope="module", params=[0, 30], ids=["frontal", "30 degrees"])
+@pytest.fixture(scope="module", params=YAWS, ids="{} degrees".format)
 def seen(request):
-    """A symmetric head, its depth map and its cloud."""
-    rotation, translation = turned(request.param), np.array([0.0, 0.0, 60.0])
-    depths = [body.depth(rotation, translation, INTRINSICS, SIZE) for body in (SKULL, NOSE)]
-    nearest = np.minimum(*depths)
-    depth = torch.from_numpy(np.where(np.isfinite(nearest), nearest, 0).astype(np.float32))
-    intrinsics = torch.from_numpy(INTRINSICS.astype(np.float32))
-    head_to_camera = torch.from_numpy(rigid(rotation, translation).astype(np.float32))
-    normals = normals_from_depth(depth[None], intrinsics[None])[0][0]
-    cloud = symmetric_cloud(depth, normals, head_to_camera, intrinsics, STRIDE, VOXEL_CM)
-    return request.param, head_to_camera, depth, cloud
+    """The analytic head and its cloud."""
+    view = analytic_view(request.param)
+    return request.param, view, cloud_of(view)
+
+
+def front_surface(spacing_cm):
+    """Points on the front half of the analytic head, the nose's base left out."""
+    count = int(4 * np.pi * 10**2 / spacing_cm**2)
+    step = np.arange(count) + 0.5
+    height, turn = 1 - 2 * step / count, np.pi * (1 + 5**0.5) * step  # Fibonacci's sphere
+    sphere = np.stack([np.sqrt(1 - height**2) * np.sin(turn), height, np.sqrt(1 - height**2) * np.cos(turn)], axis=1)
+    points = np.concatenate([sphere * body.radii + body.center for body in (SKULL, NOSE)])
+    return points[(distance_cm(points) < 1e-3) & (points[:, 2] > 0)]
+
+
+def is_visible(points, view):
+    """Whether points of head space are seen: at the depth of the map around their pixel."""
+    camera = points @ view.head_to_camera[:3, :3].T + TRANSLATION
+    columns, rows = (camera[:, :2] / camera[:, 2:] * view.intrinsics[0, 0] + view.intrinsics[0, 2]).T.astype(int)
+    return camera[:, 2] < view.depth[rows, columns] + 0.15
 
 
 def test_visible_and_mirrored_points_lie_on_the_true_surface(seen):
-    _, _, _, cloud = seen
-    assert (cloud.twin < 0).sum() > 1000
-    assert np.abs(surface_level(cloud.positions) - 1).max() < 1e-4
+    _, _, cloud = seen
+    assert (cloud.twin < 0).sum() > 10_000
+    assert distance_cm(cloud.positions).max() < 1e-3
+
+
+def test_at_30_degrees_the_hidden_half_is_there():
+    view = analytic_view(30)
+    cloud = cloud_of(view)
+    surface = front_surface(0.2)
+    hidden = surface[(surface[:, 0] > 0) & ~is_visible(surface, view)]  # it turns to its left, and hides that side
+    assert len(hidden) > 500
+    mirrored = cloud.positions[cloud.twin >= 0].astype(float)
+    nearest = torch.cdist(torch.from_numpy(hidden), torch.from_numpy(mirrored)).amin(dim=1)
+    assert (nearest < 0.2).double().mean() > 0.9
+
+
+@pytest.mark.parametrize("yaw_deg", [15, 30, 45])
+def test_of_noisy_depth_and_a_pose_that_is_off_99_percent_of_the_mirrored_points_lie_within_4_mm(yaw_deg):
+    """Half a degree and half a millimetre: what tracks of real clips are off by; and 3 mm of noise, reconstructed."""
+    view = analytic_view(yaw_deg)
+    noisy, normals, _, intrinsics = view.tensors(view.noisy(0.3))
+    depth = integrate_normals(noisy, normals, intrinsics)
+    pose = rigid(turned(yaw_deg + 0.5), TRANSLATION + np.array([0.05, 0, 0])).astype(np.float32)
+    (cloud,) = symmetric_points(
+        depth, normals, torch.from_numpy(pose)[None], intrinsics, depth == 0, STRIDE, VOXEL_CM
+    ).clouds(1)
+    camera = transform_points(torch.from_numpy(pose).double(), torch.from_numpy(cloud.positions).double()).numpy()
+    truth = (camera - TRANSLATION) @ view.head_to_camera[:3, :3]
+    assert (distance_cm(truth[cloud.twin >= 0]) > 0.4).mean() < 0.01
+
+
+def test_mirrored_points_lie_behind_what_is_seen():
+    """A bun on one side of the head: its mirror image would hide the other side, and is dropped."""
+    view = analytic_view(0)
+    points = view.points()
+    bun = np.exp(-(((points[..., 0] - 4.0) ** 2 + (points[..., 1] - 5.0) ** 2) / 1.5)) * view.known
+    depth = np.where(view.known, view.depth - 2.0 * bun, 0.0)
+    cloud = cloud_of(view, depth)
+    mirrored = cloud.positions[cloud.twin >= 0]
+    camera = mirrored @ view.head_to_camera[:3, :3].T + TRANSLATION
+    columns, rows = (camera[:, :2] / camera[:, 2:] * view.intrinsics[0, 0] + view.intrinsics[0, 2]).T.astype(int)
+    behind = camera[:, 2] - depth[rows, columns]
+    assert behind[depth[rows, columns] > 0].min() > -0.2  # within a pixel of the bun's steep side
+    opposite = (np.abs(mirrored[:, 0] + 4) < 1) & (np.abs(mirrored[:, 1] - 5) < 1)
+    assert not opposite.any()
+    assert (np.abs(cloud.positions[cloud.twin < 0] - (4, 5, 10)).max(axis=1) < 1).sum() > 100
+
+
+def test_mirrored_points_do_not_stand_out_where_the_picture_shows_no_head():
+    """Hair that stands out on one side only; outside the video frame nothing is known, and mirrored hair stays."""
+    view = analytic_view(0)
+    maps, normals, pose, camera = view.tensors()
+    hair = np.zeros_like(view.known)
+    hair[150:250, 380:420] = True
+    hair &= ~view.known
+    maps[0, torch.from_numpy(hair)] = 60.0
+    normals[0, torch.from_numpy(hair)] = torch.tensor([0.0, 0.0, -1.0])
+    for empty, expected in ((maps == 0, 0), (torch.zeros_like(maps, dtype=torch.bool), hair.sum() / STRIDE**2)):
+        points = symmetric_points(maps, normals, pose, camera, empty, STRIDE, VOXEL_CM)
+        row, column = points.pixel[points.twins].flip(-1).unbind(-1)
+        kept = torch.from_numpy(hair)[row, column].sum()
+        assert kept == pytest.approx(expected, rel=0.1, abs=30)  # what is a pixel from the outline may be behind it
 
 
 def test_visible_points_come_first_and_reproject_onto_their_source_pixel(seen):
-    _, head_to_camera, depth, cloud = seen
+    _, view, cloud = seen
+    depth, _, head_to_camera, intrinsics = view.tensors()
     count = int((cloud.twin < 0).sum())
     assert (cloud.twin[:count] == -1).all()
-    camera = transform_points(head_to_camera, torch.from_numpy(cloud.positions[:count]))
-    pixels = project(camera, torch.from_numpy(INTRINSICS.astype(np.float32))).numpy()
+    camera = transform_points(head_to_camera[0], torch.from_numpy(cloud.positions[:count]))
+    pixels = project(camera, intrinsics[0]).numpy()
     np.testing.assert_allclose(pixels, cloud.source_pixel[:count] + 0.5, atol=0.01)
     columns, rows = cloud.source_pixel[:count].T
-    np.testing.assert_allclose(camera[:, 2].numpy(), depth.numpy()[rows, columns], atol=1e-3)
+    np.testing.assert_allclose(camera[:, 2].numpy(), depth[0].numpy()[rows, columns], atol=1e-3)
     assert set(columns % STRIDE) == set(rows % STRIDE) == {STRIDE // 2}
 
 
 def test_mirrored_points_are_the_exact_mirror_of_their_twin(seen):
-    _, _, _, cloud = seen
+    _, _, cloud = seen
     mirrored = cloud.twin >= 0
     twin = cloud.twin[mirrored]
     assert len(set(twin)) == len(twin)
@@ -61,46 +142,75 @@ def test_mirrored_points_are_the_exact_mirror_of_their_twin(seen):
 
 
 def test_no_mirrored_point_shares_a_voxel_with_a_visible_one(seen):
-    _, _, _, cloud = seen
+    _, _, cloud = seen
     cells = np.floor(cloud.positions / np.float32(VOXEL_CM)).astype(int)
     visible = {tuple(cell) for cell in cells[cloud.twin < 0]}
     assert not any(tuple(cell) in visible for cell in cells[cloud.twin >= 0])
 
 
-def test_what_the_turned_head_hides_is_filled_from_the_other_side(seen):
-    """Turned to its left, a head hides its left side (+x); a frontal one hides nothing."""
-    yaw, _, _, cloud = seen
-    mirrored = cloud.positions[cloud.twin >= 0]
-    visible = cloud.positions[cloud.twin < 0]
+def test_a_frontal_head_hides_little_and_a_turned_one_its_far_side(seen):
+    yaw, _, cloud = seen
+    mirrored, visible = cloud.positions[cloud.twin >= 0], cloud.positions[cloud.twin < 0]
     if yaw == 0:
-        # Only points whose voxel the grid of pixels has just missed: far apart at the silhouette.
-        assert len(mirrored) < 0.25 * len(visible)
-        assert abs((mirrored[:, 0] > 0).mean() - 0.5) < 0.05
+        assert len(mirrored) < 0.1 * len(visible)
     else:
-        hidden_side = mirrored[mirrored[:, 0] > 6.5]
-        assert len(hidden_side) > 200
-        assert (visible[:, 0] > 6.5).sum() < 0.2 * (visible[:, 0] < -6.5).sum()
+        assert (mirrored[:, 0] > 0).mean() > 0.8  # it turns to its left
+        assert len(mirrored) > 0.1 * len(visible) * yaw / 45
 
 
 def test_normals_point_out_of_the_head(seen):
-    _, _, _, cloud = seen
-    on_skull = NOSE.level(cloud.positions) > 1.3
-    outward = (cloud.positions - np.array(SKULL.center)) / np.square(SKULL.radii)
-    cosine = (cloud.normals * outward).sum(-1) / np.linalg.norm(outward, axis=-1)
-    assert np.median(cosine[on_skull]) > 0.999
-    assert np.percentile(cosine[on_skull], 5) > 0.9
+    _, _, cloud = seen
+    on_skull = NOSE.level(cloud.positions) > 1.1
+    cosine = (cloud.normals * outward(SKULL, cloud.positions)).sum(-1)
+    np.testing.assert_allclose(cosine[on_skull], 1, atol=1e-3)
 
 
 def test_pixels_without_a_normal_give_no_point():
-    depth = torch.zeros(8, 8)
-    depth[4:6, 4:6] = 50
-    normals = torch.zeros(8, 8, 3)
-    normals[5, 5, 2] = -1
-    cloud = symmetric_cloud(depth, normals, torch.eye(4), torch.eye(3), stride=1, voxel_size=0.5)
+    depth = torch.zeros(1, 8, 8)
+    depth[:, 4:6, 4:6] = 50
+    normals = torch.zeros(1, 8, 8, 3)
+    normals[:, 5, 5, 2] = -1
+    (cloud,) = symmetric_points(depth, normals, torch.eye(4)[None], torch.eye(3)[None], depth == 0, 1, 0.5).clouds(1)
     assert cloud.source_pixel[cloud.twin < 0].tolist() == [[5, 5]]
 
 
-def test_an_empty_depth_map_gives_an_empty_cloud():
-    cloud = symmetric_cloud(torch.zeros(8, 8), torch.zeros(8, 8, 3), torch.eye(4), torch.eye(3), 1, 0.5)
-    assert cloud.positions.shape == cloud.normals.shape == (0, 3)
-    assert cloud.twin.shape == (0,)
+def test_empty_depth_maps_give_empty_clouds():
+    depth, normals = torch.zeros(2, 8, 8), torch.zeros(2, 8, 8, 3)
+    points = symmetric_points(
+        depth, normals, torch.eye(4).expand(2, 4, 4), torch.eye(3).expand(2, 3, 3), depth == 0, 1, 0.5
+    )
+    for cloud in points.clouds(2):
+        assert cloud.positions.shape == cloud.normals.shape == (0, 3)
+        assert cloud.twin.shape == (0,)
+
+
+@relaxed
+@given(st.lists(st.sampled_from(YAWS), min_size=1, max_size=4), st.sampled_from([1, 2, 3]))
+def test_a_batch_gives_what_each_frame_gives_by_itself(yaws, stride):
+    parts = [mesh_view(yaw, 96).tensors() for yaw in yaws]
+    depth, normals, pose, camera = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    clouds = symmetric_points(depth, normals, pose, camera, depth == 0, stride, 0.4).clouds(len(yaws))
+    for cloud, part in zip(clouds, parts, strict=True):
+        (alone,) = symmetric_points(*part, part[0] == 0, stride, 0.4).clouds(1)
+        for name in ("positions", "normals", "source_pixel", "twin"):
+            np.testing.assert_allclose(getattr(cloud, name), getattr(alone, name), atol=1e-5)
+
+
+def test_gradients_reach_the_depth():
+    depth, normals, pose, camera = mesh_view(30, 96).tensors()
+    depth.requires_grad_()
+    points = symmetric_points(depth, normals, pose, camera, depth == 0, 1, 0.4)
+    points.positions[points.twins].sum().backward()
+    assert depth.grad is not None
+    assert (depth.grad != 0).sum() == len(points.twins) > 50
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("yaw_deg", YAWS)
+def test_cuda_gives_what_the_cpu_gives(yaw_deg):
+    depth, normals, pose, camera = analytic_view(yaw_deg).tensors()
+    on_cpu = symmetric_points(depth, normals, pose, camera, depth == 0, 1, VOXEL_CM)
+    on_gpu = symmetric_points(depth.cuda(), normals.cuda(), pose.cuda(), camera.cuda(), depth.cuda() == 0, 1, VOXEL_CM)
+    torch.testing.assert_close(on_gpu.positions.cpu(), on_cpu.positions, rtol=1e-4, atol=1e-4)
+    # A point on the border of a voxel may fall to either side by rounding.
+    assert len(on_gpu.twins) == pytest.approx(len(on_cpu.twins), rel=0.01)

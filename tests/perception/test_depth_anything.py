@@ -11,7 +11,7 @@ import torch
 from mggtalk.errors import RegistryError
 from mggtalk.perception.depth_anything import DepthAnythingGeometry
 from mggtalk.perception.head_geometry import HeadViews
-from mggtalk.perception.mesh_depth import head_depth
+from mggtalk.perception.mesh_depth import head_surface
 from tests.perception.faces import INTRINSICS, LANDMARKS, SIZE, person, posed_face
 from tests.perception.tiny_networks import DEVIATION, MEAN, save_depth_network
 
@@ -32,6 +32,7 @@ def views(count):
     return HeadViews(
         noise(count),
         np.stack(heads),
+        np.ones((SIZE, SIZE), bool),
         np.stack([LANDMARKS.neutral] * count),
         np.stack([face.head_to_camera for face in faces]),
         INTRINSICS,
@@ -81,7 +82,7 @@ def test_relative_networks_give_inverse_depth_and_metric_ones_depth(folder):
     scene = views(3)
     truth = np.stack(
         [
-            head_depth(*frame, LANDMARKS).astype(np.float64)
+            head_surface(*frame, np.zeros((SIZE, SIZE), bool), LANDMARKS).depth.astype(np.float64)
             for frame in zip(
                 scene.landmarks, scene.head_to_camera, [INTRINSICS] * 3, np.ones_like(scene.head), strict=True
             )

@@ -7,7 +7,16 @@ from scipy import ndimage
 
 from mggtalk.geometry.normals import normals_from_depth
 from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadViews
-from mggtalk.perception.mesh_depth import HEAD_CENTER, HEAD_RADII, ellipsoid_depth, head_depth, rasterize_depth
+from mggtalk.perception.mesh_depth import (
+    HEAD_CENTER,
+    HEAD_RADII,
+    ellipsoid_depth,
+    head_surface,
+    mean_head_depth,
+    rasterize,
+    rasterize_depth,
+    vertex_normals,
+)
 from tests.perception.faces import INTRINSICS, LANDMARK_SETS, LANDMARKS, SIZE, person, posed_face, solid
 
 
@@ -80,9 +89,12 @@ def test_ellipsoid_depth_puts_every_hit_on_the_mean_head(pose):
     assert np.abs(np.diff(depth, axis=0)).max() < 3
 
 
+UNCUT = np.zeros((SIZE, SIZE), bool)
+
+
 def solve(face, head, landmarks=None):
     shape = face.landmark_set.neutral if landmarks is None else landmarks
-    return head_depth(shape, face.head_to_camera, INTRINSICS, head, face.landmark_set)
+    return head_surface(shape, face.head_to_camera, INTRINSICS, head, UNCUT, face.landmark_set).depth
 
 
 @pytest.fixture(params=LANDMARK_SETS, ids=lambda landmarks: landmarks.name)
@@ -131,10 +143,47 @@ def pairs(image, axis):
 
 def test_far_from_the_face_depth_is_that_of_the_mean_head():
     face = posed_face(yaw_deg=50)
-    far = ndimage.distance_transform_edt(face.surface_depth == 0) > 70
-    expected = ellipsoid_depth(face.head_to_camera, INTRINSICS, SIZE, SIZE)
-    assert far.sum() > 5000
-    assert np.abs(solve(face, np.ones((SIZE, SIZE), bool)) - expected)[far].max() < 0.05
+    head = solid(face.head_to_camera, HEAD_CENTER, HEAD_RADII * 1.4)
+    far = head & (ndimage.distance_transform_edt(face.surface_depth == 0) > 60)
+    expected = mean_head_depth(face.head_to_camera, INTRINSICS, head, UNCUT)
+    assert far.sum() > 1000
+    assert np.abs(solve(face, head) - expected)[far].max() < 0.5
+
+
+@pytest.mark.parametrize("yaw_deg", [0, 40])
+def test_the_mean_head_behind_its_own_outline_is_itself(yaw_deg):
+    pose = posed_face(yaw_deg=yaw_deg).head_to_camera
+    outline = solid(pose, HEAD_CENTER, HEAD_RADII)
+    depth = mean_head_depth(pose, INTRINSICS, outline, UNCUT)
+    inner = ndimage.binary_erosion(outline, iterations=6)
+    assert np.abs(depth - ellipsoid_depth(pose, INTRINSICS, SIZE, SIZE))[inner].max() < 0.5
+    assert not depth[~outline].any()
+
+
+@pytest.mark.parametrize("size", [0.88, 1.25])
+def test_the_mean_head_is_as_wide_as_the_hair(size):
+    """It bulges to the outline: in front as far as ever, at the outline in the plane of the head's middle."""
+    pose = posed_face(distance_cm=90).head_to_camera
+    hair = solid(pose, HEAD_CENTER, HEAD_RADII * size)
+    depth = mean_head_depth(pose, INTRINSICS, hair, UNCUT)
+    middle = pose[2, :3] @ HEAD_CENTER + pose[2, 3]
+    distance = ndimage.distance_transform_edt(hair)
+    assert np.abs(depth - middle)[hair & (distance < 1.5)].mean() < 3.5
+    assert depth[hair].min() == pytest.approx(middle - HEAD_RADII[2], abs=0.3)
+    inner = hair & (distance > 8)
+    assert np.abs(np.diff(depth, axis=1))[inner[:, 1:] & inner[:, :-1]].max() < 0.7
+    assert (depth[inner] < middle - 2).all()
+
+
+def test_where_the_picture_ends_the_mean_head_goes_on():
+    pose = posed_face().head_to_camera
+    outline = solid(pose, HEAD_CENTER, HEAD_RADII)
+    cut = np.zeros_like(outline)
+    cut[:60] = True
+    part = outline & ~cut
+    whole = mean_head_depth(pose, INTRINSICS, outline, UNCUT)
+    assert np.abs(mean_head_depth(pose, INTRINSICS, part, cut) - whole)[part].mean() < 0.1
+    assert np.abs(mean_head_depth(pose, INTRINSICS, part, UNCUT) - whole)[part][:2000].mean() > 0.5
 
 
 def test_an_open_mouth_lengthens_the_surface(landmarks):
@@ -152,9 +201,20 @@ def test_a_face_outside_the_picture_leaves_the_mean_head():
     face = posed_face()
     intrinsics = INTRINSICS + np.array([[0, 0, 900], [0, 0, 0], [0, 0, 0]])
     head = np.ones((SIZE, SIZE), bool)
-    depth = head_depth(LANDMARKS.neutral, face.head_to_camera, intrinsics, head, LANDMARKS)
-    expected = ellipsoid_depth(face.head_to_camera, intrinsics, SIZE, SIZE)
-    np.testing.assert_allclose(depth, expected, rtol=1e-6)
+    surface = head_surface(LANDMARKS.neutral, face.head_to_camera, intrinsics, head, UNCUT, LANDMARKS)
+    np.testing.assert_allclose(surface.depth, mean_head_depth(face.head_to_camera, intrinsics, head, UNCUT), rtol=1e-6)
+
+
+def test_normals_do_not_fold_where_mesh_and_mean_head_meet(landmarks):
+    face = posed_face(yaw_deg=15, landmarks=landmarks)
+    head = person(face.head_to_camera)["head"] | (face.surface_depth > 0)
+    surface = head_surface(landmarks.neutral, face.head_to_camera, INTRINSICS, head, UNCUT, landmarks)
+    forehead = np.zeros_like(head)
+    column, row = face.pixels[landmarks.points["nose_tip"]].astype(int)
+    forehead[row - 110 : row - 60, column - 30 : column + 30] = True
+    steps = np.degrees(np.linalg.norm(np.diff(surface.normals, axis=0), axis=-1))[forehead[1:] & head[1:] & head[:-1]]
+    assert np.percentile(steps, 99) < 8
+    np.testing.assert_allclose(np.linalg.norm(surface.normals[forehead & head], axis=-1), 1, atol=1e-5)
 
 
 def test_the_backend_gives_depth_and_its_normals(landmarks):
@@ -162,15 +222,44 @@ def test_the_backend_gives_depth_and_its_normals(landmarks):
     head = person(face.head_to_camera)["head"] | (face.surface_depth > 0)
     geometry = FaceMeshGeometry(landmarks)
     picture = np.zeros((1, SIZE, SIZE, 3), np.uint8)
-    seen = geometry(HeadViews(picture, head[None], landmarks.neutral[None], face.head_to_camera[None], INTRINSICS))
+    seen = geometry(
+        HeadViews(picture, head[None], ~UNCUT, landmarks.neutral[None], face.head_to_camera[None], INTRINSICS)
+    )
     depth, normals = seen.depth[0], seen.normals[0]
     assert geometry.name == "facemesh"
     assert depth.dtype == normals.dtype == np.float32
-    np.testing.assert_array_equal(depth, solve(face, head))
-    expected, known = normals_from_depth(torch.from_numpy(depth)[None], torch.from_numpy(INTRINSICS).float()[None])
-    np.testing.assert_array_equal(normals, expected[0].numpy())
+    np.testing.assert_allclose(depth, solve(face, head), atol=0.05)  # it works in the box of the head
+    flat, known = normals_from_depth(torch.from_numpy(depth)[None], torch.from_numpy(INTRINSICS).float()[None])
+    cosine = (normals * flat[0].numpy()).sum(axis=-1)
+    on_mesh = ndimage.binary_erosion(face.surface_depth > 0, iterations=3)
+    # On the mesh they are those of a smooth face: a few degrees from the flat triangles', and without their edges.
+    assert 0.5 < np.degrees(np.arccos(np.median(cosine[on_mesh].clip(-1, 1)))) < 8
+    np.testing.assert_allclose(np.linalg.norm(normals[on_mesh], axis=-1), 1, atol=1e-5)
+    inner = on_mesh[:, 1:] & on_mesh[:, :-1]
+    edges = [np.abs(np.diff(plane, axis=1)).sum(axis=-1)[inner] for plane in (normals, flat[0].numpy())]
+    assert np.percentile(edges[0], 99) < 0.75 * np.percentile(edges[1], 99)
     assert known.sum() > 0.95 * head.sum()
     # The forehead of a head that turns to its left looks to the right of the picture.
     column, row = posed_face(yaw_deg=15).pixels[LANDMARKS.points["forehead"]].astype(int)
     assert normals[row + 8, column, 0] > 0.1
     assert normals[row + 8, column, 2] < -0.7
+
+
+def test_shares_of_the_corners_interpolate_linearly():
+    face = posed_face(yaw_deg=20)
+    seen = rasterize(face.pixels, face.depth, LANDMARKS.triangles, SIZE, SIZE)
+    centers = np.argwhere(seen.covered)[:, ::-1] + 0.5
+    np.testing.assert_allclose(seen.interpolate(face.pixels[LANDMARKS.triangles]), centers, atol=1e-6)
+    depth = seen.interpolate(face.depth[LANDMARKS.triangles][..., None])[:, 0]
+    np.testing.assert_allclose(depth, seen.depth[seen.covered])
+
+
+def test_vertex_normals_of_a_ball_point_outwards():
+    turn, height = np.meshgrid(np.arange(24) * np.pi / 12, np.linspace(-0.95, 0.95, 20))
+    ring = np.sqrt(1 - height**2)
+    points = np.stack((ring * np.cos(turn), ring * np.sin(turn), height), axis=-1).reshape(-1, 3) * 5
+    quads = [(row * 24 + k, row * 24 + (k + 1) % 24, (row + 1) * 24 + k) for row in range(19) for k in range(24)]
+    others = [(b, d + (b - a), d) for a, b, d in quads if (b - a) == 1]
+    normals = vertex_normals(points, np.array(quads + others))
+    inner = np.abs(points[:, 2]) < 4
+    assert ((normals * points).sum(-1)[inner] > 5 * 0.98).all()

@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 import yaml
 from pyarrow import parquet
 
+from mggtalk.evaluation.inspection import PANEL_SIZE
 from mggtalk.models.checkpoint import load_predictor
 from mggtalk.records import RejectReason, Split
 from mggtalk.shards import Shards
@@ -146,6 +148,10 @@ def test_the_evaluation_scores_the_model_and_both_baselines_and_counts_the_rejec
     page = (project.artifacts.evaluation / "report.html").read_text()
     for reason in ("EMPTY_FILE", "DUPLICATE", "NO_FACE"):
         assert reason in page
+    for clip_id in metrics["protocol"]["clips"]:
+        inspection = cv2.imread(str(project.artifacts.evaluation / "media" / clip_id / "inspection.jpg"))
+        assert inspection is not None
+        assert inspection.shape[0] > 3 * PANEL_SIZE
 
 
 def test_a_rerun_makes_nothing_again_and_changes_no_byte(project, caplog):

@@ -35,6 +35,7 @@ SHARDS = ShardsConfig(
     size=192,
     crop_margin=1.2,
     source_every=8,
+    surface_reach_cm=1.0,
     cloud_stride=2,
     voxel_size_cm=0.4,
     min_head_share=0.02,

@@ -313,6 +313,7 @@ def test_a_video_that_is_gone_raises(stage, short_clip):
         ("size", 0),
         ("crop_margin", 0.5),
         ("source_every", 0),
+        ("surface_reach_cm", 0.0),
         ("cloud_stride", 0),
         ("voxel_size_cm", 0.0),
         ("min_head_share", 1.5),

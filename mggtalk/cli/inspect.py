@@ -1,0 +1,115 @@
+"""`mggtalk inspect`: one picture of what the stage `shards` made of a clip."""
+
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from mggtalk.errors import MggtalkError, ShardError
+from mggtalk.files import atomic_write
+from mggtalk.shards.reader import ClipEntry, Shards
+
+_MOST_SHOWN = 5
+
+
+def add_inspect_command(parser: ArgumentParser) -> None:
+    """Add the arguments of `mggtalk inspect` to its parser."""
+    parser.add_argument(
+        "clip", metavar="CLIP", help="clip id, its beginning, or its video's name, with or without folder and ending"
+    )
+    parser.add_argument(
+        "--shards", type=Path, default=Path("artifacts/shards"), metavar="DIR", help="default: artifacts/shards"
+    )
+    parser.add_argument(
+        "--frame", type=int, metavar="N", help="a frame with geometry; default: the one that is turned farthest aside"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE.png", help="default: CLIP-fNNN.png in the current folder; is overwritten"
+    )
+    parser.set_defaults(
+        run=lambda options: inspect_clip(options.shards, options.clip, frame=options.frame, output=options.output)
+    )
+
+
+def inspect_clip(root: Path, wanted: str, *, frame: int | None = None, output: Path | None = None) -> Path:
+    """Draw a frame of the clip that `wanted` names, and print and return where the picture lies.
+
+    Args:
+        frame: of the clip; None for the source frame that is turned farthest aside.
+        output: None for `CLIP-fNNN.png` in the current folder.
+
+    Raises:
+        ShardError: no shards, no such clip or several, no geometry, or damage. MggtalkError: the place to write to is
+            not to be had.
+    """
+    # Torch takes a second to load, which the other commands do without.
+    from mggtalk.evaluation.inspection import draw_inspection, widest_turned  # noqa: PLC0415
+    from mggtalk.evaluation.pictures import encode_png  # noqa: PLC0415
+
+    shards = Shards(root)
+    clip = find_clip(shards, wanted)
+    _check_frame(clip, frame)
+    number = widest_turned(shards, clip.clip_id) if frame is None else frame
+    path = Path(f"{clip.clip_id}-f{number:03d}.png") if output is None else output
+    try:
+        _check_output(path)
+        atomic_write(path, encode_png(draw_inspection(shards, clip.clip_id, number)))
+    except OSError as cause:
+        raise MggtalkError(f"--output: {path}: cannot be written: {cause.strerror}") from None
+    print(path)
+    return path
+
+
+def find_clip(shards: Shards, wanted: str) -> ClipEntry:
+    """Return the clip whose id is or begins with `wanted`, or whose video is called so in the recipe.
+
+    Raises:
+        ShardError: there is none, or there are several.
+    """
+    clips = {clip.clip_id: clip for clip in shards.clips()}
+    if wanted in clips:
+        return clips[wanted]
+    found = [clip_id for clip_id in clips if clip_id.startswith(wanted)]
+    if not found:
+        names = {clip_id: shards.meta(clip_id).name for clip_id in clips}
+        found = [clip_id for clip_id, name in names.items() if wanted in (name, Path(name).name, Path(name).stem)]
+        if not found:
+            raise ShardError(f"{shards.root}: no clip {wanted!r} among {len(clips)}{_candidates(wanted, names)}")
+    if len(found) > 1:
+        raise ShardError(f"{shards.root}: {wanted!r} is ambiguous: {_listed(found)}")
+    return clips[found[0]]
+
+
+def _candidates(wanted: str, names: Mapping[str, str]) -> str:
+    """Return what to say of clips that may have been meant; `names` by clip id."""
+    known = [f"{clip_id} ({name})" for clip_id, name in names.items()]
+    alike = get_close_matches(wanted, [*names, *names.values()], _MOST_SHOWN, cutoff=0.5)
+    close = [text for text in known if wanted in text or any(word in text for word in alike)]
+    return f"; did you mean {_listed(close)}?" if close else f"; there are {_listed(known) or 'none'}"
+
+
+def _check_frame(clip: ClipEntry, frame: int | None) -> None:
+    if not clip.source_frames:
+        raise ShardError(f"{clip.clip_id}: no frame of the clip has geometry")
+    if frame is None or frame in clip.source_frames:
+        return
+    if not 0 <= frame < clip.num_frames:
+        raise ShardError(f"--frame: {clip.clip_id} has frames 0 to {clip.num_frames - 1}, got {frame}")
+    nearest = sorted(sorted(clip.source_frames, key=lambda source: abs(source - frame))[:2])
+    raise ShardError(
+        f"--frame: frame {frame} of {clip.clip_id} has no geometry; the nearest that have it: {_listed(nearest)}"
+    )
+
+
+def _check_output(path: Path) -> None:
+    if path.suffix.lower() != ".png":
+        raise MggtalkError(f"--output: got {path}, expected a name that ends in .png")
+    if path.is_dir():
+        raise MggtalkError(f"--output: {path} is a folder, expected a file")
+    if not path.parent.is_dir():
+        raise MggtalkError(f"--output: {path.parent}: no such folder")
+
+
+def _listed(values: Sequence[object]) -> str:
+    shown = ", ".join(str(value) for value in values[:_MOST_SHOWN])
+    return shown + (f" and {len(values) - _MOST_SHOWN} more" if len(values) > _MOST_SHOWN else "")

@@ -69,6 +69,15 @@ def test_noise_is_averaged():
     torch.testing.assert_close(found.unexplained, expected, rtol=0.1, atol=0)
 
 
+def test_the_weights_refine_what_the_start_leaves_of_noise_and_outliers_together():
+    """A hand over the nearer half of a noisy face; the start alone is off by 0.3."""
+    predicted, random = points(7, batch=20, num_points=4000)
+    anchor = 5 * predicted + 60 + 0.3 * torch.randn(predicted.shape, generator=random, dtype=torch.float64)
+    hand = (torch.rand(predicted.shape, generator=random) < 0.2) & (predicted > 0.5)
+    found = align(predicted, torch.where(hand, anchor - 3, anchor), everywhere(predicted))
+    assert (found.scale - 5).abs().max() < 0.2
+
+
 def test_what_knows_nothing_of_the_anchor_explains_nothing():
     predicted, random = points(6, batch=20, num_points=4000)
     anchor = torch.rand(predicted.shape, generator=random, dtype=torch.float64)

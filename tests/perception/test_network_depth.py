@@ -10,8 +10,8 @@ from scipy import ndimage
 from mggtalk.geometry.normals import normals_from_depth
 from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadViews
 from mggtalk.perception.mesh_depth import HEAD_CENTER, HEAD_RADII, head_surface, mean_head_depth
-from mggtalk.perception.network_depth import aligned_depth
-from tests.perception.faces import INTRINSICS, LANDMARK_SETS, LANDMARKS, SIZE, posed_face, solid
+from mggtalk.perception.network_depth import _face_depth, aligned_depth
+from tests.perception.faces import INTRINSICS, LANDMARK_SETS, LANDMARKS, SIZE, posed_face, project, solid
 
 NOTHING_CUT = np.zeros((SIZE, SIZE), bool)
 
@@ -74,6 +74,35 @@ def test_a_hand_before_the_face_does_not_move_the_rest():
     seen = aligned_depth(predicted, inverse=True, views=views_of([face], [head]), landmarks=LANDMARKS)
     free = head & ~ndimage.binary_dilation(with_hand < depth, iterations=5)
     assert np.abs(seen.depth[0] - depth)[free].max() < 0.1
+
+
+def test_what_the_mask_leaves_out_does_not_count_however_large():
+    """A scarf over more than half of the face that the head parser knows as cloth."""
+    face = posed_face()
+    depth, head = scene(face)
+    covered = np.zeros_like(head)
+    covered[int(np.median(face.pixels[:, 1])) - 12 :] = True
+    assert (covered & (face.surface_depth > 0)).sum() > 0.55 * (face.surface_depth > 0).sum()
+    with_scarf = predict(np.where(covered, 52.0, depth), inverse=True)
+    views = views_of([face], [head & ~covered])
+    seen = aligned_depth(torch.from_numpy(with_scarf)[None], inverse=True, views=views, landmarks=LANDMARKS)
+    assert not seen.fell_back.any()
+    assert np.abs(seen.depth[0] - depth)[head & ~covered].max() < 0.3
+
+
+def test_faces_are_aligned_where_they_face_the_camera():
+    """What is turned away by more than 70 degrees is left out, and the rest is the mesh."""
+    face = posed_face(yaw_deg=50)
+    points = project(LANDMARKS.surface(LANDMARKS.neutral), face.head_to_camera)
+    camera = np.linalg.inv(INTRINSICS) @ np.vstack((points[:, :2].T, np.ones(len(points)))) * points[:, 2]
+    _, head = scene(face)
+    anchor = _face_depth(camera.T, views_of([face], [head]), LANDMARKS)
+    normals = _normals(np.where(face.surface_depth > 0, face.surface_depth, 0))
+    inner = ndimage.binary_erosion(face.surface_depth > 0, iterations=3)
+    assert (anchor > 0)[inner & (normals[..., 2] < -0.5)].mean() > 0.98
+    assert (anchor > 0).sum() < 0.98 * (face.surface_depth > 0).sum()
+    both = (anchor > 0) & inner
+    assert (np.abs(anchor - face.surface_depth)[both] < 1e-6).mean() > 0.98
 
 
 def test_no_points_hang_in_the_air_behind_an_outline_that_the_network_blurs():

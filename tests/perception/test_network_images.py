@@ -42,6 +42,15 @@ def test_a_picture_becomes_what_pillow_and_the_usual_arithmetic_make_of_it(tmp_p
     )  # Pillow rounds between the two directions, and in the end
 
 
+def test_nothing_is_blacker_than_black_or_whiter_than_white(tmp_path):
+    """Bicubic kernels overshoot at edges; Pillow's bytes cannot."""
+    image = np.zeros((1, 64, 64, 3), np.uint8)
+    image[:, :, 30:] = 255
+    got = read(tmp_path, image_mean=[0, 0, 0], image_std=[1, 1, 1])(torch.from_numpy(image))
+    assert got.min() == 0
+    assert got.max() == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
     ("settings", "before", "after"),
     [

@@ -13,20 +13,29 @@ _SEAM_PX_SHARE = 1 / 32
 
 
 def torso_background(source: SourceBatch) -> Float[Tensor, "batch 4 height width"]:
-    """Return I_s^bg: the source without its head, the gap filled smoothly from its rim, and where the pixels are real.
+    """Return I_s^bg: the source without its head, the gap filled smoothly from its rim, and how far each pixel is real.
 
-    The head mask is widened by 1/32 of the image, so that no rim of hair stays behind to be doubled.
+    The gap is wider than the head mask by some 1/32 of the image, so that no rim of hair stays behind to be doubled;
+    over as much again the picture fades in, for a hard seam beside a moving head would be seen.
     """
-    reach = 2 * max(round(source.image.shape[-1] * _SEAM_PX_SHARE), 1) + 1
-    widened = functional.max_pool2d(source.head_mask, reach, stride=1, padding=reach // 2)
-    known = source.valid * (1 - widened)
+    reach = max(round(source.image.shape[-1] * _SEAM_PX_SHARE), 1)
+    outer = functional.max_pool2d(source.head_mask, 2 * reach + 1, stride=1, padding=reach)
+    feathered = _mean_around(1 - outer, reach)
+    known = source.valid * feathered
     return torch.cat((fill_unknown(source.image * known, known), known), dim=1)
+
+
+def _mean_around(plane: Float[Tensor, "batch 1 height width"], reach: int) -> Float[Tensor, "batch 1 height width"]:
+    return functional.avg_pool2d(plane, reach | 1, stride=1, padding=(reach | 1) // 2, count_include_pad=False)
 
 
 def fill_unknown(
     image: Float[Tensor, "batch channels height width"], known: Float[Tensor, "batch 1 height width"]
 ) -> Float[Tensor, "batch channels height width"]:
-    """Return `image` (zero where unknown) with its gaps filled from ever coarser averages of what is known.
+    """Return the image with its gaps filled from ever coarser averages of what is known.
+
+    Args:
+        image: times `known`, which may lie between 0 and 1.
 
     Source: the pull-push algorithm of Gortler et al., The Lumigraph (SIGGRAPH 1996), section 3.4.
     """
@@ -38,7 +47,7 @@ def fill_unknown(
     present = (weight > 0).to(image.dtype)
     coarse = fill_unknown(average * present, present)
     wide = functional.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
-    return image * known + wide * (1 - known)
+    return image + wide * (1 - known)
 
 
 class Inpainting(nn.Module):

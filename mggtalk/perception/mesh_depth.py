@@ -21,7 +21,8 @@ HEAD_CENTER = np.array([0.0, 2.1, -3.8])
 HEAD_RADII = np.array([8.3, 12.0, 10.2])
 _BLEND_CM = 4.0
 _SMOOTH_CM = 0.5
-"""Around the mesh normals are averaged over about this far: where mesh and mean head meet there is no fold."""
+"""Around the mesh normals are averaged over twice as far: where mesh and mean head meet there is no fold."""
+_STEP_CM = 1.0
 _DIRECTIONS = 72
 _NARROWEST, _WIDEST = 0.8, 1.8
 """Over the mean head's own outline: a bald head, and hair to the shoulders."""
@@ -70,8 +71,7 @@ def head_surface(
     normals = normals_from_depth(torch.from_numpy(depth)[None], camera)[0][0].numpy()
     normals[mesh.covered] = unit(mesh.interpolate(vertex_normals(points, landmark_set.triangles)[triangles]))
     normals *= head[..., None]
-    width_px = max(2 * round(_SMOOTH_CM * pixels_per_cm) + 1, 3)
-    smooth = unit(cv2.blur(cv2.blur(normals, (width_px, width_px)), (width_px, width_px)))
+    smooth = unit(_mean_over(normals, 2 * _SMOOTH_CM * pixels_per_cm))
     around = head & ~mesh.covered & normals.any(axis=-1)
     return SurfaceMaps(depth, np.where(around[..., None], smooth, normals))
 
@@ -84,11 +84,20 @@ def _extended(
 ) -> Float[np.ndarray, "height width"]:
     """Return the mesh's depth, and around it the mean head's, bent so that it meets the mesh's border."""
     distance, nearest = ndimage.distance_transform_edt(~on_mesh, return_indices=True)
-    step = (mesh - mean_head)[nearest[0], nearest[1]].astype(np.float32)
-    # Neighbouring pixels may have far-apart nearest mesh pixels; smoothing hides the seams and leaves the mesh alone.
-    step = cv2.GaussianBlur(step, (0, 0), max(0.3 * pixels_per_cm, 0.5))
-    fade = np.exp(-((distance / (_BLEND_CM * pixels_per_cm)) ** 2))
-    return np.where(on_mesh, mesh, mean_head + step * fade)
+    distance = distance.astype(np.float32) / np.float32(pixels_per_cm)
+    step = np.where(on_mesh, mesh - mean_head, 0.0).astype(np.float32)
+    # At the border the step of the nearest pixel of the mesh; farther out that of all around, or it would ripple.
+    around = _mean_over(step, 2 * _STEP_CM * pixels_per_cm)
+    around /= np.maximum(_mean_over(on_mesh.astype(np.float32), 2 * _STEP_CM * pixels_per_cm), 1e-3)
+    near = np.exp(-((distance / _STEP_CM) ** 2))
+    step = near * _mean_over(step[nearest[0], nearest[1]], 0.5 * pixels_per_cm) + (1 - near) * around
+    return np.where(on_mesh, mesh, mean_head + step * np.exp(-((distance / _BLEND_CM) ** 2)))
+
+
+def _mean_over(values: Float32[np.ndarray, "*shape"], width_px: float) -> Float32[np.ndarray, "*shape"]:
+    """Return each value's mean over about so many pixels: a box twice, whose cost does not grow with its width."""
+    size = (2 * round(width_px / 2) + 1,) * 2
+    return np.asarray(cv2.blur(cv2.blur(values, size), size))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

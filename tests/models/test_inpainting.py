@@ -42,13 +42,25 @@ def test_filling_from_nothing_gives_numbers():
     assert torch.equal(filled, torch.zeros(1, 3, 16, 16))
 
 
-def test_background_leaves_out_the_widened_head():
+def test_background_leaves_out_the_widened_head_and_fades_in_around_it():
     source = source_batch([(0, 20.0, (0.0, 0.0))], size=64)
     background = torso_background(source)
     known = background[:, 3:]
-    widened = functional.max_pool2d(source.head_mask, 5, stride=1, padding=2)  # 1/32 of 64 pixels to every side
-    assert torch.equal(known, 1 - widened)
-    assert torch.equal(background[:, :3] * known, source.image * known)
+    near = functional.max_pool2d(source.head_mask, 3, stride=1, padding=1) > 0
+    far = functional.max_pool2d(source.head_mask, 9, stride=1, padding=4) == 0  # 1/32 of 64 pixels, and the seam
+    assert (known[near] == 0).all()
+    assert (known[far] == 1).all()
+    seam = known[~near & ~far]
+    assert len(torch.unique(seam)) > 4
+    assert (known.diff(dim=-1).abs() <= 0.67).all()  # no hard edge: 3 pixels wide
+    whole = far.expand(-1, 3, -1, -1)
+    assert torch.equal(background[:, :3][whole], source.image[whole])
+
+
+def test_a_constant_background_stays_constant_through_the_seam():
+    source = source_batch([(0, 20.0, (0.0, 0.0))], size=64)
+    grey = dataclasses.replace(source, image=torch.full_like(source.image, 0.4))
+    torch.testing.assert_close(torso_background(grey)[:, :3], grey.image)
 
 
 def test_background_holds_no_trace_of_the_head():

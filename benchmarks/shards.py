@@ -61,8 +61,8 @@ def main() -> None:
     tracking = load_group(args.params, "track", TrackConfig)
     settings = replace(load_group(args.params, "shards", ShardsConfig), size=args.size)
     track = TrackStage(tracking, {name: require(name) for name in tracking.models})
-    segmenter = PersonSegmenter(require("selfie_segmentation"))
-    stage = ShardsStage(settings, require("selfie_segmentation"), {})
+    person = require("selfie_segmentation")
+    segmenter, stage = PersonSegmenter(person), ShardsStage(settings, {"selfie_segmentation": person}, {})
     paths = sorted(path for path in args.folder.iterdir() if path.suffix == ".mp4")
     total = np.zeros(5)
     for place in np.linspace(0, len(paths) - 1, min(args.videos, len(paths))):

@@ -131,9 +131,13 @@ def part_deadline_s(record: VideoPart) -> float:
     return video_deadline_s(record.video)
 
 
-def clip_deadline_s(record: ClipTrack) -> float:
-    """Return the seconds to make a clip's samples; decoding may have to begin at the start of the video."""
-    return video_deadline_s(record.video) + _PER_FRAME_S * record.num_frames
+def clip_deadline_s(record: ClipTrack, patience_s: float = 0.0) -> float:
+    """Return the seconds to make a clip's samples; decoding may have to begin at the start of the video.
+
+    Args:
+        patience_s: for networks, a frame.
+    """
+    return video_deadline_s(record.video) + (_PER_FRAME_S + patience_s) * record.num_frames
 
 
 def depends_on_machine(result: object, stage: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from mggtalk.errors import StageError
 from mggtalk.params import load_group
 from mggtalk.records import ClipTrack, Rejected, ShardSample, TrackedVideo
-from mggtalk.registry.models import model_hash, require
+from mggtalk.registry.models import model_hash
 from mggtalk.runtime.content import code_digest, content_key, library_versions
 from mggtalk.runtime.finished_clips import FinishedClips
 from mggtalk.runtime.stage_runner import describe_counts, run_stage
@@ -23,13 +23,13 @@ from mggtalk.stages.ingest import IngestConfig, read_videos
 from mggtalk.stages.shards import ShardsConfig, ShardsStage
 from mggtalk.stages.tables import REJECTS_FILE, read_rejects, write_rejects
 from pipelines.arguments import Artifacts, StageArguments, stage_main
+from pipelines.head_models import head_models
 from pipelines.isolated import WithVideoFile, clip_deadline_s, depends_on_machine, isolated
 from pipelines.track_files import check_complete, read_track_files
 
 _logger = logging.getLogger(__name__)
 
-MODELS = ("face_landmarker", "selfie_segmentation")
-LIBRARIES = ("av", "mediapipe", "numpy", "opencv-contrib-python", "scipy", "torch")
+LIBRARIES = ("av", "numpy", "opencv-contrib-python", "scipy", "torch")
 
 
 def run(arguments: StageArguments) -> None:
@@ -40,10 +40,18 @@ def run(arguments: StageArguments) -> None:
     """
     settings = load_group(arguments.params, "shards", ShardsConfig)
     directory = arguments.artifacts.shards
-    hashes = {name: model_hash(name) for name in MODELS}
-    segmenter = require("selfie_segmentation")
+    models = head_models(
+        settings.head_parsing,
+        settings.depth,
+        parsing_model=settings.parsing_model,
+        depth_model=settings.depth_model,
+    )
+    hashes = {"face_landmarker": model_hash("face_landmarker"), **models.hashes}
+    libraries = library_versions(*sorted({*LIBRARIES, *models.libraries}))
+    # The hashes say which networks; where a user keeps them is nobody's business.
+    unnamed = replace(settings, parsing_model="", depth_model="")
     finished = FinishedClips(arguments.artifacts.spool("shards"), directory)
-    clips = _clips(arguments.artifacts, settings, hashes)
+    clips = _clips(arguments.artifacts, unnamed, hashes, libraries)
     results: dict[str, StoredClip | Rejected] = {}
     for key in clips:
         if (known := finished.find(key)) is not None:
@@ -59,23 +67,30 @@ def run(arguments: StageArguments) -> None:
         else:
             results[key] = finished.keep(key, outcome)
 
-    stage = isolated(partial(ShardsStage, settings, segmenter, hashes), "clip_id", clip_deadline_s)
+    stage = isolated(
+        partial(ShardsStage, settings, models.paths, hashes),
+        "clip_id",
+        partial(clip_deadline_s, patience_s=models.patience_s),
+    )
     run_stage(
         partial(WithVideoFile, stage, "clip_id", attrgetter("video")),
         [clip for key, clip in clips.items() if key not in results],
         name="shards",
         key_of=lambda clip: clip.clip_id,
         on_result=keep,
+        wants_gpu=models.patience_s > 0,
         unit="clip",
         amount_of=lambda clip: clip.num_frames,
     )
     if finished_before:
         _logger.info("%s", describe_counts("shards in all", results.values()))
-    _assemble(arguments, settings, hashes, list(results.values()))
+    _assemble(arguments, unnamed, hashes, libraries, list(results.values()))
     finished.forget_all_but(clips)
 
 
-def _clips(artifacts: Artifacts, settings: ShardsConfig, hashes: dict[str, str]) -> dict[str, ClipTrack]:
+def _clips(
+    artifacts: Artifacts, settings: ShardsConfig, hashes: dict[str, str], libraries: dict[str, str]
+) -> dict[str, ClipTrack]:
     """Return all tracked clips by the content key of their samples.
 
     Raises:
@@ -91,7 +106,7 @@ def _clips(artifacts: Artifacts, settings: ShardsConfig, hashes: dict[str, str])
             settings=replace(settings, target_shard_mb=0.0),  # lays out shards, changes no sample
             models=hashes,
             code=code_digest("mggtalk.stages.shards"),
-            libraries=library_versions(*LIBRARIES),
+            libraries=libraries,
         ): clip
         for file in read_track_files(artifacts.tracks, videos)
         if isinstance(file.result, TrackedVideo)
@@ -100,7 +115,11 @@ def _clips(artifacts: Artifacts, settings: ShardsConfig, hashes: dict[str, str])
 
 
 def _assemble(
-    arguments: StageArguments, settings: ShardsConfig, hashes: dict[str, str], results: list[StoredClip | Rejected]
+    arguments: StageArguments,
+    settings: ShardsConfig,
+    hashes: dict[str, str],
+    libraries: dict[str, str],
+    results: list[StoredClip | Rejected],
 ) -> None:
     artifacts = arguments.artifacts
     directory = artifacts.shards
@@ -112,7 +131,7 @@ def _assemble(
         name=Path(load_group(arguments.params, "ingest", IngestConfig).recipe).parent.name,
         parameters=asdict(settings),
         models=hashes,
-        tools=library_versions(*LIBRARIES),
+        tools=libraries,
         rejects=Counter(rejected.reason for rejected in (*before, *rejects)),
     )
     write_card(directory, rows, context)

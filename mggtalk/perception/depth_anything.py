@@ -15,9 +15,9 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mggtalk.perception.head_geometry import HeadViews
+from mggtalk.perception.head_geometry import DepthAndNormals, HeadViews
 from mggtalk.perception.landmark_sets import LandmarkSet
-from mggtalk.perception.network_depth import NetworkDepth, aligned_depth
+from mggtalk.perception.network_depth import aligned_depth
 from mggtalk.perception.network_images import Preprocessing
 from mggtalk.perception.networks import default_device, in_batches, load_network
 
@@ -43,7 +43,7 @@ class DepthAnythingGeometry:
         self._inverse = self._network.config.depth_estimation_type == "relative"
         self._landmarks = landmarks
 
-    def __call__(self, views: HeadViews) -> NetworkDepth:
+    def __call__(self, views: HeadViews) -> DepthAndNormals:
         """Return depth and normals of every view."""
         return aligned_depth(self.predict(views.images), inverse=self._inverse, views=views, landmarks=self._landmarks)
 

@@ -37,10 +37,12 @@ class DepthAndNormals:
 
     Attributes:
         depth: z in cm; 0 outside the head. normals: unit, towards the camera; 0 where unknown.
+        fell_back: frames that a network said nothing of use about, and that have what `facemesh` says.
     """
 
     depth: Float32[np.ndarray, "num_frames size size"]
     normals: Float32[np.ndarray, "num_frames size size 3"]
+    fell_back: Bool[np.ndarray, " num_frames"]
 
 
 class HeadGeometry(Protocol):
@@ -70,7 +72,7 @@ class FaceMeshGeometry:
                 box = _box(head)
                 surface = self._surface(views, number, box)
                 depth[number][box], normals[number][box] = surface.depth, surface.normals
-        return DepthAndNormals(depth, normals)
+        return DepthAndNormals(depth, normals, np.zeros(len(views), bool))
 
     def _surface(self, views: HeadViews, number: int, box: tuple[slice, slice]) -> SurfaceMaps:
         intrinsics = views.intrinsics.copy()

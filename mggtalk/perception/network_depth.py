@@ -5,7 +5,6 @@ this head can be is replaced by the mean head's depth.
 """
 
 import logging
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -34,20 +33,9 @@ _FRINGE_CM = 3.0
 _GRAIN_CM = 0.25
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class NetworkDepth(DepthAndNormals):
-    """What a backend with a network says.
-
-    Attributes:
-        fell_back: frames whose prediction could not be aligned, and that have depth and normals of `facemesh`.
-    """
-
-    fell_back: Bool[np.ndarray, " num_frames"]
-
-
 def aligned_depth(
     predicted: Float[Tensor, "num_frames size size"], *, inverse: bool, views: HeadViews, landmarks: LandmarkSet
-) -> NetworkDepth:
+) -> DepthAndNormals:
     """Return depth and normals of every view from the network's prediction.
 
     Args:
@@ -76,7 +64,7 @@ def aligned_depth(
     if fell_back.any():
         mesh = FaceMeshGeometry(landmarks)(_frames(views, fell_back))
         depth[fell_back], normals[fell_back] = mesh.depth, mesh.normals
-    return NetworkDepth(depth, normals, fell_back)
+    return DepthAndNormals(depth, normals, fell_back)
 
 
 def _frames(views: HeadViews, chosen: Bool[np.ndarray, " num_frames"]) -> HeadViews:

@@ -72,6 +72,7 @@ def run_stage(  # noqa: PLR0913 - one call says all that a run is
     key_of: Callable[[RecordT], str],
     on_result: Callable[[RecordT, list[OutputT | Rejected]], None],
     num_workers: int | None = None,
+    wants_gpu: bool = False,
     unit: str = "video",
     amount_of: Callable[[RecordT], float] | None = None,
     amount_unit: str = "frame",
@@ -85,6 +86,7 @@ def run_stage(  # noqa: PLR0913 - one call says all that a run is
         key_of: names a record.
         on_result: called here, one call a record, in no particular order.
         num_workers: at most so many; `MGGTALK_WORKERS` by default, else as many as Ray has CPUs.
+        wants_gpu: the workers share the GPUs that Ray has, if any; else they see none.
         unit: what a record is. amount_of, amount_unit: the work in a record, for the speed; large ones go first.
         outcome_of: what a record counts as in the summary, where an output may say that nothing is left; by default the
             outputs, or the rejection.
@@ -100,7 +102,7 @@ def run_stage(  # noqa: PLR0913 - one call says all that a run is
     amounts = [amount_of(record) for record in records] if amount_of else [1.0] * len(records)
     order = sorted(range(len(records)), key=lambda index: -amounts[index])  # a long one that starts last is waited for
     with Progress(name, len(records), unit) as progress:
-        for index, results in _results_on_ray(factory, records, order, name, key_of, num_workers):
+        for index, results in _results_on_ray(factory, records, order, name, key_of, num_workers, wants_gpu=wants_gpu):
             record = records[index]
             outputs, reasons = _sort_out(results, f"{name}: record {key_of(record)!r}")
             on_result(record, results)
@@ -124,6 +126,13 @@ def _sort_out(results: list[Any], where: str) -> tuple[int, list[RejectReason]]:
     if outputs == 0 and len(reasons) != 1:
         raise StageBugError(f"{where}: expected outputs or one rejection, got {len(reasons)} rejections and no output")
     return outputs, reasons if outputs == 0 else []
+
+
+def gpu_share(num_gpus: float, num_workers: int) -> float:
+    """Return how much of a GPU each worker gets, so that all fit and none spans two; 0 where there is none."""
+    if num_gpus < 1:
+        return 0.0
+    return 1.0 / -(-num_workers // int(num_gpus))
 
 
 class _Worker(Generic[RecordT, OutputT]):
@@ -151,6 +160,8 @@ def _results_on_ray(
     name: str,
     key_of: Callable[[RecordT], str],
     num_workers: int | None,
+    *,
+    wants_gpu: bool,
 ) -> Iterator[tuple[int, list[OutputT | Rejected]]]:
     """Yield the index of each record and what became of it, first done first."""
     if not records:
@@ -172,6 +183,7 @@ def _results_on_ray(
                 # A task in the queue of a busy actor could not move to an idle one, so none waits there.
                 compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
                 num_cpus=1,
+                num_gpus=gpu_share(ray.cluster_resources().get("GPU", 0.0), size) if wants_gpu else 0,
                 max_restarts=_MAX_RESTARTS,
                 max_task_retries=_MAX_RESTARTS,
             )

@@ -4,8 +4,10 @@ The clip is decoded once, 64 frames at a time; crop, mask, depth, normals and cl
 raw frames never leave the worker.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -13,10 +15,10 @@ from pydantic import Field
 
 from mggtalk.geometry.normal_integration import IntegrationSettings
 from mggtalk.params import config
-from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadViews
-from mggtalk.perception.head_mask import head_mask
-from mggtalk.perception.landmark_sets import LandmarkSet, landmark_set
-from mggtalk.perception.person_segmenter import PersonSegmenter
+from mggtalk.perception.head_backends import make_head_geometry, make_head_parser
+from mggtalk.perception.head_geometry import HeadViews
+from mggtalk.perception.head_parsing import HeadParser
+from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.records import ClipTrack, Rejected, RejectReason, ShardSample
 from mggtalk.shards.encode import SourceGeometry, encode_sample
 from mggtalk.shards.resample import valid_mask
@@ -33,6 +35,8 @@ class ShardsConfig:
     """Group `shards` of params.yaml.
 
     Attributes:
+        head_parsing, depth: backends; see docs/models.md.
+        parsing_model, depth_model: networks of the backends that have one: names in the registry, or paths of folders.
         size: side of the stored crop in pixels. crop_margin: side of the crop over that of the head's box.
         source_every: every k-th frame of a clip carries geometry, so that a head can be reconstructed from it.
         surface_reach_cm: how far a depth backend's normals are trusted; beyond, its depth decides.
@@ -41,6 +45,10 @@ class ShardsConfig:
         jpeg_quality: 1 to 100. target_shard_mb: a shard that would grow larger splits.
     """
 
+    head_parsing: Literal["selfie", "segformer"]
+    parsing_model: str
+    depth: Literal["facemesh", "depth_anything"]
+    depth_model: str
     size: int = Field(ge=16)
     crop_margin: float = Field(ge=1)
     source_every: int = Field(ge=1)
@@ -52,18 +60,29 @@ class ShardsConfig:
     target_shard_mb: float = Field(ge=0)
 
 
+class _Backends(NamedTuple):
+    parser: HeadParser
+    reconstruction: SourceReconstruction
+
+
 class ShardsStage:
     """One `ClipTrack` in; its `ShardSample`s or one rejection out.
 
     Args:
-        segmenter_path: the verified model file of the person segmenter.
-        model_hashes: of the models behind tracks and masks, for `meta.json`.
+        model_paths: of the backends' models, verified; see `perception.head_backends`.
+        model_hashes: of the models behind tracks, masks and geometry, for `meta.json`.
+
+    Raises:
+        RegistryError: a backend cannot use its model.
     """
 
-    def __init__(self, settings: ShardsConfig, segmenter_path: Path, model_hashes: dict[str, str]) -> None:
+    def __init__(
+        self, settings: ShardsConfig, model_paths: Mapping[str, Path], model_hashes: Mapping[str, str]
+    ) -> None:
         self._settings = settings
-        self._segmenter = PersonSegmenter(segmenter_path)
-        self._model_hashes = model_hashes
+        self._model_paths = model_paths
+        self._model_hashes = dict(model_hashes)
+        self._backends: dict[str, _Backends] = {}
 
     def __call__(self, record: ClipTrack) -> Iterator[ShardSample | Rejected]:
         """Yield the clip's samples in order.
@@ -71,35 +90,41 @@ class ShardsStage:
         Raises:
             VideoError: the video can no longer be decoded.
         """
-        landmarks = landmark_set(record.landmark_set)
-        crop = head_crop(record.head_to_camera, record.intrinsics, self._settings.crop_margin, self._settings.size)
+        settings, backends = self._settings, self._backends_for(record.landmark_set)
+        crop = head_crop(record.head_to_camera, record.intrinsics, settings.crop_margin, settings.size)
         video = open_video(record.video.path, record.fps, record.video.start_s, record.video.end_s)
+        valid = valid_mask(crop.valid_box(video.width, video.height), crop.size, crop.size)
         tracks = _crop_tracks(record, crop)
         sound = clip_sound(record, float(video.times_s[0]))
-        reconstruction = SourceReconstruction(
-            FaceMeshGeometry(landmarks),
-            IntegrationSettings(reach=self._settings.surface_reach_cm),
-            stride=self._settings.cloud_stride,
-            voxel_size=self._settings.voxel_size_cm,
-        )
-        valid = valid_mask(crop.valid_box(video.width, video.height), crop.size, crop.size)
         samples, shares = [], []
         for start in range(0, record.num_frames, CHUNK_FRAMES):
             stop = min(start + CHUNK_FRAMES, record.num_frames)
             rgb = self._crops(video, crop, record.start_frame + start, record.start_frame + stop)
             chunk = tracks.chunk(start, stop)
-            masks = np.stack([self._mask(image, chunk, frame, landmarks) for frame, image in enumerate(rgb)]) & valid
+            masks = backends.parser(rgb, chunk.landmarks_px, chunk.head_to_camera[:, :2, 1]) & valid
             shares.extend(masks.mean(axis=(1, 2)))
-            meta = self._meta(record, crop, video, reconstruction.name, sound, start, stop)
-            sources = _sources(reconstruction, rgb, masks, valid, chunk, meta)
+            meta = self._meta(record, crop, video, sound, start, stop)
+            meta, sources = _with_sources(meta, backends.reconstruction, rgb, masks, valid, chunk)
             audio = sound.member(start, stop)
-            samples.append(
-                encode_sample(meta, rgb, masks, chunk, sources, audio, jpeg_quality=self._settings.jpeg_quality)
-            )
-        if np.median(shares) < self._settings.min_head_share:
+            samples.append(encode_sample(meta, rgb, masks, chunk, sources, audio, jpeg_quality=settings.jpeg_quality))
+        if np.median(shares) < settings.min_head_share:
             yield Rejected(record.clip_id, RejectReason.NO_HEAD, f"head covers {np.median(shares):.1%} of the crop")
             return
         yield from samples
+
+    def _backends_for(self, set_name: str) -> _Backends:
+        if set_name not in self._backends:
+            settings, landmarks = self._settings, landmark_set(set_name)
+            self._backends[set_name] = _Backends(
+                make_head_parser(settings.head_parsing, self._model_paths, landmarks),
+                SourceReconstruction(
+                    make_head_geometry(settings.depth, self._model_paths, landmarks),
+                    IntegrationSettings(reach=settings.surface_reach_cm),
+                    stride=settings.cloud_stride,
+                    voxel_size=settings.voxel_size_cm,
+                ),
+            )
+        return self._backends[set_name]
 
     @staticmethod
     def _crops(
@@ -107,18 +132,11 @@ class ShardsStage:
     ) -> UInt8[np.ndarray, "num_frames size size 3"]:
         return np.stack([crop.image(image) for image in video.frames(start, stop)])
 
-    def _mask(
-        self, image: UInt8[np.ndarray, "size size 3"], tracks: ClipTracks, frame: int, landmarks: LandmarkSet
-    ) -> Bool[np.ndarray, "size size"]:
-        up = tracks.head_to_camera[frame, :2, 1].astype(np.float64)
-        return head_mask(self._segmenter.segment(image), tracks.landmarks_px[frame].astype(np.float64), up, landmarks)
-
     def _meta(
         self,
         record: ClipTrack,
         crop: SquareCrop,
         video: ResampledVideo,
-        geometry: str,
         sound: ClipSound,
         start: int,
         stop: int,
@@ -147,8 +165,8 @@ class ShardsStage:
             audio=sound.state,
             audio_dbfs=sound.level_dbfs(start, stop),
             perception={
-                "head_mask": "selfie",
-                "geometry": geometry,
+                "head_mask": self._settings.head_parsing,
+                "geometry": self._settings.depth,
                 "surface_reach_cm": self._settings.surface_reach_cm,
                 "voxel_size_cm": self._settings.voxel_size_cm,
                 "cloud_stride": self._settings.cloud_stride,
@@ -157,17 +175,18 @@ class ShardsStage:
         )
 
 
-def _sources(
+def _with_sources(
+    meta: SampleMeta,
     reconstruction: SourceReconstruction,
     images: UInt8[np.ndarray, "num_frames size size 3"],
     masks: Bool[np.ndarray, "num_frames size size"],
     valid: Bool[np.ndarray, "size size"],
     tracks: ClipTracks,
-    meta: SampleMeta,
-) -> dict[int, SourceGeometry]:
+) -> tuple[SampleMeta, dict[int, SourceGeometry]]:
+    """Return the geometry of the source frames, and the metadata with what is to be said of it."""
     frames = list(meta.source_frames)
     if not frames:
-        return {}
+        return meta, {}
     views = HeadViews(
         images[frames],
         masks[frames],
@@ -176,7 +195,11 @@ def _sources(
         tracks.head_to_camera[frames].astype(np.float64),
         np.array(meta.intrinsics),
     )
-    return dict(zip(frames, reconstruction(views), strict=True))
+    made = reconstruction(views)
+    if made.fell_back.any():
+        fallbacks = [frame for frame, fell_back in zip(frames, made.fell_back, strict=True) if fell_back]
+        meta = replace(meta, perception=meta.perception | {"facemesh_instead": fallbacks})
+    return meta, dict(zip(frames, made.geometry, strict=True))
 
 
 def _row(values: np.ndarray) -> tuple[float, float, float]:

@@ -1,11 +1,23 @@
 """From source frames to what they carry: the head's surface, its normals and its symmetric cloud."""
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
+from jaxtyping import Bool
 
 from mggtalk.geometry.head_cloud import symmetric_points
 from mggtalk.geometry.normal_integration import IntegrationSettings, integrate_normals
 from mggtalk.perception.head_geometry import HeadGeometry, HeadViews
 from mggtalk.shards.encode import SourceGeometry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReconstructedSources:
+    """Geometry of some views, in their order; `fell_back`: see `DepthAndNormals`."""
+
+    geometry: tuple[SourceGeometry, ...]
+    fell_back: Bool[np.ndarray, " num_frames"]
 
 
 class SourceReconstruction:
@@ -27,7 +39,7 @@ class SourceReconstruction:
         """Name of the depth backend."""
         return self._backend.name
 
-    def __call__(self, views: HeadViews) -> list[SourceGeometry]:
+    def __call__(self, views: HeadViews) -> ReconstructedSources:
         """Return the geometry of every view."""
         rough = self._backend(views)
         intrinsics = torch.as_tensor(views.intrinsics, dtype=torch.float32)[None]
@@ -46,4 +58,4 @@ class SourceReconstruction:
                 self._voxel_size,
             )
             sources.append(SourceGeometry(surface[0].numpy(), rough.normals[number], points.clouds(1)[0]))
-        return sources
+        return ReconstructedSources(tuple(sources), rough.fell_back)

@@ -14,7 +14,7 @@ from mggtalk.errors import RegistryError, StageError
 from mggtalk.records import Rejected, RejectReason
 from mggtalk.runtime.failures import StageBugError
 from mggtalk.runtime.isolation import Isolated
-from mggtalk.runtime.stage_runner import StageSummary, describe_counts, run_stage
+from mggtalk.runtime.stage_runner import StageSummary, describe_counts, gpu_share, run_stage
 from tests.runtime.toy_stages import Job, MisbehavingStage, MissingModelStage, SquareStage
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -116,3 +116,12 @@ def test_the_summary_counts_adds_up_and_gives_the_speed():
     line = str(StageSummary("track", 12, 14, rejected, 443.0, "frame", 14.2))
     assert line == "track: kept 12, rejected 5 (NO_FACE 3, TOO_SHORT 2), 31.2 frames/s, 14.2 s"
     assert re.search(r"rejected 0, 0\.0 videos/s", str(StageSummary("track", 0, 0, Counter(), 0.0, "video", 0.0)))
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "num_workers", "share"), [(0, 4, 0), (1, 1, 1), (1, 3, 1 / 3), (2, 2, 1), (2, 3, 0.5), (8, 4, 1)]
+)
+def test_workers_share_the_gpus_and_none_spans_two(num_gpus, num_workers, share):
+    assert gpu_share(num_gpus, num_workers) == pytest.approx(share)
+    if share:
+        assert num_gpus * int(1 / share + 1e-9) >= num_workers

@@ -32,6 +32,10 @@ TRACK = TrackConfig(
     identity_encoder="none",
 )
 SHARDS = ShardsConfig(
+    head_parsing="selfie",
+    parsing_model="none",
+    depth="facemesh",
+    depth_model="none",
     size=192,
     crop_margin=1.2,
     source_every=8,

@@ -37,7 +37,7 @@ def clip(tracked_talk) -> ClipTrack:
 
 @pytest.fixture(scope="module")
 def stage(segmenter_path):
-    return ShardsStage(SHARDS, segmenter_path, HASHES)
+    return ShardsStage(SHARDS, {"selfie_segmentation": segmenter_path}, HASHES)
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +278,9 @@ def test_the_level_of_the_sound_is_recorded(samples):
 
 
 def test_two_runs_give_the_same_bytes(segmenter_path, short_clip):
-    first, second = (list(ShardsStage(SHARDS, segmenter_path, HASHES)(short_clip)) for _ in range(2))
+    first, second = (
+        list(ShardsStage(SHARDS, {"selfie_segmentation": segmenter_path}, HASHES)(short_clip)) for _ in range(2)
+    )
     assert [sample.key for sample in first if isinstance(sample, ShardSample)] == [f"{short_clip.clip_id}-0000"]
     assert first == second  # records compare by value: keys, metadata and the bytes of every member
 
@@ -294,7 +296,7 @@ def test_meta_says_where_the_crop_lies_and_what_made_it(samples, clip):
 
 
 def test_a_clip_whose_head_mask_is_too_small_is_rejected(segmenter_path, short_clip):
-    stage = ShardsStage(replace(SHARDS, min_head_share=0.95), segmenter_path, HASHES)
+    stage = ShardsStage(replace(SHARDS, min_head_share=0.95), {"selfie_segmentation": segmenter_path}, HASHES)
     (rejected,) = stage(short_clip)
     assert isinstance(rejected, Rejected)
     assert (rejected.key, rejected.reason) == (short_clip.clip_id, RejectReason.NO_HEAD)

@@ -87,16 +87,22 @@ def _extended(
     distance = distance.astype(np.float32) / np.float32(pixels_per_cm)
     step = np.where(on_mesh, mesh - mean_head, 0.0).astype(np.float32)
     # At the border the step of the nearest pixel of the mesh; farther out that of all around, or it would ripple.
-    around = _mean_over(step, 2 * _STEP_CM * pixels_per_cm)
-    around /= np.maximum(_mean_over(on_mesh.astype(np.float32), 2 * _STEP_CM * pixels_per_cm), 1e-3)
+    inside = cv2.erode(on_mesh.astype(np.uint8), np.ones((_box_px(_STEP_CM * pixels_per_cm),) * 2, np.uint8)) > 0
+    border = (on_mesh & ~inside).astype(np.float32)
+    width_px = 2 * _BLEND_CM * pixels_per_cm
+    around = _mean_over(step * border, width_px) / np.maximum(_mean_over(border, width_px), 1e-6)
     near = np.exp(-((distance / _STEP_CM) ** 2))
     step = near * _mean_over(step[nearest[0], nearest[1]], 0.5 * pixels_per_cm) + (1 - near) * around
     return np.where(on_mesh, mesh, mean_head + step * np.exp(-((distance / _BLEND_CM) ** 2)))
 
 
+def _box_px(width_px: float) -> int:
+    return 2 * round(width_px / 2) + 1
+
+
 def _mean_over(values: Float32[np.ndarray, "*shape"], width_px: float) -> Float32[np.ndarray, "*shape"]:
     """Return each value's mean over about so many pixels: a box twice, whose cost does not grow with its width."""
-    size = (2 * round(width_px / 2) + 1,) * 2
+    size = (_box_px(width_px),) * 2
     return np.asarray(cv2.blur(cv2.blur(values, size), size))
 
 

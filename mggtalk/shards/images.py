@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8, UInt16
 
 _MAX_UNIT = 65535
 
@@ -14,6 +14,7 @@ _PNG_MASK = (cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_BILEVEL, 1)
 Image = UInt8[np.ndarray, "height width 3"]
 Mask = Bool[np.ndarray, "height width"]
 Depth = Float32[np.ndarray, "height width"]
+DepthUnits = UInt16[np.ndarray, "height width"]
 Normals = Float32[np.ndarray, "height width 3"]
 
 
@@ -58,9 +59,19 @@ def encode_depth(depth: Depth) -> tuple[bytes, float]:
 
 def decode_depth(data: bytes, scale: float) -> Depth:
     """Return the depth in cm; see `decode_rgb`."""
+    return depth_of_units(decode_depth_units(data), scale)
+
+
+def decode_depth_units(data: bytes) -> DepthUnits:
+    """Return the depth in the units of its scale, 0 = none; see `decode_rgb`."""
     units = _decode(data, cv2.IMREAD_UNCHANGED)
     if units.dtype != np.uint16 or units.ndim != 2:
         raise ValueError(f"depth: expected one 16-bit channel, got {units.dtype} {units.shape}")
+    return units
+
+
+def depth_of_units(units: DepthUnits, scale: float) -> Depth:
+    """Return the depth in cm."""
     return units * np.float32(scale)
 
 
@@ -73,7 +84,11 @@ def encode_normals(normals: Normals) -> bytes:
 
 def decode_normals(data: bytes) -> Normals:
     """Return unit normals, (0, 0, 0) = none; see `decode_rgb`."""
-    colors = _decode(data, cv2.IMREAD_COLOR_RGB)
+    return normals_of_colors(decode_rgb(data))
+
+
+def normals_of_colors(colors: Image) -> Normals:
+    """Return the unit normals of their stored colours."""
     known = cv2.bitwise_not(cv2.inRange(colors, (0, 0, 0), (0, 0, 0)))
     normals = colors.astype(np.float32) * np.float32(2 / 255) - 1
     return unit_or_zero(cv2.copyTo(normals, known))

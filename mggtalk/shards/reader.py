@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 
 from mggtalk.errors import ShardError
 from mggtalk.records import HeadCloud, HeadFrame, SourceFrame, Split
@@ -37,6 +37,21 @@ class ClipEntry:
     split: Split
     num_frames: int
     source_frames: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredSource:
+    """A frame that has geometry, as its members decode: a quarter of the bytes of a `SourceFrame`.
+
+    Attributes:
+        depth_units: times `depth_scale`, depth in cm; 0 = none.
+        normal_colors: unit normals n as (n / 2 + 1 / 2) * 255; (0, 0, 0) = none.
+    """
+
+    frame: HeadFrame
+    depth_units: UInt16[np.ndarray, "size size"]
+    depth_scale: float
+    normal_colors: UInt8[np.ndarray, "size size 3"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +145,20 @@ class Shards:
         Raises:
             As `head_frame`; ShardError: the frame has no geometry.
         """
-        head = self.head_frame(clip_id, frame, size)
-        sample, local = self._locate(clip_id, frame)
-        scale = dict(zip(sample.meta.source_frames, sample.meta.depth_scale, strict=True)).get(local, 0.0)
-        depth = self._decode(sample, schema.depth_member(local), lambda data: images.decode_depth(data, scale))
-        normals = self._decode(sample, schema.normal_member(local), images.decode_normals)
+        stored, head = self._stored_geometry(clip_id, frame), self.head_frame(clip_id, frame, size)
+        depth = images.depth_of_units(stored[0], stored[1])
+        normals = images.normals_of_colors(stored[2])
         resized = len(head.image)
         return SourceFrame(head, resample.resize_depth(depth, resized), resample.resize_normals(normals, resized))
+
+    def stored_source(self, clip_id: str, frame: int) -> StoredSource:
+        """Return what `source_frame` returns at the stored size, with depth and normals in their stored integers.
+
+        Raises:
+            As `source_frame`.
+        """
+        stored = self._stored_geometry(clip_id, frame)
+        return StoredSource(self.head_frame(clip_id, frame), *stored)
 
     def cloud(self, clip_id: str, frame: int) -> HeadCloud:
         """Return the cloud of a frame that has geometry; its `source_pixel` are pixels of the stored size.
@@ -156,10 +178,27 @@ class Shards:
         num_chunks = len(self._row_numbers[self.clip(clip_id).clip_id])
         return concatenate_tracks([self._tracks(clip_id, chunk) for chunk in range(num_chunks)])
 
+    def frame_tracks(self, clip_id: str, frame: int) -> ClipTracks:
+        """Return the tracks of one frame.
+
+        Raises:
+            As `image`.
+        """
+        _, local = self._locate(clip_id, frame)
+        return self._tracks(clip_id, frame // CHUNK_FRAMES).chunk(local, local + 1)
+
     def audio(self, clip_id: str, frame: int) -> bytes | None:
         """Return the FLAC file of the sample that holds frame `frame`; None where `meta` says why."""
         sample, _ = self._locate(clip_id, frame)
         return self._read(sample, schema.AUDIO_MEMBER) if schema.AUDIO_MEMBER in sample.members else None
+
+    def _stored_geometry(
+        self, clip_id: str, frame: int
+    ) -> tuple[UInt16[np.ndarray, "size size"], float, UInt8[np.ndarray, "size size 3"]]:
+        sample, local = self._locate(clip_id, frame)
+        scale = dict(zip(sample.meta.source_frames, sample.meta.depth_scale, strict=True)).get(local, 0.0)
+        units = self._decode(sample, schema.depth_member(local), images.decode_depth_units)
+        return units, scale, self._decode(sample, schema.normal_member(local), images.decode_rgb)
 
     def _locate(self, clip_id: str, frame: int) -> tuple[_Sample, int]:
         num_frames = self.clip(clip_id).num_frames

@@ -1,9 +1,13 @@
 """Group `train` of params.yaml."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from mggtalk.models.config import ModelConfig
 from mggtalk.params import config
+
+OnDamage = Literal["stop", "skip"]
 
 
 @config
@@ -31,6 +35,8 @@ class TrainConfig:
         workers: processes of data-parallel training; the batch is shared out among them.
         batch_size: pairs per step over all workers. steps: of the whole run.
         track_pairs: pairs per step, over all workers, of which only the landmarks are used: they cost next to nothing.
+        loader_workers: threads of each worker that decode ahead, one batch each; 0 decodes when a step asks.
+        on_damage: what a sample that is damaged or missing does: `stop` the run, or `skip` to the next pair.
         warmup_steps: the learning rate rises over these, then falls as a half cosine to a hundredth.
         gradient_clip: largest norm of the gradient.
         validate_every, checkpoint_every, log_every: in steps. validation_pairs: fixed pairs of the split `val`.
@@ -41,6 +47,8 @@ class TrainConfig:
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     track_pairs: int = Field(ge=1)
+    loader_workers: int = Field(ge=0)
+    on_damage: OnDamage = Field()
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(ge=0)
     weight_decay: float = Field(ge=0)

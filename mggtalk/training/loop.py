@@ -7,8 +7,7 @@ checkpoint as if nothing had happened.
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,21 +17,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 from mggtalk.errors import StageError
-from mggtalk.models.batches import (
-    DriverBatch,
-    SourceBatch,
-    TargetBatch,
-    TrackBatch,
-    collate_drivers,
-    collate_sources,
-    collate_targets,
-)
 from mggtalk.models.config import ModelConfig
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.records import Split
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
+from mggtalk.training.loader import LoaderPlan, PairLoader
 from mggtalk.training.losses import TrainingStep
+from mggtalk.training.packed import Batch
 from mggtalk.training.pairs import PairReader
 from mggtalk.training.resume import RunState, read_state, restore_state, save_state
 from mggtalk.training.validation import validate_pairs
@@ -40,7 +32,6 @@ from mggtalk.training.validation import validate_pairs
 _logger = logging.getLogger(__name__)
 
 Report = Callable[[int, Mapping[str, float]], None]
-Batch = tuple[SourceBatch, DriverBatch, TargetBatch, TrackBatch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +63,22 @@ def train(
         step_module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     schedule = LambdaLR(optimizer, lambda step: learning_rate_share(step, settings.warmup_steps, settings.steps))
-    state = RunState(step_module, optimizer, schedule)
+    loader = make_loader(settings, shards, worker)
+    state = RunState(step_module, optimizer, schedule, loader)
     first = _take_up(checkpoint, run_key, state, worker)
-    reader = PairReader(shards, Split.TRAIN, settings.model.resolution, settings.seed)
     parallel = DistributedDataParallel(step_module) if worker.world_size > 1 else step_module
-    began, since = time.perf_counter(), first
-    for step, batch in _batches(reader, settings, first, worker):
-        parts = _optimize(parallel, optimizer, batch, settings.gradient_clip)
+    began, since, replaced = time.perf_counter(), first, 0
+    for loaded in loader:
+        parts = _optimize(parallel, optimizer, loaded.batch.unpack(worker.device), settings.gradient_clip)
         schedule.step()
-        done = step + 1
+        done, replaced = loaded.step + 1, replaced + loaded.replaced
+        is_logged = done % settings.log_every == 0 or done == settings.steps
+        metrics: dict[str, float] = {}
+        if is_logged and settings.on_damage == "skip":
+            metrics["replaced_pairs"], replaced = _summed(replaced, worker), 0
         if worker.rank != 0:
             continue
-        metrics: dict[str, float] = {}
-        if done % settings.log_every == 0 or done == settings.steps:
+        if is_logged:
             pace = (done - since) / (time.perf_counter() - began)
             metrics |= {f"loss/{name}": float(value) for name, value in parts.items()}
             metrics |= {"frames_per_s": pace * settings.batch_size, "learning_rate": float(schedule.get_last_lr()[0])}
@@ -99,28 +93,17 @@ def train(
     return step_module.predictor.eval()
 
 
-def _batches(reader: PairReader, settings: TrainConfig, first: int, worker: Worker) -> Iterator[tuple[int, Batch]]:
-    """Yield the remaining steps with their batches; the next one is decoded while the present one is computed on."""
-    with ThreadPoolExecutor(max_workers=1) as decoder:
-        following = decoder.submit(load_batch, reader, settings, first, worker)
-        for step in range(first, settings.steps):
-            batch = following.result()
-            if step + 1 < settings.steps:
-                following = decoder.submit(load_batch, reader, settings, step + 1, worker)
-            yield step, batch
+def make_loader(settings: TrainConfig, shards: Shards, worker: Worker) -> PairLoader:
+    """Return the batches of one worker, at the first step.
 
-
-def load_batch(reader: PairReader, settings: TrainConfig, step: int, worker: Worker) -> Batch:
-    """Return this worker's share of a step's batch, on its device."""
-    place = worker.rank, worker.world_size
-    sources, targets = reader.read(reader.sampler.share(step, settings.batch_size, *place))
-    tracks = reader.read_tracks(reader.sampler.share(step, settings.track_pairs, *place))
-    return (
-        collate_sources(sources).to(worker.device),
-        collate_drivers(targets).to(worker.device),
-        collate_targets(targets).to(worker.device),
-        tracks.to(worker.device),
+    Raises:
+        StageError: the shards hold no training clips.
+    """
+    reader = PairReader(shards, Split.TRAIN, settings.model.resolution, settings.seed)
+    plan = LoaderPlan(
+        settings.steps, settings.batch_size, settings.track_pairs, settings.loader_workers, settings.on_damage
     )
+    return PairLoader(reader, plan, worker.rank, worker.world_size)
 
 
 def learning_rate_share(step: int, warmup: int, steps: int) -> float:
@@ -169,6 +152,14 @@ def _optimize(
     nn.utils.clip_grad_norm_(module.parameters(), gradient_clip)
     optimizer.step()
     return {name: value.detach() for name, value in parts.items()}
+
+
+def _summed(count: int, worker: Worker) -> float:
+    """Return the sum of `count` over the workers."""
+    total = torch.tensor(count, device=worker.device)
+    if worker.world_size > 1:
+        distributed.all_reduce(total)
+    return float(total)
 
 
 def _make_reproducible(seed: int, device: torch.device) -> None:

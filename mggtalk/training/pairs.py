@@ -1,20 +1,18 @@
 """Which (source, target) frames make up which step: a function of seed and number alone, so any worker can tell."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mggtalk.errors import StageError
 from mggtalk.models.batches import TrackBatch
 from mggtalk.records import HeadFrame, SourceFrame, Split
-from mggtalk.shards.reader import ClipEntry, Shards
-
-_CACHED_CLIPS = 64
-"""Clips whose tracks are kept: 10 KB a frame, so 160 MB of clips of ten seconds."""
+from mggtalk.shards.reader import ClipEntry, Shards, StoredSource
+from mggtalk.training.shuffle import hashed, permuted
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,77 +25,112 @@ class FramePair:
 
 
 class PairSampler:
-    """Draws pairs: clips by their length, then any source frame and any target frame of the clip.
+    """Numbers pairs without end: an epoch has every frame of every clip once as target, in an order of its own.
 
-    Clips of which no frame carries geometry are left out.
+    The source is any frame of the clip that has geometry. Clips without such frames are left out. Epochs follow each
+    other without a seam: a batch that an epoch cannot fill takes the first pairs of the next, so no batch is short
+    and no worker has more steps than another. A clip's share of an epoch is its share of the places.
 
     Raises:
-        StageError: the split has no clips with geometry.
+        StageError: there are no clips with geometry.
     """
 
-    def __init__(self, clips: Sequence[ClipEntry], seed: int) -> None:
+    def __init__(self, clips: Sequence[ClipEntry], seed: int, stream: int = 0) -> None:
+        """Lay out an epoch.
+
+        Args:
+            stream: pairs of another stream of the same seed come in another order.
+        """
         usable = [clip for clip in clips if clip.source_frames]
         if not usable:
             raise StageError(f"no clips to draw pairs from: the split has {len(clips)} clips, none with source frames")
         self._clips = tuple(sorted(usable, key=lambda clip: clip.clip_id))
-        self._seed = seed
-        lengths = np.array([clip.num_frames for clip in self._clips], dtype=np.float64)
-        self._edges = np.cumsum(lengths / lengths.sum())
+        self._ends = list(accumulate(clip.num_frames for clip in self._clips))
+        self._key = (seed, stream)
 
-    def pair(self, number: int) -> FramePair:
-        """Return pair `number` of the run."""
-        generator = np.random.default_rng((self._seed, number))
-        place = min(int(np.searchsorted(self._edges, generator.random(), side="right")), len(self._clips) - 1)
-        clip = self._clips[place]
-        source = clip.source_frames[int(generator.integers(len(clip.source_frames)))]
-        return FramePair(clip.clip_id, source, int(generator.integers(clip.num_frames)))
+    @property
+    def epoch_size(self) -> int:
+        """Number of pairs of an epoch."""
+        return self._ends[-1]
 
-    def share(self, step: int, batch_size: int, rank: int, world_size: int) -> list[FramePair]:
-        """Return this worker's pairs of one step: an equal, contiguous share of the batch.
+    def pair(self, number: int, replacement: int = 0) -> FramePair:
+        """Return pair `number` of the run.
 
-        Pairs are numbered through the run, so the batches of any number of workers hold the same pairs.
+        Args:
+            replacement: n names the pair that comes n places later in the same epoch, for one that cannot be read.
         """
-        own = batch_size // world_size
-        first = step * batch_size + rank * own
-        return [self.pair(number) for number in range(first, first + own)]
+        epoch, position = divmod(number, self.epoch_size)
+        place = permuted((position + replacement) % self.epoch_size, self.epoch_size, *self._key, epoch)
+        number_of_clip = bisect_right(self._ends, place)
+        clip = self._clips[number_of_clip]
+        source = clip.source_frames[hashed(*self._key, epoch, place) % len(clip.source_frames)]
+        return FramePair(clip.clip_id, source, place - (self._ends[number_of_clip] - clip.num_frames))
+
+
+def share(step: int, batch_size: int, rank: int, world_size: int) -> range:
+    """Return the numbers of one worker's pairs of one step: an equal, contiguous share of the batch.
+
+    Pairs are numbered through the run, so the batches of any number of workers hold the same pairs.
+
+    Raises:
+        ValueError: the batch cannot be shared out evenly.
+    """
+    if batch_size % world_size:
+        raise ValueError(f"batch_size: got {batch_size}, expected a multiple of {world_size} workers")
+    own = batch_size // world_size
+    first = step * batch_size + rank * own
+    return range(first, first + own)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairTracks:
+    """Head-space landmarks, cm, and expression of a pair; arrays of two frames, source first."""
+
+    landmarks: np.ndarray
+    expression: np.ndarray
 
 
 class PairReader:
-    """Reads pairs of one split from the shards, at the size that the model works at."""
+    """Reads pairs of one split from the shards, at the size that the model works at.
+
+    Attributes:
+        seed: of both samplers.
+        sampler: which pairs are read with their pictures. track_sampler: of which only the tracks are read.
+    """
 
     def __init__(self, shards: Shards, split: Split, size: int, seed: int) -> None:
         self._shards = shards
-        self._tracks = lru_cache(maxsize=_CACHED_CLIPS)(shards.tracks)
         self._size = size
+        self.seed = seed
         self.sampler = PairSampler(shards.clips(split), seed)
+        self.track_sampler = PairSampler(shards.clips(split), seed, stream=1)
 
-    def read(self, pairs: Sequence[FramePair]) -> tuple[list[SourceFrame], list[HeadFrame]]:
-        """Return sources and targets.
-
-        Raises:
-            ShardError: a sample is damaged.
-        """
-        sources = [self._shards.source_frame(pair.clip_id, pair.source_frame, self._size) for pair in pairs]
-        targets = [self._shards.head_frame(pair.clip_id, pair.target_frame, self._size) for pair in pairs]
-        return sources, targets
-
-    def read_tracks(self, pairs: Sequence[FramePair]) -> TrackBatch:
-        """Return the landmarks and expressions of the pairs, without their pictures.
+    def read(self, pair: FramePair) -> tuple[SourceFrame | StoredSource, HeadFrame]:
+        """Return source and target; at the stored size the source is as it is stored.
 
         Raises:
             ShardError: a sample is damaged.
         """
-        tracks = [self._tracks(pair.clip_id) for pair in pairs]
-        ends = {"source": [pair.source_frame for pair in pairs], "target": [pair.target_frame for pair in pairs]}
+        if self._size == self._shards.meta(pair.clip_id, pair.source_frame).size:
+            source: SourceFrame | StoredSource = self._shards.stored_source(pair.clip_id, pair.source_frame)
+        else:
+            source = self._shards.source_frame(pair.clip_id, pair.source_frame, self._size)
+        return source, self._shards.head_frame(pair.clip_id, pair.target_frame, self._size)
 
-        def stacked(name: str, end: str) -> Tensor:
-            return torch.from_numpy(
-                np.stack([getattr(track, name)[frame] for track, frame in zip(tracks, ends[end], strict=True)])
-            )
+    def read_tracks(self, pair: FramePair) -> PairTracks:
+        """Return landmarks and expressions of the pair, without its pictures.
 
-        return TrackBatch(
-            source_landmarks=stacked("landmarks", "source"),
-            target_landmarks=stacked("landmarks", "target"),
-            source_expression=stacked("expression", "source"),
-            target_expression=stacked("expression", "target"),
+        Raises:
+            ShardError: a sample is damaged.
+        """
+        ends = [self._shards.frame_tracks(pair.clip_id, frame) for frame in (pair.source_frame, pair.target_frame)]
+        return PairTracks(
+            np.concatenate([end.landmarks for end in ends]), np.concatenate([end.expression for end in ends])
         )
+
+
+def collate_tracks(pairs: Sequence[PairTracks]) -> TrackBatch:
+    """Return the tracks of pairs as a batch."""
+    landmarks = torch.from_numpy(np.stack([pair.landmarks for pair in pairs]))
+    expression = torch.from_numpy(np.stack([pair.expression for pair in pairs]))
+    return TrackBatch(landmarks[:, 0], landmarks[:, 1], expression[:, 0], expression[:, 1])

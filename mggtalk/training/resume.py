@@ -13,17 +13,19 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mggtalk.files import atomic_path
+from mggtalk.training.loader import PairLoader
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunState:
-    """All that changes from step to step; which pairs come next follows from the step's number."""
+    """All that changes from step to step."""
 
     module: nn.Module
     optimizer: Optimizer
     schedule: LRScheduler
+    loader: PairLoader
 
 
 def save_state(path: Path, run_key: str, step: int, state: RunState) -> None:
@@ -34,6 +36,7 @@ def save_state(path: Path, run_key: str, step: int, state: RunState) -> None:
         "module": state.module.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "schedule": state.schedule.state_dict(),
+        "loader": state.loader.state_dict(),
     }
     with atomic_path(path) as partial:
         torch.save(content, partial)
@@ -61,6 +64,7 @@ def restore_state(content: dict[str, Any], state: RunState) -> int:
     state.module.load_state_dict(content["module"])
     state.optimizer.load_state_dict(content["optimizer"])
     state.schedule.load_state_dict(content["schedule"])
+    state.loader.load_state_dict(content["loader"])
     step = int(content["step"])
     _logger.info("train: going on after step %d", step)
     return step

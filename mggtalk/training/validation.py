@@ -4,12 +4,12 @@ import math
 
 import torch
 
-from mggtalk.models.batches import collate_drivers, collate_sources, collate_targets
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.records import Split
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
-from mggtalk.training.pairs import PairReader
+from mggtalk.training.packed import PackedBatch
+from mggtalk.training.pairs import PairReader, collate_tracks
 
 
 def validate_pairs(
@@ -25,9 +25,11 @@ def validate_pairs(
     head, full = [], []
     with torch.no_grad():
         for number in range(settings.validation_pairs):
-            sources, targets = reader.read([reader.sampler.pair(number)])
-            driver, target = collate_drivers(targets).to(device), collate_targets(targets).to(device)
-            avatar = predictor.reconstruct(collate_sources(sources).to(device))
+            pair = reader.sampler.pair(number)
+            source, driver, target, _ = PackedBatch.of(
+                [reader.read(pair)], collate_tracks([reader.read_tracks(pair)])
+            ).unpack(device)
+            avatar = predictor.reconstruct(source)
             images = predictor.compose(avatar, predictor.animate(avatar, driver.expression), driver)
             error = (images.image.clamp(0, 1) - target.image).square().mean(dim=1, keepdim=True)
             head.append(_psnr(error, target.head_mask * target.valid))

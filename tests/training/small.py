@@ -24,6 +24,8 @@ def small_training(**changes: Any) -> TrainConfig:
         steps=4,
         batch_size=2,
         track_pairs=2,
+        loader_workers=1,
+        on_damage="stop",
         learning_rate=2e-3,
         warmup_steps=1,
         weight_decay=1e-4,

@@ -6,11 +6,9 @@ import torch
 
 from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackBatch
 from mggtalk.models.predictor import TalkingHeadPredictor
-from mggtalk.records import Split
 from mggtalk.shards import Shards
-from mggtalk.training.loop import load_batch
+from mggtalk.training.loop import make_loader
 from mggtalk.training.losses import TrainingStep, photometric
-from mggtalk.training.pairs import PairReader
 from tests.models.small import perturb, small_model
 from tests.training.small import ALONE, small_training
 
@@ -20,7 +18,7 @@ Batch = tuple[SourceBatch, DriverBatch, TargetBatch, TrackBatch]
 @pytest.fixture
 def batch(shards: Shards) -> Batch:
     settings = small_training(batch_size=4, track_pairs=4)
-    return load_batch(PairReader(shards, Split.TRAIN, 32, settings.seed), settings, 0, ALONE)
+    return make_loader(settings, shards, ALONE).load(0).batch.unpack(ALONE.device)
 
 
 def make_step() -> TrainingStep:

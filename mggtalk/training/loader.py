@@ -1,0 +1,147 @@
+"""Batches in the order of the steps, decoded ahead by threads, from any step on.
+
+Threads, for OpenCV decodes without the interpreter's lock and a batch changes hands without a copy. Neither torch's
+`DataLoader` nor torchdata's stateful one serves: their state is one of each worker process, so a run could not go on
+with another number of them, while here it is the number of the next step.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
+
+from mggtalk.errors import SchemaVersionError, ShardError, StageError
+from mggtalk.training.config import OnDamage
+from mggtalk.training.packed import PackedBatch
+from mggtalk.training.pairs import FramePair, PairReader, PairSampler, collate_tracks, share
+
+_logger = logging.getLogger(__name__)
+
+ReadT = TypeVar("ReadT")
+
+_MAX_REPLACEMENTS = 100
+"""In a row, until a run that skips what is damaged gives up: chance does so once in 2^100 where half is sound."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoaderPlan:
+    """What a run asks of its loader.
+
+    Attributes:
+        steps: of the whole run. batch_size, track_pairs: pairs of a step over all ranks, with pictures and without.
+        threads: that decode; 0 decodes a batch when it is asked for.
+        on_damage: `stop` raises at the step that a damaged sample belongs to; `skip` takes the next pair of the epoch.
+    """
+
+    steps: int
+    batch_size: int
+    track_pairs: int
+    threads: int
+    on_damage: OnDamage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedBatch:
+    """One rank's share of a step; `replaced` of its pairs could not be read and are others."""
+
+    step: int
+    batch: PackedBatch
+    replaced: int
+
+
+class PairLoader:
+    """The batches of one rank; `state_dict` and `load_state_dict` as torchdata's stateful loaders have them.
+
+    Every rank has the same number of steps, all of full batches. Ahead of the batch that is out, at most one for each
+    thread is decoded or being decoded.
+    """
+
+    def __init__(self, reader: PairReader, plan: LoaderPlan, rank: int, world_size: int) -> None:
+        self._reader = reader
+        self._plan = plan
+        self._place = (rank, world_size)
+        self._step = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return which step comes next, and what its pairs follow from; the same for every rank and any threads."""
+        return {"step": self._step, **self._order()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on at the step of `state`, which may be of another number of ranks or threads.
+
+        Raises:
+            StageError: `state` is of other data, another seed or batch size.
+        """
+        for name, expected in self._order().items():
+            if state.get(name) != expected:
+                raise StageError(f"loader state: {name}: got {state.get(name)}, expected {expected}")
+        self._step = int(state["step"])
+
+    def __iter__(self) -> Iterator[LoadedBatch]:
+        """Yield the batches of the steps that are left; a batch that is out counts as done.
+
+        Raises:
+            ShardError: a sample of the step is damaged.
+        """
+        pending: deque[Future[LoadedBatch]] = deque()
+        steps = iter(range(self._step, self._plan.steps))
+        with ThreadPoolExecutor(max(self._plan.threads, 1), "loader") as threads:
+            try:
+                while True:
+                    ahead = islice(steps, self._plan.threads + 1 - len(pending))
+                    pending.extend(threads.submit(self.load, step) for step in ahead)
+                    if not pending:
+                        return
+                    loaded = pending.popleft().result()
+                    self._step = loaded.step + 1
+                    yield loaded
+            finally:
+                threads.shutdown(cancel_futures=True)
+
+    def load(self, step: int) -> LoadedBatch:
+        """Return this rank's share of `step`.
+
+        Raises:
+            ShardError: as `batches`.
+        """
+        reader, plan = self._reader, self._plan
+        read = partial(self._read, reader.sampler, reader.read)
+        read_tracks = partial(self._read, reader.track_sampler, reader.read_tracks)
+        pairs = [read(number) for number in share(step, plan.batch_size, *self._place)]
+        tracks = [read_tracks(number) for number in share(step, plan.track_pairs, *self._place)]
+        batch = PackedBatch.of([pair for pair, _ in pairs], collate_tracks([track for track, _ in tracks]))
+        return LoadedBatch(step, batch, sum(replaced for _, replaced in [*pairs, *tracks]))
+
+    def _read(self, sampler: PairSampler, read: Callable[[FramePair], ReadT], number: int) -> tuple[ReadT, bool]:
+        """Return pair `number`, or the first after it in the epoch that can be read, and whether it is such a one."""
+        attempts = min(_MAX_REPLACEMENTS, sampler.epoch_size)
+        for replacement in range(attempts):
+            pair = sampler.pair(number, replacement)
+            try:
+                return read(pair), replacement > 0
+            except SchemaVersionError:
+                raise
+            except ShardError as damage:
+                if self._plan.on_damage == "stop":
+                    raise
+                _logger.warning(
+                    "train: skipped frames %d and %d of clip %s: %s",
+                    pair.source_frame,
+                    pair.target_frame,
+                    pair.clip_id,
+                    damage,
+                )
+        raise ShardError(f"{attempts} pairs in a row cannot be read, the last one of clip {pair.clip_id}")
+
+    def _order(self) -> dict[str, Any]:
+        """Return what the order follows from."""
+        return {
+            "seed": self._reader.seed,
+            "epoch_size": self._reader.sampler.epoch_size,
+            "batch_size": self._plan.batch_size,
+            "track_pairs": self._plan.track_pairs,
+        }

@@ -178,6 +178,14 @@ class Shards:
         num_chunks = len(self._row_numbers[self.clip(clip_id).clip_id])
         return concatenate_tracks([self._tracks(clip_id, chunk) for chunk in range(num_chunks)])
 
+    def member(self, clip_id: str, frame: int, name: str) -> bytes:
+        """Return the bytes of member `name` of the sample that holds frame `frame`.
+
+        Raises:
+            As `image`.
+        """
+        return self._read(self._locate(clip_id, frame)[0], name)
+
     def frame_tracks(self, clip_id: str, frame: int) -> ClipTracks:
         """Return the tracks of one frame.
 

@@ -4,11 +4,13 @@ Members are stored, not deflated: floats hardly shrink, and deflate's output dif
 """
 
 import io
+import math
 import zipfile
 from collections.abc import Mapping
 
 import numpy as np
 
+_NPY_VERSION = (1, 0)
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -20,7 +22,7 @@ def dump_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
             member = zipfile.ZipInfo(f"{name}.npy", date_time=_ZIP_EPOCH)
             member.create_system = 3  # Unix; the default is the system's that writes
             with archive.open(member, "w") as file:
-                np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+                np.lib.format.write_array(file, np.ascontiguousarray(array), version=_NPY_VERSION, allow_pickle=False)
     return buffer.getvalue()
 
 
@@ -31,9 +33,19 @@ def load_arrays(data: bytes, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         ValueError: damaged, a name is missing, or an array holds objects (which would need pickle).
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: archive[name] for name in names}
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {name: _parse_array(archive.read(f"{name}.npy")) for name in names}
     except KeyError as cause:
         raise ValueError(f"no such array: {cause}") from None
     except (zipfile.BadZipFile, EOFError, OSError) as cause:
         raise ValueError(f"not an .npz: {cause}") from None
+
+
+def _parse_array(data: bytes) -> np.ndarray:
+    """Return the array of an `.npy`; np.load takes three times as long, and every sample's tracks are read this way."""
+    file = io.BytesIO(data)
+    if np.lib.format.read_magic(file) != _NPY_VERSION:
+        raise ValueError(f"not an .npy of version {_NPY_VERSION}")
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    values = np.frombuffer(bytearray(data), dtype, count=math.prod(shape), offset=file.tell())
+    return values.reshape(shape, order="F" if is_fortran else "C")

@@ -186,14 +186,14 @@ class Shards:
         """
         return self._read(self._locate(clip_id, frame)[0], name)
 
-    def frame_tracks(self, clip_id: str, frame: int) -> ClipTracks:
-        """Return the tracks of one frame.
+    def sample_tracks(self, clip_id: str, frame: int) -> tuple[ClipTracks, int]:
+        """Return the tracks of the sample that holds frame `frame` of the clip, and the frame's place among them.
 
         Raises:
             As `image`.
         """
         _, local = self._locate(clip_id, frame)
-        return self._tracks(clip_id, frame // CHUNK_FRAMES).chunk(local, local + 1)
+        return self._tracks(clip_id, frame // CHUNK_FRAMES), local
 
     def audio(self, clip_id: str, frame: int) -> bytes | None:
         """Return the FLAC file of the sample that holds frame `frame`; None where `meta` says why."""

@@ -113,7 +113,8 @@ class PairLoader:
         read_tracks = partial(self._read, reader.track_sampler, reader.read_tracks)
         pairs = [read(number) for number in share(step, plan.batch_size, *self._place)]
         tracks = [read_tracks(number) for number in share(step, plan.track_pairs, *self._place)]
-        batch = PackedBatch.of([pair for pair, _ in pairs], collate_tracks([track for track, _ in tracks]))
+        sources, targets = zip(*(pair for pair, _ in pairs), strict=True)
+        batch = PackedBatch(sources, targets, collate_tracks([track for track, _ in tracks]))
         return LoadedBatch(step, batch, sum(replaced for _, replaced in [*pairs, *tracks]))
 
     def _read(self, sampler: PairSampler, read: Callable[[FramePair], ReadT], number: int) -> tuple[ReadT, bool]:

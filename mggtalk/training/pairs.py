@@ -123,9 +123,11 @@ class PairReader:
         Raises:
             ShardError: a sample is damaged.
         """
-        ends = [self._shards.frame_tracks(pair.clip_id, frame) for frame in (pair.source_frame, pair.target_frame)]
+        source, source_frame = self._shards.sample_tracks(pair.clip_id, pair.source_frame)
+        target, target_frame = self._shards.sample_tracks(pair.clip_id, pair.target_frame)
         return PairTracks(
-            np.concatenate([end.landmarks for end in ends]), np.concatenate([end.expression for end in ends])
+            np.stack([source.landmarks[source_frame], target.landmarks[target_frame]]),
+            np.stack([source.expression[source_frame], target.expression[target_frame]]),
         )
 
 

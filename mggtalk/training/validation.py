@@ -26,9 +26,8 @@ def validate_pairs(
     with torch.no_grad():
         for number in range(settings.validation_pairs):
             pair = reader.sampler.pair(number)
-            source, driver, target, _ = PackedBatch.of(
-                [reader.read(pair)], collate_tracks([reader.read_tracks(pair)])
-            ).unpack(device)
+            (source_frame, target_frame), tracks = reader.read(pair), collate_tracks([reader.read_tracks(pair)])
+            source, driver, target, _ = PackedBatch((source_frame,), (target_frame,), tracks).unpack(device)
             avatar = predictor.reconstruct(source)
             images = predictor.compose(avatar, predictor.animate(avatar, driver.expression), driver)
             error = (images.image.clamp(0, 1) - target.image).square().mean(dim=1, keepdim=True)

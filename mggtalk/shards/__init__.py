@@ -7,6 +7,7 @@ assembles shards, `index` finds every member again, `reader` decodes what is ask
 
 from mggtalk.shards.card import CardContext, write_card
 from mggtalk.shards.clouds import decode_cloud, encode_cloud
+from mggtalk.shards.damage import DamageGuard, OnDamage
 from mggtalk.shards.encode import SourceGeometry, encode_sample
 from mggtalk.shards.index import SampleRow, read_index, write_index
 from mggtalk.shards.reader import ClipEntry, Shards
@@ -22,6 +23,8 @@ __all__ = [
     "CardContext",
     "ClipEntry",
     "ClipTracks",
+    "DamageGuard",
+    "OnDamage",
     "SampleMeta",
     "SampleRow",
     "Shards",

@@ -28,6 +28,7 @@ import webdataset
 
 from mggtalk.records import Split
 from mggtalk.shards import ClipEntry, Shards, schema
+from mggtalk.shards.damage import OnDamage
 from mggtalk.shards.index import iterate_rows, read_index
 from mggtalk.training.loader import LoaderPlan, PairLoader
 from mggtalk.training.pairs import FramePair, PairReader, PairSampler
@@ -120,7 +121,7 @@ def loader(threads: int, *, floats: bool) -> Callable[[Task], Iterator[Any]]:
         shards = Shards(task.root)
         size = shards.meta(shards.clips(Split.TRAIN)[0].clip_id).size
         reader = PairReader(shards, Split.TRAIN, size, SEED)
-        plan = LoaderPlan(task.pairs // BATCH, BATCH, 2 * BATCH, threads, "stop")
+        plan = LoaderPlan(task.pairs // BATCH, BATCH, 2 * BATCH, threads, OnDamage.STOP)
         yield
         for loaded in PairLoader(reader, plan, rank=0, world_size=1):
             yield loaded.batch.unpack(torch.device("cpu")) if floats else loaded.batch

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int16, Int32, UInt8
+from jaxtyping import Bool, Float32, Float64, Int16, Int32, UInt8, UInt16
 
 InputT = TypeVar("InputT", contravariant=True)
 OutputT = TypeVar("OutputT", covariant=True)
@@ -268,6 +268,21 @@ class SourceFrame:
     frame: HeadFrame
     depth: Float32[np.ndarray, "size size"]
     normals: Float32[np.ndarray, "size size 3"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredSource:
+    """A frame with geometry as the shards store it: a quarter of the bytes of a `SourceFrame`.
+
+    Attributes:
+        depth_units: times `depth_scale`, depth in cm; 0 = unknown.
+        normal_colors: unit normals n as (n / 2 + 1 / 2) * 255; (0, 0, 0) = unknown.
+    """
+
+    frame: HeadFrame
+    depth_units: UInt16[np.ndarray, "size size"]
+    depth_scale: float
+    normal_colors: UInt8[np.ndarray, "size size 3"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

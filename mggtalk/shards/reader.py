@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 
 from mggtalk.errors import ShardError
-from mggtalk.records import HeadCloud, HeadFrame, SourceFrame, Split
+from mggtalk.records import HeadCloud, HeadFrame, SourceFrame, Split, StoredSource
 from mggtalk.shards import images, resample, schema
 from mggtalk.shards.clouds import decode_cloud
 from mggtalk.shards.index import SampleRow, read_index, row_at
@@ -37,21 +37,6 @@ class ClipEntry:
     split: Split
     num_frames: int
     source_frames: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredSource:
-    """A frame that has geometry, as its members decode: a quarter of the bytes of a `SourceFrame`.
-
-    Attributes:
-        depth_units: times `depth_scale`, depth in cm; 0 = none.
-        normal_colors: unit normals n as (n / 2 + 1 / 2) * 255; (0, 0, 0) = none.
-    """
-
-    frame: HeadFrame
-    depth_units: UInt16[np.ndarray, "size size"]
-    depth_scale: float
-    normal_colors: UInt8[np.ndarray, "size size 3"]
 
 
 @dataclass(frozen=True, slots=True)

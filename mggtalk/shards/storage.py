@@ -1,7 +1,7 @@
 """Byte ranges of the files of a data set in a local directory."""
 
 import os
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 # Far below the usual limit of 1024 open files of a process, with room for others.
@@ -12,8 +12,7 @@ class LocalStorage:
     """Reads byte ranges with `pread`, which moves no file position: safe to share between threads and across a fork."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-        self._open = lru_cache(maxsize=_MAX_OPEN_FILES)(_OpenFile)
+        self._open = lru_cache(maxsize=_MAX_OPEN_FILES)(partial(_OpenFile, root))
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """Return the bytes `offset` to `offset + size` of the file `name`; fewer where it ends before.
@@ -21,14 +20,14 @@ class LocalStorage:
         Raises:
             OSError: the file is missing or cannot be read.
         """
-        return os.pread(self._open(self._root / name).descriptor, size, offset)
+        return os.pread(self._open(name).descriptor, size, offset)
 
 
 class _OpenFile:
     """Closes its descriptor when the last thread that reads from it has let go."""
 
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, root: Path, name: str) -> None:
+        self.descriptor = os.open(root / name, os.O_RDONLY | os.O_CLOEXEC)
 
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):

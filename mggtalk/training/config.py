@@ -1,13 +1,10 @@
 """Group `train` of params.yaml."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from mggtalk.models.config import ModelConfig
 from mggtalk.params import config
-
-OnDamage = Literal["stop", "skip"]
+from mggtalk.shards.damage import OnDamage
 
 
 @config

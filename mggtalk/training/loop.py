@@ -20,6 +20,7 @@ from mggtalk.errors import StageError
 from mggtalk.models.config import ModelConfig
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.records import Split
+from mggtalk.shards.damage import OnDamage
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.loader import LoaderPlan, PairLoader
@@ -74,7 +75,7 @@ def train(
         done, replaced = loaded.step + 1, replaced + loaded.replaced
         is_logged = done % settings.log_every == 0 or done == settings.steps
         metrics: dict[str, float] = {}
-        if is_logged and settings.on_damage == "skip":
+        if is_logged and settings.on_damage is OnDamage.SKIP:
             metrics["replaced_pairs"], replaced = _summed(replaced, worker), 0
         if worker.rank != 0:
             continue

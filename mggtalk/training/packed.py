@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackBatch
-from mggtalk.records import HeadFrame, SourceFrame
-from mggtalk.shards.reader import StoredSource
+from mggtalk.records import HeadFrame, SourceFrame, StoredSource
 
 Batch = tuple[SourceBatch, DriverBatch, TargetBatch, TrackBatch]
 

@@ -9,6 +9,7 @@ import torch
 
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.shards import Shards
+from mggtalk.shards.damage import OnDamage
 from mggtalk.training.config import LossWeights, TrainConfig
 from mggtalk.training.loop import Worker, train
 from tests.models.small import small_model
@@ -25,7 +26,7 @@ def small_training(**changes: Any) -> TrainConfig:
         batch_size=2,
         track_pairs=2,
         loader_workers=1,
-        on_damage="stop",
+        on_damage=OnDamage.STOP,
         learning_rate=2e-3,
         warmup_steps=1,
         weight_decay=1e-4,

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from mggtalk.errors import SchemaVersionError, ShardError, StageError
 from mggtalk.records import Split
 from mggtalk.shards import Shards, read_index
+from mggtalk.shards.damage import OnDamage
 from mggtalk.shards.index import iterate_rows
 from mggtalk.shards.schema import rgb_member
 from mggtalk.training.loader import LoaderPlan, PairLoader
 from mggtalk.training.pairs import PairReader
 
 SIZE, STEPS = 16, 5
-PLAN = LoaderPlan(steps=STEPS, batch_size=24, track_pairs=24, threads=0, on_damage="stop")
+PLAN = LoaderPlan(steps=STEPS, batch_size=24, track_pairs=24, threads=0, on_damage=OnDamage.STOP)
 RANKS, THREADS = st.sampled_from([1, 2, 3, 8]), st.sampled_from([0, 1, 4])
 
 
@@ -170,7 +171,7 @@ def test_damaged_pairs_are_replaced_by_the_next_of_their_epoch(damaged, shards, 
     epoch = reader.sampler.epoch_size
     assert broken
     for step, loaded in enumerate(
-        make_loader(damaged_shards, batch_size=1, track_pairs=1, steps=epoch, on_damage="skip")
+        make_loader(damaged_shards, batch_size=1, track_pairs=1, steps=epoch, on_damage=OnDamage.SKIP)
     ):
         number = step
         while number in broken:
@@ -178,7 +179,7 @@ def test_damaged_pairs_are_replaced_by_the_next_of_their_epoch(damaged, shards, 
         expected = reader.read(reader.sampler.pair(number))[1]
         assert (loaded.batch.targets[0].image == expected.image).all()
         assert loaded.replaced == (step in broken)
-    assert "skipped frames" in caplog.text
+    assert "skipped, damaged sample no. 1" in caplog.text
     assert "003.rgb.jpg: damaged" in caplog.text
 
 
@@ -186,8 +187,8 @@ def test_damaged_pairs_are_replaced_by_the_next_of_their_epoch(damaged, shards, 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_replacements_are_the_same_for_any_ranks_and_threads(damaged, world_size, threads):
     shards, broken = damaged
-    alone, _ = of_all_ranks(shards, 1, 0, on_damage="skip")
-    together, _ = of_all_ranks(shards, world_size, threads, on_damage="skip")
+    alone, _ = of_all_ranks(shards, 1, 0, on_damage=OnDamage.SKIP)
+    together, _ = of_all_ranks(shards, world_size, threads, on_damage=OnDamage.SKIP)
     assert equal(content(together), content(alone))
     assert sum(loaded.replaced for loaded in together) == len(broken)
 
@@ -198,11 +199,11 @@ class BrokenReader(PairReader):
     error = ShardError
 
     def read(self, pair):
-        raise self.error(f"no {pair.clip_id}")
+        raise self.error(f"no {pair.clip_id}", sample=pair.clip_id)
 
 
 def test_run_in_which_nothing_can_be_read_stops(shards):
-    loader = make_loader(shards, reader_class=BrokenReader, on_damage="skip")
+    loader = make_loader(shards, reader_class=BrokenReader, on_damage=OnDamage.SKIP)
     with pytest.raises(ShardError, match=r"\d+ pairs in a row cannot be read"):
         next(iter(loader))
 
@@ -212,4 +213,4 @@ def test_shards_of_another_version_are_not_skipped(shards):
         error = SchemaVersionError
 
     with pytest.raises(SchemaVersionError):
-        next(iter(make_loader(shards, reader_class=Newer, on_damage="skip")))
+        next(iter(make_loader(shards, reader_class=Newer, on_damage=OnDamage.SKIP)))

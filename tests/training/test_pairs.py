@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mggtalk.errors import StageError
-from mggtalk.records import SourceFrame, Split
+from mggtalk.records import SourceFrame, Split, StoredSource
 from mggtalk.shards import ClipEntry
 from mggtalk.shards.images import normals_of_colors
-from mggtalk.shards.reader import StoredSource
 from mggtalk.training.pairs import FramePair, PairReader, PairSampler, collate_tracks, share
 
 

@@ -3,6 +3,7 @@
 Two tasks, each on the very same members of the same shards, read and decoded on one core, rounds in turns:
 `pairs`, a shuffled (source, target) order as training takes it, and `pass`, every frame once as it lies there. The
 limit of both is a bare loop that knows every member's place beforehand: `pread` and `cv2.imdecode`, nothing else.
+`cores` lets threads and processes use all cores; its limit still has one, and processor time leaves out processes.
 litdata takes part where it is installed (`pip install litdata`); its copy of the samples is made before and not timed.
 Each figure is of a process of its own, so that the peak of its memory is its own.
 """
@@ -26,7 +27,7 @@ import numpy as np
 import torch
 import webdataset
 
-from mggtalk.records import Split
+from mggtalk.records import Split, StoredSource
 from mggtalk.shards import ClipEntry, Shards, schema
 from mggtalk.shards.damage import OnDamage
 from mggtalk.shards.index import iterate_rows, read_index
@@ -114,17 +115,63 @@ def bare_pass(task: Task) -> Iterator[Any]:
     yield from bare(task.root, frames_of(Shards(task.root).clips(Split.TRAIN)))
 
 
-def loader(threads: int, *, floats: bool) -> Callable[[Task], Iterator[Any]]:
-    """Return the training loader, up to batches as they are packed, or as floats on the CPU."""
+def make_loader(task: Task, threads: int, cached_tracks: int = 64) -> PairLoader:
+    """Return the training loader, at the stored size."""
+    shards = Shards(task.root, cached_tracks=cached_tracks)
+    size = shards.meta(shards.clips(Split.TRAIN)[0].clip_id).size
+    reader = PairReader(shards, Split.TRAIN, size, SEED)
+    plan = LoaderPlan(task.pairs // BATCH, BATCH, 2 * BATCH, threads, OnDamage.STOP)
+    return PairLoader(reader, plan, rank=0, world_size=1)
+
+
+def loader(threads: int, *, floats: bool = False, cached_tracks: int = 64) -> Callable[[Task], Iterator[Any]]:
+    """Return the training loader, up to decoded batches, or as floats on the CPU."""
 
     def run(task: Task) -> Iterator[Any]:
-        shards = Shards(task.root)
-        size = shards.meta(shards.clips(Split.TRAIN)[0].clip_id).size
-        reader = PairReader(shards, Split.TRAIN, size, SEED)
-        plan = LoaderPlan(task.pairs // BATCH, BATCH, 2 * BATCH, threads, OnDamage.STOP)
+        batches = make_loader(task, threads, cached_tracks)
         yield
-        for loaded in PairLoader(reader, plan, rank=0, world_size=1):
+        for loaded in batches:
             yield loaded.batch.unpack(torch.device("cpu")) if floats else loaded.batch
+
+    return run
+
+
+class Steps(torch.utils.data.Dataset[list[torch.Tensor]]):
+    """The same batches for torch's loader; as tensors, for these it hands over in shared memory."""
+
+    def __init__(self, batches: PairLoader, steps: int) -> None:
+        self._batches, self._steps = batches, steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> list[torch.Tensor]:
+        batch = self._batches.load(step).batch
+        frames = [*batch.targets, *(source.frame for source in batch.sources)]
+        arrays = [array for frame in frames for array in (frame.image, frame.head_mask, frame.valid)]
+        for source in batch.sources:
+            assert isinstance(source, StoredSource)
+            arrays += [source.depth_units, source.normal_colors]
+        return [torch.from_numpy(array) for array in arrays]
+
+
+def processes(count: int) -> Callable[[Task], Iterator[Any]]:
+    """Return torch's loader with worker processes."""
+
+    def run(task: Task) -> Iterator[Any]:
+        steps = Steps(make_loader(task, threads=0), task.pairs // BATCH)
+        yield
+        yield from torch.utils.data.DataLoader(steps, batch_size=None, num_workers=count)
+
+    return run
+
+
+def on_all_cores(contestant: Callable[[Task], Iterator[Any]]) -> Callable[[Task], Iterator[Any]]:
+    """Return `contestant`, free to use every core."""
+
+    def run(task: Task) -> Iterator[Any]:
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        yield from contestant(task)
 
     return run
 
@@ -177,15 +224,19 @@ def litdata_pairs(task: Task) -> Iterator[Any]:
 
 CONTESTANTS: dict[str, Callable[[Task], Iterator[Any]]] = {
     "pairs: bare": bare_pairs,
-    "pairs: loader, 0 threads": loader(0, floats=False),
-    "pairs: loader, 1 thread": loader(1, floats=False),
-    "pairs: loader, 4 threads": loader(4, floats=False),
-    "pairs: loader, 1 thread, floats on the CPU": loader(1, floats=True),
+    "pairs: loader, 0 threads": loader(0),
+    "pairs: loader, 1 thread": loader(1),
+    "pairs: loader, 4 threads": loader(4),
+    "pairs: loader, tracks never cached": loader(1, cached_tracks=1),
+    "pairs: loader, floats on the CPU": loader(1, floats=True),
     "pairs: litdata": litdata_pairs,
     "pass: bare": bare_pass,
     "pass: reader": reader_pass,
     "pass: webdataset": webdataset_pass,
     "pass: litdata": litdata_pass,
+    "cores: bare": bare_pairs,
+    "cores: loader, 2 threads": on_all_cores(loader(2)),
+    "cores: torch DataLoader, 2 processes": on_all_cores(processes(2)),
 }
 
 
@@ -225,8 +276,8 @@ def main() -> None:
     """Print a line for each contestant: medians over the rounds, and the ratio to the bare loop of its task."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("shards", type=Path)
-    parser.add_argument("--pairs", type=int, default=480)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=960)
+    parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     names = [name for name in CONTESTANTS if "litdata" not in name or find_spec("litdata")]

@@ -34,7 +34,7 @@ def dump_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def load_arrays(data: bytes, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Return the arrays called `names` from the bytes of an `.npz`, which the caller has checked for damage.
+    """Return the arrays called `names` from the bytes of an `.npz`; checksums are the caller's, who has the index's.
 
     Raises:
         ValueError: damaged, a name is missing, or an array holds objects (which would need pickle).
@@ -49,7 +49,7 @@ def load_arrays(data: bytes, names: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def _array_of(data: bytes, member: zipfile.ZipInfo) -> np.ndarray:
-    """Return an array from where it lies in the archive: np.load takes five times as long, for every sample's tracks."""
+    """Return an array from where it lies in the archive; np.load takes five times as long."""
     if member.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{member.filename}: expected to be stored, not compressed")
     name_size, extra_size = struct.unpack_from("<HH", data, member.header_offset + _SIZES_IN_ZIP_HEADER)

@@ -26,6 +26,8 @@ def test_values_that_fit_are_taken():
         ("steps", {"steps": 0}),
         ("log_every", {"log_every": 0}),
         ("checkpoint_every", {"checkpoint_every": -1}),
+        ("loader_workers", {"loader_workers": -1}),
+        ("on_damage", {"on_damage": "ignore"}),
         ("seed", {"seed": -1}),
         ("learning_rate", {"learning_rate": "fast"}),
         ("learning_rates", {"learning_rates": 1.0}),

@@ -28,7 +28,7 @@ def make_loader(shards, rank=0, world_size=1, reader_class=PairReader, **changes
 
 def content(batches):
     """Return per step what tells its pairs apart, in their order; the ranks' shares put together."""
-    whole = {}
+    whole: dict[int, list[torch.Tensor]] = {}
     for loaded in batches:
         source, driver, target, tracks = loaded.batch.unpack(torch.device("cpu"))
         parts = (source.image, source.depth, source.normals, driver.expression, target.image, tracks.target_landmarks)
@@ -157,7 +157,8 @@ def damaged(shards, tmp_path_factory):
 def test_damage_stops_the_run_at_its_step(damaged, threads):
     shards, broken = damaged
     assert min(broken) >= 2  # some steps are sound
-    loader, seen = make_loader(shards, batch_size=1, track_pairs=1, threads=threads, steps=100), []
+    loader = make_loader(shards, batch_size=1, track_pairs=1, threads=threads, steps=100)
+    seen: list[int] = []
     with pytest.raises(ShardError, match=r"shard train/.*member 003\.rgb\.jpg: damaged"):
         seen.extend(loaded.step for loaded in loader)
     assert seen == list(range(min(broken)))

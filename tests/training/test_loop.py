@@ -6,15 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from mggtalk.errors import StageError
+from mggtalk.errors import ShardError, StageError
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.records import Split
-from mggtalk.training.loop import learning_rate_share
+from mggtalk.shards import OnDamage, Shards, read_index
+from mggtalk.shards.index import iterate_rows
+from mggtalk.shards.schema import rgb_member
+from mggtalk.training.loop import learning_rate_share, make_loader
 from mggtalk.training.pairs import PairReader
 from mggtalk.training.validation import validate_pairs
 from tests.models.small import small_model, small_predictor
 from tests.synthetic_head import make_talking_clip, write_talking_shards
-from tests.training.small import Reports, run, same_weights, small_training, weights
+from tests.training.small import ALONE, Reports, run, same_weights, small_training, weights
 from tests.training.two_workers import TwoWorkerRun, load_weights, run_two_workers
 
 CPU = torch.device("cpu")
@@ -52,6 +55,31 @@ def test_run_that_was_cut_off_goes_on_as_if_nothing_had_happened(shards, tmp_pat
         ours, theirs = dict(rest.metrics[step]), dict(whole.metrics[step])
         del ours["frames_per_s"], theirs["frames_per_s"]
         assert ours == theirs
+
+
+def test_run_goes_on_with_other_threads(shards, tmp_path):
+    settings = small_training(steps=4, log_every=1, loader_workers=0)
+    uninterrupted = run(settings, shards)
+    with pytest.raises(InterruptedError):
+        run(settings, shards, Reports(stop_at=3), tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)["loader"]
+    assert state == make_loader(settings, shards, ALONE).state_dict() | {"step": 2}
+    resumed = run(dataclasses.replace(settings, loader_workers=4), shards, Reports(), tmp_path / "state.pt")
+    assert same_weights(resumed, uninterrupted)
+
+
+def test_damaged_frames_stop_the_run_or_are_replaced_and_counted(tmp_path):
+    """Of two frames, the second is broken: as source it is never drawn, so every other pair needs it."""
+    clip = make_talking_clip("00000000000000aa-f000000", num_frames=2)
+    root = write_talking_shards(tmp_path, [clip]).root
+    (row,) = iterate_rows(read_index(root))
+    path, place = root / row.shard, row.member_offsets[row.member_names.index(rgb_member(1))]
+    path.write_bytes(path.read_bytes()[:place] + b"broken" + path.read_bytes()[place + 6 :])
+    with pytest.raises(ShardError, match=r"member 001\.rgb\.jpg: damaged"):
+        run(small_training(steps=2), Shards(root))
+    reports = Reports()
+    run(small_training(steps=4, log_every=2, on_damage=OnDamage.SKIP), Shards(root), reports)
+    assert [reports.metrics[step]["replaced_pairs"] for step in (2, 4)] == [2, 2]
 
 
 def test_finished_run_is_taken_from_its_checkpoint(shards, tmp_path):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,7 @@ def test_unpacked_batch_is_that_of_the_frames(shards, size):
         (target, collate_targets(targets)),
         (same_tracks, tracks),
     ):
-        for name in type(expected).__slots__:
+        for name in (field.name for field in dataclasses.fields(expected)):
             value, wanted = getattr(ours, name), getattr(expected, name)
             assert value.dtype == wanted.dtype, name
             if name == "normals":

@@ -23,7 +23,8 @@ from mggtalk.registry.models import require
 from mggtalk.shards.images import encode_rgb
 from mggtalk.stages.crops import head_crop
 from mggtalk.stages.shards import ShardsConfig, ShardsStage
-from mggtalk.stages.track import TrackConfig, TrackStage
+from mggtalk.stages.track import TrackStage
+from mggtalk.stages.track_config import TrackConfig
 from mggtalk.video.decode import open_video
 
 

@@ -18,7 +18,8 @@ from mggtalk.runtime.resume import FinishedResults
 from mggtalk.runtime.stage_runner import describe_counts, run_stage
 from mggtalk.stages.ingest import IngestConfig, read_videos
 from mggtalk.stages.tables import REJECTS_FILE, write_rejects
-from mggtalk.stages.track import PART_S, TrackConfig, TrackStage
+from mggtalk.stages.track import PART_S, TrackStage
+from mggtalk.stages.track_config import TrackConfig
 from mggtalk.stages.track_tables import write_clip_table, write_segment_table
 from pipelines.arguments import StageArguments, stage_main
 from pipelines.identities import identify

@@ -31,6 +31,7 @@ from pipelines.track_files import (
     VIDEOS_DIRECTORY,
     encode_track,
     outcome,
+    part_outcome,
     parts_of,
     read_track_files,
 )
@@ -77,7 +78,7 @@ def run(arguments: StageArguments) -> None:
         on_result=keep,
         unit="part",
         amount_of=_num_frames,
-        outcome_of=lambda part, outcomes: outcome(part.video, outcomes),
+        outcome_of=part_outcome,
     )
     splits = load_group(arguments.params, "ingest", IngestConfig)
     identify(directory, videos, settings.identity_encoder, settings.backend.landmark_set, splits)

@@ -96,7 +96,7 @@ def _read_only(path: Path, **_: Any) -> None:
 @pytest.fixture
 def tracked(tmp_path, monkeypatch, params):
     """A video that was ingested and tracked: rejected, for that is quick."""
-    monkeypatch.setattr(shards, "head_models", lambda *_, **__: HeadModels({}, {}, (), 0.0))
+    monkeypatch.setattr(shards, "head_models", lambda *_, **__: HeadModels({}, {}, (), 0.0, 0))
     artifacts = Artifacts(tmp_path / "artifacts")
     path = tmp_path / "talk.mp4"
     path.write_bytes(b"talk")

@@ -4,7 +4,8 @@ Two tasks, each on the very same members of the same shards, read and decoded on
 `pairs`, a shuffled (source, target) order as training takes it, and `pass`, every frame once as it lies there. The
 limit of both is a bare loop that knows every member's place beforehand: `pread` and `cv2.imdecode`, nothing else.
 `cores` lets threads and processes use all cores; its limit still has one, and processor time leaves out processes.
-litdata takes part where it is installed (`pip install litdata`); its copy of the samples is made before and not timed.
+litdata takes part where it can be imported; it has to be installed apart (`pip install --target FOLDER litdata`, the
+folder on PYTHONPATH), for its boto3 does not go with dvc-s3's. Its copy of the samples is made before and not timed.
 Each figure is of a process of its own, so that the peak of its memory is its own.
 """
 

@@ -279,9 +279,11 @@ def main() -> None:
     parser.add_argument("shards", type=Path)
     parser.add_argument("--pairs", type=int, default=960)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="contestants whose names hold this, and the bare loops")
     args = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     names = [name for name in CONTESTANTS if "litdata" not in name or find_spec("litdata")]
+    names = [name for name in names if args.only in name or "bare" in name]
     results: dict[str, list[Figures]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "litdata"

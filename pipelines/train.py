@@ -54,7 +54,9 @@ def run(arguments: StageArguments, launcher: Launcher) -> None:
     shards = Shards(artifacts.shards)  # a missing or damaged data set shows here, before any worker starts
     origin = {"settings": dataclasses.asdict(settings), "data": _index_sha256(shards)}
     run_key = content_key(
-        **origin, code=code_digest("mggtalk.training.loop"), libraries=library_versions("torch", "gsplat")
+        **origin | {"settings": settings.course()},
+        code=code_digest("mggtalk.training.loop"),
+        libraries=library_versions("torch", "gsplat"),
     )
     checkpoint = artifacts.spool("train") / f"{run_key}.pt"
     prune(checkpoint.parent, {checkpoint.name})

@@ -4,6 +4,8 @@ With pixel centres at +0.5 a change of size is a pure scaling of pixel coordinat
 rows of the intrinsics. What is unknown (0) takes no part in a mean, so depth and normals do not bleed at their edges.
 """
 
+import math
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -56,11 +58,12 @@ def valid_mask(
     Args:
         valid_box: x0, y0, x1, y1 of the video frame's extent in pixels of the stored crop.
     """
-    x0, y0, x1, y1 = (edge * size / stored_size for edge in valid_box)
-    corner = np.arange(size)
-    columns = (corner >= x0 - _EDGE_TOLERANCE_PX) & (corner + 1 <= x1 + _EDGE_TOLERANCE_PX)
-    rows = (corner >= y0 - _EDGE_TOLERANCE_PX) & (corner + 1 <= y1 + _EDGE_TOLERANCE_PX)
-    return rows[:, None] & columns[None, :]
+    left, top, right, bottom = (edge * size / stored_size for edge in valid_box)
+    first_column, first_row = (max(math.ceil(edge - _EDGE_TOLERANCE_PX), 0) for edge in (left, top))
+    end_column, end_row = (max(math.floor(edge + _EDGE_TOLERANCE_PX), 0) for edge in (right, bottom))
+    valid = np.zeros((size, size), np.bool_)
+    valid[first_row:end_row, first_column:end_column] = True
+    return valid
 
 
 def _area(image: np.ndarray, size: int) -> np.ndarray:

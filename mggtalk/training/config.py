@@ -1,5 +1,8 @@
 """Group `train` of params.yaml."""
 
+from dataclasses import asdict
+from typing import Any
+
 from pydantic import Field
 
 from mggtalk.models.config import ModelConfig
@@ -66,3 +69,7 @@ class TrainConfig:
         for name in ("batch_size", "track_pairs"):
             if getattr(self, name) % self.workers:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a multiple of workers {self.workers}")
+
+    def course(self) -> dict[str, Any]:
+        """Return what the course of a run follows from: all but the numbers of processes and threads."""
+        return {name: value for name, value in asdict(self).items() if name not in ("workers", "loader_workers")}

@@ -38,3 +38,11 @@ def test_values_that_fit_are_taken():
 def test_values_that_do_not_fit_are_refused_by_name(key, changes):
     with pytest.raises(ParamsError, match=rf"params\.yaml: train.*{key}"):
         validate(values(**changes), TrainConfig, "params.yaml: train")
+
+
+def test_course_of_a_run_does_not_depend_on_processes_and_threads():
+    settings = small_training(batch_size=4, track_pairs=4)
+    other = dataclasses.replace(settings, workers=2, loader_workers=3)
+    assert other.course() == settings.course()
+    for another in (small_training(seed=1), small_training(batch_size=8), small_training(steps=9)):
+        assert another.course() != settings.course()

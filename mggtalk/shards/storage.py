@@ -20,7 +20,8 @@ class LocalStorage:
         Raises:
             OSError: the file is missing or cannot be read.
         """
-        return os.pread(self._open(name).descriptor, size, offset)
+        file = self._open(name)  # held while it is read: another thread may have opened it too, and put its own there
+        return os.pread(file.descriptor, size, offset)
 
 
 class _OpenFile:

@@ -116,15 +116,23 @@ def read_index(root: Path) -> pa.Table:
         raise ShardError(f"{path}: no such file; it is written last, so writing these shards may not have finished")
     try:
         with pq.ParquetFile(path) as file:
-            version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY, b"none").decode()
-            check_version(int(version) if version.isdigit() else version, str(path))
-            table = file.read()
+            check_schema(file.schema_arrow, str(path))
+            return file.read()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as cause:
         raise ShardError(f"{path}: damaged: {' '.join(str(cause).split())}") from None
-    if table.schema != _SCHEMA:
-        missing = sorted(set(_SCHEMA.names) ^ set(table.schema.names)) or "types"
-        raise ShardError(f"{path}: columns differ from schema version {SCHEMA_VERSION}: {missing}")
-    return table
+
+
+def check_schema(schema: pa.Schema, where: str) -> None:
+    """Check that an index has the columns of this reader's schema version.
+
+    Raises:
+        SchemaVersionError: written under another schema version. ShardError: the columns are others.
+    """
+    version = (schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
+    check_version(int(version) if version.isdigit() else version, where)
+    if schema != _SCHEMA:
+        missing = sorted(set(_SCHEMA.names) ^ set(schema.names)) or "types"
+        raise ShardError(f"{where}: columns differ from schema version {SCHEMA_VERSION}: {missing}")
 
 
 def iterate_rows(table: pa.Table) -> Iterator[SampleRow]:

@@ -29,7 +29,7 @@ ADA, BOB = "ab" * 8 + "-f000000", "cd" * 8 + "-f000000"
 def root(tmp_path, write_dataset) -> Path:
     clips = [make_clip(ADA, num_frames=66, audio=b"fLaC"), make_clip(BOB, split=Split.VAL)]
     write_dataset(tmp_path / "shards", clips, target_bytes=1)
-    return tmp_path / "shards"
+    return Path(tmp_path / "shards")
 
 
 def files_of(root: Path, prefix: str = "/data/") -> dict[str, bytes]:
@@ -251,7 +251,8 @@ def test_a_fork_reads_on(root, open_remote):
 
 def test_a_folder_that_dvc_pushed_is_read_as_it_lies(root, tmp_path):
     """The layout of a DVC remote: objects by hash, and a list of the folder's files."""
-    files, listed = {}, []
+    files: dict[str, bytes] = {}
+    listed: list[dict[str, str]] = []
     for name, content in files_of(root, "").items():
         digest = f"{len(listed):032x}"
         files[f"/store/files/md5/{digest[:2]}/{digest[2:]}"] = content

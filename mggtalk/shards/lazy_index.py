@@ -130,7 +130,7 @@ class LazyIndex:
             raise self._damaged(cause) from None
 
     def _unreadable(self, cause: Exception) -> ShardError:
-        return ShardError(f"{self.where}: cannot be read: {cause}")
+        return ShardError(f"index cannot be read: {cause}")
 
     def _damaged(self, cause: Exception) -> ShardError:
         return ShardError(f"{self.where}: damaged: {' '.join(str(cause).split())}")

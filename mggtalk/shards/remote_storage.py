@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -30,18 +32,36 @@ PAGE_BYTES = 1 << 19
 """About what a request fetches of a sample; other sizes were measured (docs/results.md)."""
 
 _CONNECTIONS = 16
-"""Requests at a time for the parts of the index."""
+"""Requests at a time."""
 
 _DVC_FOLDER_SUFFIX = ".dir"
 
-# A proxy and its certificates are taken from the environment, as `requests` and `pip` do; a server that has gone quiet
-# counts as gone.
+# A proxy is taken from the environment, as `requests` and `pip` do. A server that has gone quiet counts as gone, and
+# only `with_retries` tries again.
+_CONNECT_S, _READ_S = 10, 30
 _HTTP_OPTIONS = {
     "client_kwargs": {
         "trust_env": True,
-        "timeout": aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30),
+        "timeout": aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_READ_S),
     }
 }
+_S3_OPTIONS = {
+    "config_kwargs": {"connect_timeout": _CONNECT_S, "read_timeout": _READ_S, "retries": {"total_max_attempts": 1}}
+}
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {"http": _HTTP_OPTIONS, "https": _HTTP_OPTIONS, "s3": _S3_OPTIONS}
+
+
+class _ProcessState:
+    """What does not survive a fork: event loops, and locks that another thread may have held at that moment."""
+
+    def __init__(self, protocol: str, options: Mapping[str, Any]) -> None:
+        self.process = os.getpid()
+        self.file_system: Any = fsspec.filesystem(protocol, **options)
+        self._locks = [Lock() for _ in range(_CONNECTIONS)]
+
+    def lock_of(self, page: str) -> Lock:
+        """Return the lock of a page, which some others have as well."""
+        return self._locks[hash(page) % len(self._locks)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +106,14 @@ class RemoteStorage:
         self._options = dict(options or {})
         self._page_bytes = page_bytes
         self._pauses_s = pauses_s
-        self._process = -1
+        self._state: _ProcessState | None = None
         self._files: Mapping[str, str] | None = None
         if self._protocol not in PROTOCOLS:
             raise ShardError(
                 f"{self.where('')}: protocol: got {self._protocol!r}, expected one of {', '.join(PROTOCOLS)}, file"
             )
         try:
-            self._file_system()
+            self._here()
         except ImportError as cause:
             raise ShardError(f"{self.where('')}: {cause}: pip install 'mggtalk[s3]'") from None
 
@@ -109,7 +129,7 @@ class RemoteStorage:
         Raises:
             OSError: the file is missing, or cannot be read after several tries.
         """
-        size = self._try(name, lambda url: self._file_system().size(url))
+        size = self._try(name, partial(_size_of, self._here().file_system))
         if size is None:
             raise OSError(f"{self.where(name)}: the server does not state the size of its files")
         return int(size)
@@ -122,7 +142,7 @@ class RemoteStorage:
         """
         if size == 0:
             return b""
-        data = self._try(name, lambda url: self._file_system().cat_file(url, start=offset, end=offset + size))
+        data = self._try(name, lambda url: self._here().file_system.cat_file(url, start=offset, end=offset + size))
         if len(data) > size:
             raise OSError(f"{self.where(name)}: the server does not answer requests for a range of bytes")
         return bytes(data)
@@ -146,12 +166,13 @@ class RemoteStorage:
         if self._cache is None:
             return self.read(row.shard, offset, size)
         page = _page_of(row, number, self._page_bytes)
-        kept = self._cache.read(page.key, offset - page.offset, size)
-        if kept is not None and zlib.crc32(kept) == row.member_crc32[number] and len(kept) == size:
-            return kept
-        content = self.read(row.shard, page.offset, page.size)
-        if _is_intact(row, page, content):
-            self._cache.write(page.key, content)
+        with self._here().lock_of(page.key):  # threads that want the same page wait for the first of them
+            kept = self._cache.read(page.key, offset - page.offset, size)
+            if kept is not None and zlib.crc32(kept) == row.member_crc32[number]:
+                return kept
+            content = self.read(row.shard, page.offset, page.size)
+            if _is_intact(row, page, content):
+                self._cache.write(page.key, content)
         return content[offset - page.offset :][:size]
 
     def _try(self, name: str, request: Callable[[str], ResultT]) -> ResultT:
@@ -160,13 +181,12 @@ class RemoteStorage:
     def _try_url(self, url: str, where: str, request: Callable[[str], ResultT]) -> ResultT:
         return with_retries(lambda: request(url), where, transport_errors(self._protocol), self._pauses_s)
 
-    def _file_system(self) -> Any:
-        """Return the file system, for its event loop does not survive a fork: each process has its own."""
-        if self._process != os.getpid():
-            options = (_HTTP_OPTIONS if self._protocol.startswith("http") else {}) | self._options
-            self._system = fsspec.filesystem(self._protocol, **options)
-            self._process = os.getpid()
-        return self._system
+    def _here(self) -> _ProcessState:
+        """Return the state of this process."""
+        if self._state is None or self._state.process != os.getpid():
+            options = {**_OPTIONS.get(self._protocol, {}), **self._options}
+            self._state = _ProcessState(self._protocol, options)
+        return self._state
 
     def _locate(self, name: str) -> str:
         if not self._is_dvc_folder():
@@ -182,7 +202,7 @@ class RemoteStorage:
 
     def _list_dvc_folder(self) -> Mapping[str, str]:
         where = self.where("").rstrip("#")
-        content = self._try_url(self._url, where, lambda url: self._file_system().cat_file(url))
+        content = self._try_url(self._url, where, self._here().file_system.cat_file)
         try:
             hashes = {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
         except (ValueError, TypeError, KeyError) as cause:
@@ -190,6 +210,15 @@ class RemoteStorage:
         parts = urlsplit(self._url)
         store = parts._replace(path=parts.path.rsplit("/", 2)[0]).geturl()
         return {name: _below(store, f"{digest[:2]}/{digest[2:]}") for name, digest in hashes.items()}
+
+
+def _size_of(file_system: Any, url: str) -> int | None:
+    try:
+        size: int | None = file_system.size(url)
+    except FileNotFoundError:  # is what fsspec says of web servers, whatever is wrong with them
+        file_system.cat_file(url, start=0, end=1)  # raises what it is
+        raise
+    return size
 
 
 def _below(url: str, name: str) -> str:

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -200,7 +201,19 @@ def test_a_server_without_ranges_is_named(server, open_remote):
         open_remote().image(BOB, 0)
 
 
-def test_nothing_listens():
+def test_a_server_that_is_not_there_or_says_no_is_told_from_a_missing_file(server):
+    storage = RemoteStorage(server.url("/data"), pauses_s=(0,))
+    server.busy = 10**6
+    with pytest.raises(OSError, match=r"/data/index\.parquet: HTTP 503 .* after 2 tries"):
+        storage.size("index.parquet")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{unused.getsockname()[1]}/data"
+        with pytest.raises(OSError, match=rf"{nobody}/index\.parquet: Cannot connect .* after 2 tries"):
+            RemoteStorage(nobody, pauses_s=(0,)).size("index.parquet")
+
+
+def test_the_last_error_is_told_with_the_number_of_tries():
     def refused() -> bytes:
         raise ConnectionRefusedError("nobody")
 
@@ -224,11 +237,13 @@ def test_passwords_and_signatures_stay_out_of_messages():
     assert storage._locate("train/all.tar") == "https://me:secret@host.example/data/train/all.tar?signature=abc"
 
 
-def test_threads_and_a_pickle_read_on(root, open_remote):
+def test_threads_share_a_page_and_a_pickle_reads_on(root, server, open_remote, tmp_path):
     shards, expected = open_remote(), Shards(root).image(ADA, 65)
+    server.paths.clear()
     with ThreadPoolExecutor(8) as threads:
         images = list(threads.map(lambda frame: shards.image(ADA, frame), range(66)))
     assert np.array_equal(images[65], expected)
+    assert server.paths.count("/data/train/all.tar") == len(list((tmp_path / "cache").glob("*/*")))
     assert np.array_equal(pickle.loads(pickle.dumps(shards)).image(ADA, 65), expected)
 
 

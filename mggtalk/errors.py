@@ -38,7 +38,16 @@ class VideoError(MggtalkError):
 
 
 class ShardError(MggtalkError):
-    """Shards or their index are missing or damaged."""
+    """Shards or their index are missing or damaged.
+
+    Attributes:
+        shard, sample, member: what cannot be read: the shard's path in the data set, the sample's key, the member's
+            name; empty where no single one is to blame (an index that is damaged, a clip that does not exist).
+    """
+
+    def __init__(self, message: str, *, shard: str = "", sample: str = "", member: str = "") -> None:
+        super().__init__(message)
+        self.shard, self.sample, self.member = shard, sample, member
 
 
 class SchemaVersionError(ShardError):
@@ -51,6 +60,12 @@ class StageError(MggtalkError):
 
 class LeakError(MggtalkError):
     """Somebody is in more than one part of the data set; not a fault of the command, so its exit code is 1."""
+
+    exit_code = 1
+
+
+class UnsoundError(MggtalkError):
+    """Shards are not what they should be; not a fault of the command that looked, so its exit code is 1."""
 
     exit_code = 1
 

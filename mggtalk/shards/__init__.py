@@ -9,6 +9,7 @@ Data sets that lie elsewhere: `places` takes the URL, `remote_storage` fetches, 
 from mggtalk.shards.card import CardContext, write_card
 from mggtalk.shards.clips import ClipEntry
 from mggtalk.shards.clouds import decode_cloud, encode_cloud
+from mggtalk.shards.damage import DamageGuard, OnDamage
 from mggtalk.shards.encode import SourceGeometry, encode_sample
 from mggtalk.shards.index import SampleRow, read_index, write_index
 from mggtalk.shards.opening import open_shards
@@ -28,6 +29,8 @@ __all__ = [
     "CardContext",
     "ClipEntry",
     "ClipTracks",
+    "DamageGuard",
+    "OnDamage",
     "SampleMeta",
     "SampleRow",
     "Shards",

@@ -124,7 +124,9 @@ class LazyIndex:
         try:
             for (offset, _), data in zip(ranges, parts, strict=True):
                 content[offset : offset + len(data)] = np.frombuffer(data, np.uint8)
-            file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)), metadata=self._footer)
+            file = pq.ParquetFile(
+                pa.BufferReader(pa.py_buffer(content)), metadata=self._footer, page_checksum_verification=True
+            )
             return file.read_row_groups(list(groups), columns=list(columns))
         except (pa.ArrowException, OSError, ValueError) as cause:
             raise self._damaged(cause) from None

@@ -194,7 +194,12 @@ class Shards:
         row = self._index.row(self._row_numbers[clip_id][chunk])
         members = {name: number for number, name in enumerate(row.member_names)}
         data = _read_member(self._storage, row, members, schema.META_MEMBER)
-        return _Sample(row, parse_meta(data, _where(row, schema.META_MEMBER)), members)
+        try:
+            meta = parse_meta(data, _where(row, schema.META_MEMBER))
+        except ShardError as error:
+            error.shard, error.sample, error.member = row.shard, row.key, schema.META_MEMBER
+            raise
+        return _Sample(row, meta, members)
 
     def _load_tracks(self, clip_id: str, chunk: int) -> ClipTracks:
         return self._decode(self._sample(clip_id, chunk), schema.TRACKS_MEMBER, decode_tracks)
@@ -204,7 +209,7 @@ class Shards:
         try:
             return decoder(data)
         except ValueError as cause:
-            raise ShardError(f"{_where(sample.row, member)}: {cause}") from None
+            raise _error(sample.row, member, str(cause)) from None
 
     def _read(self, sample: _Sample, member: str) -> bytes:
         return _read_member(self._storage, sample.row, sample.members, member)
@@ -226,17 +231,24 @@ def _where(row: SampleRow, member: str) -> str:
     return f"shard {row.shard}: sample {row.key}: member {member}"
 
 
+def _error(row: SampleRow, member: str, what: str) -> ShardError:
+    return ShardError(f"{_where(row, member)}: {what}", shard=row.shard, sample=row.key, member=member)
+
+
 def _read_member(storage: Storage, row: SampleRow, members: Mapping[str, int], member: str) -> bytes:
-    where = _where(row, member)
     if member not in members:
+        # No damage: somebody asks for what is not there, so the error does not blame the sample.
+        where = _where(row, member)
         raise ShardError(f"{where}: missing; the sample has geometry for its frames {list(row.source_frames)}")
     number = members[member]
     try:
         data = storage.read_member(row, number)
+    except ConnectionError as cause:  # no damage either: nothing is to be skipped for a server that is away
+        raise ShardError(f"{_where(row, member)}: cannot be read: {cause}") from None
     except OSError as cause:
-        raise ShardError(f"{where}: cannot be read: {cause}") from None
+        raise _error(row, member, f"cannot be read: {cause}") from None
     if len(data) != row.member_sizes[number]:
-        raise ShardError(f"{where}: truncated: got {len(data)} of {row.member_sizes[number]} bytes")
+        raise _error(row, member, f"truncated: got {len(data)} of {row.member_sizes[number]} bytes")
     if zlib.crc32(data) != row.member_crc32[number]:
-        raise ShardError(f"{where}: damaged: its CRC-32 is not the index's")
+        raise _error(row, member, "damaged: its CRC-32 is not the index's")
     return data

@@ -24,7 +24,7 @@ def with_retries(
     """Return what `request` returns; tried again, after a pause each, where an error of `errors` may pass.
 
     Raises:
-        FileNotFoundError: there is no such file at `where`. OSError: any other failure, with `where` and the cause.
+        FileNotFoundError: there is no such file at `where`. ConnectionError: any other failure, with the cause.
     """
     for pause_s in (*pauses_s, None):
         try:
@@ -34,7 +34,7 @@ def with_retries(
         except errors as cause:
             if pause_s is None or _is_final(cause):
                 tried = "" if pause_s is not None else f" after {len(pauses_s) + 1} tries"
-                raise OSError(f"{where}: {_describe(cause)}{tried}") from None
+                raise ConnectionError(f"{where}: {_describe(cause)}{tried}") from None
             time.sleep(pause_s)
     raise AssertionError("the last try returns or raises")
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +15,8 @@ _MAX_OPEN_FILES = 128
 class Storage(Protocol):
     """Where the files of a data set lie. Safe to share between threads and across a fork.
 
-    Every method raises OSError, whose message names the file, where it is missing or cannot be read.
+    Every method raises OSError, whose message names the file, where it is missing or cannot be read; ConnectionError
+    where a server is to blame.
     """
 
     def where(self, name: str) -> str:
@@ -44,7 +45,7 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._open = lru_cache(maxsize=_MAX_OPEN_FILES)(_OpenFile)
+        self._open = lru_cache(maxsize=_MAX_OPEN_FILES)(partial(_OpenFile, root))
 
     def where(self, name: str) -> str:
         """Return the path of the file `name`."""
@@ -56,7 +57,7 @@ class LocalStorage:
         Raises:
             OSError: the file is missing or cannot be read.
         """
-        return os.fstat(self._open(self._root / name).descriptor).st_size
+        return os.fstat(self._open(name).descriptor).st_size
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """Return the bytes `offset` to `offset + size` of the file `name`; fewer where it ends before.
@@ -64,7 +65,7 @@ class LocalStorage:
         Raises:
             OSError: the file is missing or cannot be read.
         """
-        return os.pread(self._open(self._root / name).descriptor, size, offset)
+        return os.pread(self._open(name).descriptor, size, offset)
 
     def read_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return what `read` does for each (offset, size).
@@ -86,8 +87,8 @@ class LocalStorage:
 class _OpenFile:
     """Closes its descriptor when the last thread that reads from it has let go."""
 
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, root: Path, name: str) -> None:
+        self.descriptor = os.open(root / name, os.O_RDONLY | os.O_CLOEXEC)
 
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):

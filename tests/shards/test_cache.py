@@ -52,7 +52,7 @@ def test_a_page_larger_than_the_limit_is_not_kept_and_pushes_nothing_out(tmp_pat
 
 def fill(folder: Path, seed: int) -> None:
     cache, random = PageCache(folder, 100_000), np.random.default_rng(seed)
-    for number in random.integers(0, 300, 400):
+    for number in random.integers(0, 300, 150):
         key = f"{number:02x}-{number}"
         content = cache.read(key, 0, 1000)
         assert content in (None, bytes([number % 256]) * 1000)

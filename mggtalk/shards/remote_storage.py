@@ -118,9 +118,11 @@ class RemoteStorage:
             raise ShardError(f"{self.where('')}: {cause}: pip install 'mggtalk[s3]'") from None
 
     def where(self, name: str) -> str:
-        """Return the URL of the file `name`, without passwords and signatures; in DVC's folders behind a `#`."""
+        """Return the URL of `name`, or of all if empty, without passwords and signatures; in DVC's folders behind a `#`."""
         parts = urlsplit(self._url)._replace(query="")
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        if not name:
+            return url
         return f"{url}#{name}" if self._is_dvc_folder() else _below(url, name)
 
     def size(self, name: str) -> int:
@@ -201,7 +203,7 @@ class RemoteStorage:
         return urlsplit(self._url).path.endswith(_DVC_FOLDER_SUFFIX)
 
     def _list_dvc_folder(self) -> Mapping[str, str]:
-        where = self.where("").rstrip("#")
+        where = self.where("")
         content = self._try_url(self._url, where, self._here().file_system.cat_file)
         try:
             hashes = {entry["relpath"]: entry["md5"] for entry in json.loads(content)}

@@ -32,6 +32,7 @@ class PageCache:
         self._limit = limit_bytes
         # Since the last sweep; the first write sweeps. An estimate: threads may lose count of a page.
         self._written = limit_bytes
+        self._warned = False
 
     def read(self, key: str, offset: int, size: int) -> bytes | None:
         """Return bytes of the page `key`, fewer where it ends before; None if it is not here."""
@@ -56,7 +57,9 @@ class PageCache:
             self._make_room(len(page))
             _write_whole(self._path(key), page)
         except OSError as cause:
-            _logger.warning("shards: %s: page not kept: %s", self._folder, cause)
+            if not self._warned:
+                _logger.warning("shards: %s: pages are not kept: %s", self._folder, cause)
+            self._warned = True
 
     def _make_room(self, size: int) -> None:
         self._written += size

@@ -118,7 +118,7 @@ class RemoteStorage:
             raise ShardError(f"{self.where('')}: {cause}: pip install 'mggtalk[s3]'") from None
 
     def where(self, name: str) -> str:
-        """Return the URL of `name`, or of all if empty, without passwords and signatures; in DVC's folders behind a `#`."""
+        """Return the URL of `name`, or of all if empty, without passwords; of DVC's folders, behind a `#`."""
         parts = urlsplit(self._url)._replace(query="")
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         if not name:

@@ -22,7 +22,7 @@ from mggtalk.geometry.normal_integration import integrate_normals
 from mggtalk.geometry.normals import normals_from_depth
 from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadViews
 from mggtalk.perception.landmark_sets import mediapipe_478
-from mggtalk.perception.mesh_depth import ellipsoid_depth
+from mggtalk.perception.mesh_depth import mean_head_depth
 
 SIZE = 512
 FOCAL = 4.0 * SIZE
@@ -136,8 +136,8 @@ def time_geometry(views: HeadViews, device: str, repeats: int) -> tuple[float, f
     batch = len(views)
     camera = torch.as_tensor(views.intrinsics, dtype=torch.float32).expand(batch, 3, 3).to(device)
     pose = torch.from_numpy(views.head_to_camera.astype(np.float32)).to(device)
-    plain = ellipsoid_depth(views.head_to_camera[0], views.intrinsics, SIZE, SIZE) * views.head
-    depth = torch.from_numpy(plain.astype(np.float32)).to(device)
+    round_head = mean_head_depth(views.head_to_camera[0], views.intrinsics, views.head[0], ~views.valid)
+    depth = torch.from_numpy(round_head.astype(np.float32)).expand(batch, -1, -1).contiguous().to(device)
     normals, _ = normals_from_depth(depth, camera)
     planes, empty = depth.numel() * 4, depth == 0
     label = f"surface, {int((depth[0] > 0).sum())} pixels"

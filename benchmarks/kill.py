@@ -1,17 +1,18 @@
-"""Kills runs of `ingest` and `track` with SIGKILL at random moments and runs them again: `python -m benchmarks.kill`.
+"""Kills runs of a stage with SIGKILL and runs them again: `python -m benchmarks.kill [ingest] [track] [shards]`.
 
-Prints a line for each moment. What has to hold: the rerun ends with the bytes of a run that nobody killed, does no
-finished video again, and of either run no process is left.
+Prints a line for each random moment. What has to hold: the rerun ends with the bytes of a run that nobody killed, does
+nothing again that was finished, no file under a final name ever has other bytes, and of either run no process is left.
 """
 
 import argparse
+import itertools
 import random
 import re
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -28,7 +29,10 @@ from mggtalk.registry.downloads import extract_members, fetch_distribution
 
 VICTIMS = ("driver", "worker", "child")
 NUM_VIDEOS, FRAMES_EACH = 6, 75
-_SUBDIRECTORY = {"ingest": "videos", "track": "tracks"}
+_SUBDIRECTORY = {"ingest": "videos", "track": "tracks", "shards": "shards"}
+_RERUN = {"ingest": ("ingest", "track"), "track": ("track",), "shards": ("shards",)}
+_FINISHED = {"ingest": "tracks/videos/*.parquet", "track": "tracks/videos/*.parquet", "shards": ".spool/shards/*.json"}
+"""One file for each video, or each clip, that is done."""
 _LIMIT_S = 300.0
 
 
@@ -46,7 +50,7 @@ class Outcome:
     """What came of it.
 
     Attributes:
-        finished: videos with a track file when the killed run had ended. said: how many the rerun said there were.
+        finished: videos or clips that were done when the killed run had ended. said: how many the rerun said it found.
         damaged: files that were there, but not with their bytes. done_again: of the finished, what the rerun wrote.
         differing: files of the rerun that differ from the undisturbed run's, or are there in one of them only.
         exit_codes: of the killed run and of the rerun. survivors: processes of either, after their end.
@@ -84,7 +88,7 @@ class Project:
         return self.root / "params.yaml"
 
     def run_undisturbed(self) -> None:
-        """Run both stages, and keep their files and times.
+        """Run the stages, and keep their files and times.
 
         Raises:
             RuntimeError: one does not end well.
@@ -96,7 +100,7 @@ class Project:
             if run.wait(_LIMIT_S) != 0:
                 raise RuntimeError(f"{stage}: {run.log}")
             self.seconds[stage] = time.monotonic() - start
-        self.expected = contents(artifacts)
+        self.expected = contents(artifacts, _SUBDIRECTORY)
 
 
 def make_project(root: Path) -> Project:
@@ -130,26 +134,26 @@ def _write_video(path: Path, images: np.ndarray) -> None:
         target.mux(stream.encode(None))
 
 
-def contents(artifacts: Path) -> dict[str, bytes]:
-    """Return the files of both stages, by path."""
-    folders = (artifacts / name for name in _SUBDIRECTORY.values())
+def contents(artifacts: Path, stages: Iterable[str]) -> dict[str, bytes]:
+    """Return the files of some stages, by path."""
+    folders = (artifacts / _SUBDIRECTORY[stage] for stage in stages)
     paths = (path for folder in folders for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(artifacts).as_posix(): path.read_bytes() for path in paths}
 
 
-def random_moments(count: int, seed: int, stages: Sequence[str] = ("track", "track", "ingest")) -> Iterator[Moment]:
-    """Yield moments; stages and victims take turns, the time is random."""
+def random_moments(count: int, seed: int, stages: Sequence[str], victims: Sequence[str] = VICTIMS) -> Iterator[Moment]:
+    """Yield moments; stages and victims take turns, the time is random: of `shards` not while Ray alone is at work."""
     generator = random.Random(seed)
     for number in range(count):
-        stage = stages[number // len(VICTIMS) % len(stages)]
-        yield Moment(stage, VICTIMS[number % len(VICTIMS)], generator.random())
+        stage = stages[number // len(victims) % len(stages)]
+        yield Moment(stage, victims[number % len(victims)], generator.uniform(0.3 if stage == "shards" else 0.0, 1.0))
 
 
 def kill_and_rerun(project: Project, moment: Moment, artifacts: Path) -> Outcome:
     """Run the stage, kill at the moment, run again, and compare. A run that was too fast is tried again, earlier."""
     shutil.rmtree(artifacts, ignore_errors=True)
-    if moment.stage == "track":
-        shutil.copytree(project.root / "undisturbed" / "videos", artifacts / "videos")
+    for done in itertools.takewhile(lambda stage: stage != moment.stage, _SUBDIRECTORY):
+        shutil.copytree(project.root / "undisturbed" / _SUBDIRECTORY[done], artifacts / _SUBDIRECTORY[done])
     run = StageRun(moment.stage, project.params, artifacts)
     try:
         if not _kill(run, moment, project.seconds[moment.stage]):
@@ -160,17 +164,21 @@ def kill_and_rerun(project: Project, moment: Moment, artifacts: Path) -> Outcome
         seconds_to_end = time.monotonic() - killed_s
     finally:
         run.end()
-    before, stamps = contents(artifacts), _stamps(artifacts)
+    stages = _RERUN[moment.stage]
+    before, stamps = contents(artifacts, stages), _stamps(artifacts, moment.stage)
     rerun_exit, said, more_survivors = _rerun(project, moment, artifacts)
-    after, later = contents(artifacts), _stamps(artifacts)
-    tracks = [name for name in stamps if name in project.expected]
+    after, later = contents(artifacts, stages), _stamps(artifacts, moment.stage)
+    # Of `ingest` and `track`, what is no video's own file is written anew as videos come in.
+    lasting = before if moment.stage == "shards" else {name: before[name] for name in stamps if name in before}
+    folders = tuple(f"{_SUBDIRECTORY[stage]}/" for stage in stages)
+    expected = {name: data for name, data in project.expected.items() if name.startswith(folders)}
     return Outcome(
         moment=moment,
-        finished=len(tracks),
+        finished=len(stamps),
         said=said,
-        damaged=_differing({name: before[name] for name in tracks}, project.expected, one_way=True),
-        done_again=tuple(name for name in tracks if later.get(name) != stamps[name]),
-        differing=_differing(after, project.expected),
+        damaged=_differing(lasting, expected, one_way=True),
+        done_again=tuple(name for name in stamps if later.get(name) != stamps[name]),
+        differing=_differing(after, expected),
         exit_codes=(first_exit, rerun_exit),
         survivors=(*survivors, *more_survivors),
         seconds_to_end=seconds_to_end,
@@ -179,13 +187,13 @@ def kill_and_rerun(project: Project, moment: Moment, artifacts: Path) -> Outcome
 
 def _rerun(project: Project, moment: Moment, artifacts: Path) -> tuple[int, int, list[str]]:
     said = 0
-    for stage in ("ingest", "track") if moment.stage == "ingest" else ("track",):
+    for stage in _RERUN[moment.stage]:
         run = StageRun(stage, project.params, artifacts)
         try:
             exit_code, survivors = run.wait(_LIMIT_S), run.survivors()
         finally:
             run.end()
-        if match := re.search(r"track: (\d+) of \d+ videos were finished before", run.log):
+        if match := re.search(r"(?:track|shards): (\d+) of \d+ (?:videos|clips) were finished before", run.log):
             said = int(match[1])
         if exit_code or survivors:
             break
@@ -224,9 +232,8 @@ def _victims(run: StageRun, kind: str) -> list[psutil.Process]:
     return found
 
 
-def _stamps(artifacts: Path) -> dict[str, tuple[int, int]]:
-    paths = (artifacts / "tracks" / "videos").glob("*.parquet")
-    states = {path.relative_to(artifacts).as_posix(): path.stat() for path in paths}
+def _stamps(artifacts: Path, stage: str) -> dict[str, tuple[int, int]]:
+    states = {path.relative_to(artifacts).as_posix(): path.stat() for path in artifacts.glob(_FINISHED[stage])}
     return {name: (state.st_ino, state.st_mtime_ns) for name, state in states.items()}
 
 
@@ -238,6 +245,8 @@ def _differing(one: Mapping[str, bytes], other: Mapping[str, bytes], *, one_way:
 def main() -> int:
     """Print a line for each moment; the exit code is 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("stages", nargs="*", choices=[*_SUBDIRECTORY, []], default=[], help="default: ingest and track")
+    parser.add_argument("--victims", nargs="+", choices=VICTIMS, default=VICTIMS)
     parser.add_argument("--moments", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -248,7 +257,8 @@ def main() -> int:
         print("undisturbed: " + ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in project.seconds.items()))
         print("| stage | killed | after | finished by then | exit codes | all gone after | rerun |")
         print("|---|---|---|---|---|---|---|")
-        for number, moment in enumerate(random_moments(options.moments, options.seed)):
+        stages = options.stages or ("track", "track", "ingest")
+        for number, moment in enumerate(random_moments(options.moments, options.seed, stages, options.victims)):
             outcome = kill_and_rerun(project, moment, Path(folder, f"killed-{number}"))
             all_right &= outcome.is_right
             verdict = "same bytes, nothing done again" if outcome.is_right else repr(outcome)

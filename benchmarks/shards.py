@@ -23,7 +23,8 @@ from mggtalk.registry.models import require
 from mggtalk.shards.images import encode_rgb
 from mggtalk.stages.crops import head_crop
 from mggtalk.stages.shards import ShardsConfig, ShardsStage
-from mggtalk.stages.track import TrackConfig, TrackStage
+from mggtalk.stages.track import TrackStage
+from mggtalk.stages.track_config import TrackConfig
 from mggtalk.video.decode import open_video
 
 
@@ -62,7 +63,10 @@ def main() -> None:
     settings = replace(load_group(args.params, "shards", ShardsConfig), size=args.size)
     track = TrackStage(tracking, {name: require(name) for name in tracking.models})
     person = require("selfie_segmentation")
-    segmenter, stage = PersonSegmenter(person), ShardsStage(settings, {"selfie_segmentation": person}, {})
+    segmenter, stage = (
+        PersonSegmenter(person),
+        ShardsStage(settings, tracking.backend.landmark_set, {"selfie_segmentation": person}, {}),
+    )
     paths = sorted(path for path in args.folder.iterdir() if path.suffix == ".mp4")
     total = np.zeros(5)
     for place in np.linspace(0, len(paths) - 1, min(args.videos, len(paths))):

@@ -21,7 +21,8 @@ from mggtalk.params import load_group
 from mggtalk.perception.face_landmarker import MAX_FACES
 from mggtalk.records import Split, VideoPart, VideoRecord
 from mggtalk.registry.models import require
-from mggtalk.stages.track import TrackConfig, TrackStage
+from mggtalk.stages.track import TrackStage
+from mggtalk.stages.track_config import TrackConfig
 from mggtalk.video.decode import open_video
 from mggtalk.video.probe import probe
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mggtalk.errors import RegistryError
 from mggtalk.perception.head_backends import HEAD_GEOMETRIES, HEAD_PARSERS
+from mggtalk.perception.networks import check_model_type
 from mggtalk.registry.hub import INSTALL_NETWORKS
 from mggtalk.registry.models import MODELS, Model, model_hash, require, resolve
 
@@ -20,13 +21,14 @@ class HeadModels:
         hashes: SHA-256 by name, for content keys and `meta.json`; a folder of the user's own is named
             `PARAMETER:FOLDER`.
         libraries: distributions that the results hang on, sorted.
-        patience_s: that a frame may take beyond what the default backends take, for deadlines.
+        patience_s, memory_bytes: that a frame may take beyond what the default backends take, for limits.
     """
 
     paths: dict[str, Path]
     hashes: dict[str, str]
     libraries: tuple[str, ...]
     patience_s: float
+    memory_bytes: int
 
 
 def head_models(
@@ -51,14 +53,24 @@ def head_models(
     chosen = {"parsing_model": parsing_model, "depth_model": depth_model}
     backends = (HEAD_PARSERS[head_parsing], HEAD_GEOMETRIES[depth])
     libraries = {library for backend in backends for library in backend.libraries}
-    found = HeadModels({}, {}, tuple(sorted(libraries)), sum(backend.patience_s for backend in backends))
+    found = HeadModels(
+        {},
+        {},
+        tuple(sorted(libraries)),
+        sum(backend.patience_s for backend in backends),
+        sum(backend.memory_bytes for backend in backends),
+    )
     for backend in backends:
         for name in backend.models:
             found.paths[name], found.hashes[name] = require(name, models), model_hash(name, models)
         if backend.network:
             if importlib.util.find_spec("transformers") is None:
                 raise RegistryError(f"{backend.network} needs the package transformers; run `{INSTALL_NETWORKS}`")
-            model = resolve(chosen[backend.network], models)
+            try:
+                model = resolve(chosen[backend.network], models)
+                check_model_type(model.path, backend.model_type)
+            except RegistryError as fault:
+                raise RegistryError(f"shards.{backend.network}: {fault}") from fault
             found.paths[backend.network] = model.path
             registered = chosen[backend.network] in models
             found.hashes[model.name if registered else f"{backend.network}:{model.name}"] = model.sha256

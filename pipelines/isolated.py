@@ -20,7 +20,7 @@ OutputT = TypeVar("OutputT")
 
 
 MEMORY_LIMIT_BYTES = 4 << 30
-"""Tracking or sharding a clip takes about 1 GB; what decoders are known to eat up on broken files has no bound."""
+"""Tracking or sharding a clip takes about 1 GB without networks; what decoders eat up on broken files has no bound."""
 
 DEPENDS_ON_MACHINE = frozenset(
     {RejectReason.MISSING_FILE, RejectReason.DECODE_TIMEOUT, RejectReason.CRASHED, RejectReason.OUT_OF_MEMORY}
@@ -44,6 +44,7 @@ def isolated(
     key: str,
     deadline_s: Callable[[RecordT], float],
     stall_s: float = STALL_S,
+    memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
 ) -> Callable[[], Isolated[RecordT, OutputT]]:
     """Return a factory of the stage in a process of its own.
 
@@ -51,7 +52,7 @@ def isolated(
         key: the attribute that names a record. deadline_s: seconds for a record.
         stall_s: see `Isolated`; infinity for a stage that gives no signs of life.
     """
-    return partial(Isolated, factory, attrgetter(key), deadline_s, MEMORY_LIMIT_BYTES, stall_s)
+    return partial(Isolated, factory, attrgetter(key), deadline_s, memory_limit_bytes, stall_s)
 
 
 class WithVideoFile(Generic[RecordT, OutputT]):

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from functools import partial
 from operator import attrgetter
@@ -24,7 +25,7 @@ from mggtalk.stages.shards import ShardsConfig, ShardsStage
 from mggtalk.stages.tables import REJECTS_FILE, read_rejects, write_rejects
 from pipelines.arguments import Artifacts, StageArguments, stage_main
 from pipelines.head_models import head_models
-from pipelines.isolated import WithVideoFile, clip_deadline_s, depends_on_machine, isolated
+from pipelines.isolated import MEMORY_LIMIT_BYTES, WithVideoFile, clip_deadline_s, depends_on_machine, isolated
 from pipelines.track_files import check_complete, read_track_files
 
 _logger = logging.getLogger(__name__)
@@ -68,9 +69,10 @@ def run(arguments: StageArguments) -> None:
             results[key] = finished.keep(key, outcome)
 
     stage = isolated(
-        partial(ShardsStage, settings, models.paths, hashes),
+        partial(ShardsStage, settings, _landmark_set(clips.values()), models.paths, hashes),
         "clip_id",
         partial(clip_deadline_s, patience_s=models.patience_s),
+        memory_limit_bytes=MEMORY_LIMIT_BYTES + models.memory_bytes,
     )
     run_stage(
         partial(WithVideoFile, stage, "clip_id", attrgetter("video")),
@@ -86,6 +88,11 @@ def run(arguments: StageArguments) -> None:
         _logger.info("%s", describe_counts("shards in all", results.values()))
     _assemble(arguments, unnamed, hashes, libraries, list(results.values()))
     finished.forget_all_but(clips)
+
+
+def _landmark_set(clips: Iterable[ClipTrack]) -> str:
+    """Return the name of the set of the clips' landmarks: one run of `track` makes all of them."""
+    return next((clip.landmark_set for clip in clips), "mediapipe_478")
 
 
 def _clips(

@@ -18,7 +18,8 @@ from mggtalk.runtime.resume import FinishedResults
 from mggtalk.runtime.stage_runner import describe_counts, run_stage
 from mggtalk.stages.ingest import IngestConfig, read_videos
 from mggtalk.stages.tables import REJECTS_FILE, write_rejects
-from mggtalk.stages.track import PART_S, TrackConfig, TrackStage
+from mggtalk.stages.track import PART_S, TrackStage
+from mggtalk.stages.track_config import TrackConfig
 from mggtalk.stages.track_tables import write_clip_table, write_segment_table
 from pipelines.arguments import StageArguments, stage_main
 from pipelines.identities import identify
@@ -30,6 +31,7 @@ from pipelines.track_files import (
     VIDEOS_DIRECTORY,
     encode_track,
     outcome,
+    part_outcome,
     parts_of,
     read_track_files,
 )
@@ -76,7 +78,7 @@ def run(arguments: StageArguments) -> None:
         on_result=keep,
         unit="part",
         amount_of=_num_frames,
-        outcome_of=lambda part, outcomes: outcome(part.video, outcomes),
+        outcome_of=part_outcome,
     )
     splits = load_group(arguments.params, "ingest", IngestConfig)
     identify(directory, videos, settings.identity_encoder, settings.backend.landmark_set, splits)

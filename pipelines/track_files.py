@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mggtalk.errors import StageError
-from mggtalk.records import Rejected, Split, TrackedVideo, VideoPart, VideoRecord
+from mggtalk.records import Rejected, RejectReason, Split, TrackedVideo, VideoPart, VideoRecord
 from mggtalk.stages import tables
 from mggtalk.stages.clips import main_reason
 from mggtalk.stages.people import ClipIdentity, read_people, split_stays
@@ -102,7 +102,15 @@ def outcome(video: VideoRecord, results: Sequence[TrackedVideo | Rejected]) -> T
         return TrackedVideo(video, clips, segments)
     if lost:
         return replace(lost[0], key=video.name)
+    if not segments:
+        return Rejected(video.name, RejectReason.DECODE_ERROR, "no frames")
     return Rejected(video.name, *main_reason(segments))
+
+
+def part_outcome(part: VideoPart, results: Sequence[TrackedVideo | Rejected]) -> TrackedVideo | Rejected:
+    """Return what became of a part, for the summary: one without frames, whose video another part has, is no loss."""
+    (result,) = results
+    return result if isinstance(result, TrackedVideo) and not result.segments else outcome(part.video, results)
 
 
 def _labelled(

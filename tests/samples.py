@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from mggtalk.registry.downloads import extract_members, fetch_distribution
 from mggtalk.registry.models import fetch
-from mggtalk.stages.track import DETECTOR_MODEL, HAND_MODELS
+from mggtalk.stages.track_config import DETECTOR_MODEL, HAND_MODELS
 
 _RECIPE = Path(__file__).parents[1] / "datasets" / "sample" / "recipe.yaml"
 

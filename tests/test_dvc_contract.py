@@ -12,7 +12,7 @@ from mggtalk.evaluation.reenactment import EvaluateConfig
 from mggtalk.params import load_group
 from mggtalk.stages.ingest import IngestConfig
 from mggtalk.stages.shards import ShardsConfig
-from mggtalk.stages.track import TrackConfig
+from mggtalk.stages.track_config import TrackConfig
 from mggtalk.training.config import TrainConfig
 from tests.dvc_contract import output_paths, params_groups, uncovered
 

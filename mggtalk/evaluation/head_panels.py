@@ -53,7 +53,7 @@ def source_view_panel(frame: HeadFrame, cloud: HeadCloud, size: int) -> Panel:
     fine = size * _OVERSAMPLING
     pixels, depth = _projected(cloud.positions, frame, fine)
     mirrored = cloud.twin >= 0
-    radius = _COVERING * _spacing(pixels[~mirrored]) + 0.5  # half a pixel is lost to rounding
+    radius = min(_COVERING * _spacing(pixels[~mirrored]), _WIDEST * fine) + 0.5  # half a pixel is lost to rounding
     points = nearest_points(pixels, depth, radius, fine)
     columns, rows = cloud.source_pixel.T
     grey = np.repeat(cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)[rows, columns][:, None], 3, axis=1)
@@ -86,11 +86,15 @@ def view_panel(cloud: HeadCloud, angle_deg: float, name: str, size: int) -> Pane
     seen = (cloud.positions - centre) @ axes.T
     scale = 0.47 * fine / extent
     mirrored = cloud.twin >= 0
-    radius = _spacing(cloud.positions[~mirrored]) * scale
+    radius = min(_spacing(cloud.positions[~mirrored]) * scale, _WIDEST * fine)
     points = nearest_points(fine / 2 + seen[:, :2] * (scale, -scale), -seen[:, 2], radius, fine)
     facing = cloud.normals @ axes[2]
     colors = np.where(mirrored[:, None], _lit(MIRRORED_COLOR, facing), _lit(VISIBLE_COLOR, facing))
     return Panel(name, _legend(int(mirrored.sum()), len(mirrored)), _painted(points, colors))
+
+
+_WIDEST = 0.02
+"""Radius of a point over the picture: a cloud of a few points is shown as dots."""
 
 
 def _legend(num_mirrored: int, num_points: int) -> list[Swatch]:

@@ -81,9 +81,4 @@ def widest_turned(shards: Shards, clip_id: str) -> int:
 
 def _backends(perception: Mapping[str, Any]) -> list[str]:
     """Return what made the geometry, in words: names and numbers of `meta.perception`, not the hashes of models."""
-    named = {key: value["backend"] if _has_backend(value) else value for key, value in perception.items()}
-    return [f"{key} {value}" for key, value in named.items() if not isinstance(value, Mapping)]
-
-
-def _has_backend(value: object) -> bool:
-    return isinstance(value, Mapping) and "backend" in value
+    return [f"{key} {value}" for key, value in perception.items() if not isinstance(value, Mapping)]

@@ -46,7 +46,7 @@ class IntegrationSettings:
         rounds: how often the weights follow the surface. steps: of conjugate gradients in each round.
     """
 
-    reach: float = 1.5
+    reach: float = 1.0
     sharpness: float = 2.0
     rounds: int = 5
     steps: int = 2
@@ -65,12 +65,13 @@ def integrate_normals(
     """Return the surface that has the normals where they are known, as z in the unit of `depth`; 0 where that is 0.
 
     Args:
-        depth: rough z; 0 where unknown.
+        depth: rough z; 0 (or no number) where unknown.
         normals: unit, camera frame. Where they are zero or face away, the depth alone counts.
         intrinsics: pixels of the maps.
     """
     box = _box(depth)
     full, depth = depth, depth[box]
+    depth = torch.where(depth.isfinite() & (depth > 0), depth, 0.0)
     known = (depth > 0).to(depth.dtype)
     # A difference of logarithms is exact where these are small.
     middle = (depth.sum(dim=(1, 2), keepdim=True) / known.sum(dim=(1, 2), keepdim=True).clamp(min=1)).clamp(min=1e-6)
@@ -122,8 +123,10 @@ def _slopes(
     ray_x = (pixels[..., 0] - _per_image(intrinsics[:, 0, 2])) / focal_x
     ray_y = (pixels[..., 1] - _per_image(intrinsics[:, 1, 2])) / focal_y
     facing = normals[..., 0] * ray_x + normals[..., 1] * ray_y + normals[..., 2]
-    seen = facing < 0
-    return facing * seen, normals[..., 0] / focal_x * seen, normals[..., 1] / focal_y * seen
+    seen = facing < 0  # and a number
+    tilts = (normals[..., 0] / focal_x, normals[..., 1] / focal_y)
+    facing, tilt_x, tilt_y = (torch.where(seen, plane, 0.0) for plane in (facing, *tilts))
+    return facing, tilt_x, tilt_y
 
 
 class _Direction:

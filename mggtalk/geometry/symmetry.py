@@ -79,7 +79,7 @@ def is_seen(
         around = -functional.max_pool2d(torch.where(known, -depth, float("-inf")).unsqueeze(1), 3, stride=1, padding=1)
         nearest = torch.where(known, around[:, 0], float("-inf"))
         column, row = pixels.floor().long().unbind(dim=-1)
-        within = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        within = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
         pixel = (head * height + row.clamp(0, height - 1)) * width + column.clamp(0, width - 1)
         return within & (z < nearest.reshape(-1)[pixel] + BEHIND_CM)
 

@@ -15,8 +15,8 @@ _SEAM_PX_SHARE = 1 / 32
 def torso_background(source: SourceBatch) -> Float[Tensor, "batch 4 height width"]:
     """Return I_s^bg: the source without its head, the gap filled smoothly from its rim, and how far each pixel is real.
 
-    The gap is wider than the head mask by some 1/32 of the image, so that no rim of hair stays behind to be doubled;
-    over as much again the picture fades in, for a hard seam beside a moving head would be seen.
+    From 1/64 to 3/64 of the image beside the head mask the picture fades in: no rim of hair stays behind to be doubled,
+    and a hard seam beside a moving head would be seen.
     """
     reach = max(round(source.image.shape[-1] * _SEAM_PX_SHARE), 1)
     outer = functional.max_pool2d(source.head_mask, 2 * reach + 1, stride=1, padding=reach)

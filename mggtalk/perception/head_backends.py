@@ -17,28 +17,38 @@ class HeadBackend:
     Attributes:
         models: its fixed files of weights, by their names in the registry.
         network: the parameter of the group `shards` that names its network; none: it has none of one's choice.
+        model_type: of that network, as its `config.json` says it.
         libraries: distributions that its numbers hang on.
-        patience_s: that a frame may take on a slow core, for deadlines; four times what was measured (docs/models.md).
+        patience_s: that a frame may take on a slow core, for deadlines; over four times what was measured, and
+        memory_bytes: that its process may take more; twice what was measured, with CUDA's own (docs/models.md).
     """
 
     models: tuple[str, ...] = ()
     network: str | None = None
+    model_type: str = ""
     libraries: tuple[str, ...] = ()
     patience_s: float = 0.0
+    memory_bytes: int = 0
 
 
 HEAD_PARSERS: Mapping[str, HeadBackend] = {
     "selfie": HeadBackend(models=("selfie_segmentation",), libraries=("mediapipe", "opencv-contrib-python")),
     "segformer": HeadBackend(
-        network="parsing_model", libraries=("opencv-contrib-python", "torch", "transformers"), patience_s=15.0
+        network="parsing_model",
+        model_type="segformer",
+        libraries=("opencv-contrib-python", "torch", "transformers"),
+        patience_s=15.0,
+        memory_bytes=4 << 30,
     ),
 }
 HEAD_GEOMETRIES: Mapping[str, HeadBackend] = {
     "facemesh": HeadBackend(libraries=("opencv-contrib-python", "scipy", "torch")),
     "depth_anything": HeadBackend(
         network="depth_model",
+        model_type="depth_anything",
         libraries=("opencv-contrib-python", "scipy", "torch", "transformers"),
-        patience_s=6.0,
+        patience_s=8.0,
+        memory_bytes=3 << 30,
     ),
 }
 

@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from mggtalk.perception.landmark_sets import LandmarkSet
 from mggtalk.perception.mesh_depth import SurfaceMaps, head_surface
 
+_AROUND_PX = 4
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadViews:
@@ -90,6 +92,7 @@ class FaceMeshGeometry:
 
 
 def _box(head: Bool[np.ndarray, "size size"]) -> tuple[slice, slice]:
-    """Return the rows and columns that a mask reaches over."""
-    rows, columns = np.flatnonzero(head.any(axis=1)), np.flatnonzero(head.any(axis=0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    """Return the rows and columns that a mask reaches over, and some around, for the picture may end there."""
+    sides = (np.flatnonzero(head.any(axis=axis)) for axis in (1, 0))
+    rows, columns = (slice(max(int(side[0]) - _AROUND_PX, 0), int(side[-1]) + 1 + _AROUND_PX) for side in sides)
+    return rows, columns

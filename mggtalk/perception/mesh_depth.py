@@ -65,7 +65,8 @@ def head_surface(
     mesh = rasterize(pixels, points[:, 2], triangles, height, width)
     pixels_per_cm = intrinsics[0, 0] / points[:, 2].mean()
     mean_head = mean_head_depth(head_to_camera, intrinsics, head, cut)
-    depth = _extended(mesh.depth, mesh.covered, mean_head, pixels_per_cm) if mesh.covered.any() else mean_head
+    on_head = mesh.covered & head  # a hand before the cheek is in no mask
+    depth = _extended(mesh.depth, on_head, mean_head, pixels_per_cm) if on_head.any() else mean_head
     depth = np.where(head, depth, 0.0).astype(np.float32)
     camera = torch.as_tensor(intrinsics, dtype=torch.float32)[None]
     normals = normals_from_depth(torch.from_numpy(depth)[None], camera)[0][0].numpy()
@@ -233,19 +234,6 @@ def mean_head_depth(
     depth = np.zeros(head.shape)
     depth[rows, columns] = along - np.sqrt(np.maximum(1.0 - (distance / wide) ** 2, 0.0) / squared)
     return depth
-
-
-def ellipsoid_depth(
-    head_to_camera: Float[np.ndarray, "4 4"], intrinsics: Float[np.ndarray, "3 3"], height: int, width: int
-) -> Float[np.ndarray, "height width"]:
-    """Return z in cm where each pixel's ray meets the mean head itself, or passes closest to its surface."""
-    to_sphere, origin = _unit_sphere(head_to_camera, intrinsics)
-    columns, rows = np.arange(width) + 0.5, (np.arange(height) + 0.5)[:, None]
-    direction = [a * columns + (b * rows + c) for a, b, c in to_sphere]
-    squared = direction[0] ** 2 + direction[1] ** 2 + direction[2] ** 2
-    along = -(direction[0] * origin[0] + direction[1] * origin[1] + direction[2] * origin[2]) / squared
-    discriminant = along**2 - (origin @ origin - 1.0) / squared
-    return np.asarray(along - np.sqrt(np.maximum(discriminant, 0.0)))
 
 
 def _unit_sphere(

@@ -9,7 +9,7 @@ import logging
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int64
 from scipy import ndimage
 from torch import Tensor
 
@@ -26,6 +26,8 @@ _ANCHOR_COSINE = 0.35
 _MOST_UNEXPLAINED = 0.7
 _HEAD_EXTENT_CM = 15.0
 _ALIGNED_SIDE = 128  # thousands of points on a face say what all its pixels say
+_AT_ONCE = 8
+"""Frames, to bound memory: 30 MB each at 512 px."""
 # Networks blur the step between head and wall over some pixels (these, of 256), and hang points in the air behind it.
 _FRINGE_PIXELS = 3
 _FRINGE_CM = 3.0
@@ -41,6 +43,21 @@ def aligned_depth(
     Args:
         predicted: depth, or inverse depth if `inverse`, in pixels of the views and any unit.
     """
+    blocks = [np.arange(low, min(low + _AT_ONCE, len(views))) for low in range(0, len(views), _AT_ONCE)]
+    parts = [
+        _aligned_block(predicted[block], inverse=inverse, views=_frames(views, block), landmarks=landmarks)
+        for block in blocks
+    ]
+    return DepthAndNormals(
+        np.concatenate([part.depth for part in parts]),
+        np.concatenate([part.normals for part in parts]),
+        np.concatenate([part.fell_back for part in parts]),
+    )
+
+
+def _aligned_block(
+    predicted: Float[Tensor, "num_frames size size"], *, inverse: bool, views: HeadViews, landmarks: LandmarkSet
+) -> DepthAndNormals:
     predicted = predicted.double().cpu()
     points = _camera_points(views, landmarks)
     anchor = torch.from_numpy(np.stack([_face_depth(face, views, landmarks) for face in points]))
@@ -67,7 +84,7 @@ def aligned_depth(
     return DepthAndNormals(depth, normals, fell_back)
 
 
-def _frames(views: HeadViews, chosen: Bool[np.ndarray, " num_frames"]) -> HeadViews:
+def _frames(views: HeadViews, chosen: Bool[np.ndarray, " num_frames"] | Int64[np.ndarray, " num_kept"]) -> HeadViews:
     return HeadViews(
         views.images[chosen],
         views.head[chosen],

@@ -16,6 +16,7 @@ from torch.nn import functional
 from mggtalk.errors import RegistryError
 
 _RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+_WANTED = ("do_resize", "do_normalize")
 _REFUSED = ("do_center_crop", "do_pad", "do_flip_channel_order")
 
 
@@ -48,6 +49,8 @@ class Preprocessing:
         content = read_json(path)
         if wanted := [step for step in _REFUSED if content.get(step)]:
             raise RegistryError(f"{path}: {', '.join(wanted)} is not supported")
+        if undone := [step for step in _WANTED if not content.get(step, True)]:
+            raise RegistryError(f"{path}: {', '.join(undone)}: expected true, anything else is not supported")
         try:
             height, width = _size(content["size"])
             return cls(
@@ -58,7 +61,7 @@ class Preprocessing:
                 mode=_RESAMPLING[content["resample"]],
                 scale=float(content.get("rescale_factor", 1 / 255)) if content.get("do_rescale", True) else 1.0,
                 mean=_channels(content["image_mean"]),
-                deviation=_channels(content["image_std"]),
+                deviation=_positive(_channels(content["image_std"])),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RegistryError(f"{path}: cannot be used: {type(error).__name__} {error}") from error
@@ -102,9 +105,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _size(size: Any) -> tuple[int, int]:
-    if isinstance(size, int):
-        return size, size
-    return int(size["height"]), int(size["width"])
+    height, width = (size, size) if isinstance(size, int) else (int(size["height"]), int(size["width"]))
+    if min(height, width) < 1:
+        raise ValueError(f"size: expected at least 1, got {height} x {width}")
+    return height, width
+
+
+def _positive(values: tuple[float, ...]) -> tuple[float, ...]:
+    if min(values) <= 0:
+        raise ValueError(f"image_std: expected positive numbers, got {values}")
+    return values
 
 
 def _channels(values: list[float]) -> tuple[float, float, float]:

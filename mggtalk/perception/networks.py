@@ -35,9 +35,7 @@ def load_network(class_name: str, model_type: str, folder: Path, device: str) ->
     Raises:
         RegistryError: transformers is not installed; the folder holds another network, or not all of its weights.
     """
-    found = read_json(folder / "config.json").get("model_type")
-    if found != model_type:
-        raise RegistryError(f"{folder / 'config.json'}: model_type is {found!r}, expected {model_type!r}")
+    check_model_type(folder, model_type)
     try:
         import transformers  # noqa: PLC0415  seconds to import, and optional
     except ModuleNotFoundError as error:
@@ -55,6 +53,17 @@ def load_network(class_name: str, model_type: str, folder: Path, device: str) ->
     if missing := sorted(key for key in report["missing_keys"] if not key.endswith(_UNUSED)):
         raise RegistryError(f"{folder}: {len(missing)} weights of a {class_name} are missing: {', '.join(missing[:5])}")
     return network.to(device).eval()
+
+
+def check_model_type(folder: Path, expected: str) -> None:
+    """Check that a folder holds a network of a kind, without loading it.
+
+    Raises:
+        RegistryError: it does not.
+    """
+    found = read_json(folder / "config.json").get("model_type")
+    if found != expected:
+        raise RegistryError(f"{folder / 'config.json'}: model_type is {found!r}, expected {expected!r}")
 
 
 def in_batches(

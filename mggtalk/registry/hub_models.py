@@ -94,6 +94,12 @@ class HubModel:
         Raises:
             RegistryError: the hub did not give it, or gave something else than it states or the lock file has.
         """
+        try:
+            return self._fetch()
+        except OSError as fault:
+            raise RegistryError(f"model {self.name!r}: {self.path} cannot be written: {fault}") from fault
+
+    def _fetch(self) -> Path:
         status = self.status()
         if status is ModelStatus.PRESENT:
             return self.path

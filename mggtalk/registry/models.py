@@ -224,6 +224,7 @@ def resolve(model: str, models: Mapping[str, Model] = MODELS) -> ResolvedModel:
     if "/" in model:
         folder = Path(model).expanduser().absolute()
         return ResolvedModel(folder.name, folder, folder_digest(folder))
-    if model not in models:
-        raise RegistryError(f"no model {model!r}; expected a folder (with a `/` in its path) or {', '.join(models)}")
+    if not isinstance(models.get(model), HubModel):
+        names = ", ".join(name for name, entry in models.items() if isinstance(entry, HubModel))
+        raise RegistryError(f"no network {model!r}; expected a folder (with a `/` in its path) or one of {names}")
     return ResolvedModel(model, require(model, models), model_hash(model, models))

@@ -5,11 +5,13 @@ raw frames never leave the worker.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
+import torch
 from jaxtyping import Bool, UInt8
 from pydantic import Field
 
@@ -17,7 +19,6 @@ from mggtalk.geometry.normal_integration import IntegrationSettings
 from mggtalk.params import config
 from mggtalk.perception.head_backends import make_head_geometry, make_head_parser
 from mggtalk.perception.head_geometry import HeadViews
-from mggtalk.perception.head_parsing import HeadParser
 from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.records import ClipTrack, Rejected, RejectReason, ShardSample
 from mggtalk.shards.encode import SourceGeometry, encode_sample
@@ -60,15 +61,11 @@ class ShardsConfig:
     target_shard_mb: float = Field(ge=0)
 
 
-class _Backends(NamedTuple):
-    parser: HeadParser
-    reconstruction: SourceReconstruction
-
-
 class ShardsStage:
     """One `ClipTrack` in; its `ShardSample`s or one rejection out.
 
     Args:
+        landmark_set_name: of the clips, which all have one.
         model_paths: of the backends' models, verified; see `perception.head_backends`.
         model_hashes: of the models behind tracks, masks and geometry, for `meta.json`.
 
@@ -77,12 +74,23 @@ class ShardsStage:
     """
 
     def __init__(
-        self, settings: ShardsConfig, model_paths: Mapping[str, Path], model_hashes: Mapping[str, str]
+        self,
+        settings: ShardsConfig,
+        landmark_set_name: str,
+        model_paths: Mapping[str, Path],
+        model_hashes: Mapping[str, str],
     ) -> None:
+        landmarks = landmark_set(landmark_set_name)
         self._settings = settings
-        self._model_paths = model_paths
+        self._landmarks = landmarks
         self._model_hashes = dict(model_hashes)
-        self._backends: dict[str, _Backends] = {}
+        self._parser = make_head_parser(settings.head_parsing, model_paths, landmarks)
+        self._reconstruction = SourceReconstruction(
+            make_head_geometry(settings.depth, model_paths, landmarks),
+            IntegrationSettings(reach=settings.surface_reach_cm),
+            stride=settings.cloud_stride,
+            voxel_size=settings.voxel_size_cm,
+        )
 
     def __call__(self, record: ClipTrack) -> Iterator[ShardSample | Rejected]:
         """Yield the clip's samples in order.
@@ -90,7 +98,17 @@ class ShardsStage:
         Raises:
             VideoError: the video can no longer be decoded.
         """
-        settings, backends = self._settings, self._backends_for(record.landmark_set)
+        assert record.landmark_set == self._landmarks.name, f"{record.clip_id}: landmarks {record.landmark_set}"
+        with _one_thread():
+            samples, head_share = self._samples(record)
+        if head_share < self._settings.min_head_share:
+            yield Rejected(record.clip_id, RejectReason.NO_HEAD, f"head covers {head_share:.1%} of the crop")
+            return
+        yield from samples
+
+    def _samples(self, record: ClipTrack) -> tuple[list[ShardSample], float]:
+        """Return all samples, and the median share of the crop that the head covers."""
+        settings = self._settings
         crop = head_crop(record.head_to_camera, record.intrinsics, settings.crop_margin, settings.size)
         video = open_video(record.video.path, record.fps, record.video.start_s, record.video.end_s)
         valid = valid_mask(crop.valid_box(video.width, video.height), crop.size, crop.size)
@@ -101,30 +119,13 @@ class ShardsStage:
             stop = min(start + CHUNK_FRAMES, record.num_frames)
             rgb = self._crops(video, crop, record.start_frame + start, record.start_frame + stop)
             chunk = tracks.chunk(start, stop)
-            masks = backends.parser(rgb, chunk.landmarks_px, chunk.head_to_camera[:, :2, 1]) & valid
+            masks = self._parser(rgb, chunk.landmarks_px, chunk.head_to_camera[:, :2, 1]) & valid
             shares.extend(masks.mean(axis=(1, 2)))
             meta = self._meta(record, crop, video, sound, start, stop)
-            meta, sources = _with_sources(meta, backends.reconstruction, rgb, masks, valid, chunk)
+            meta, sources = _with_sources(meta, self._reconstruction, rgb, masks, valid, chunk)
             audio = sound.member(start, stop)
             samples.append(encode_sample(meta, rgb, masks, chunk, sources, audio, jpeg_quality=settings.jpeg_quality))
-        if np.median(shares) < settings.min_head_share:
-            yield Rejected(record.clip_id, RejectReason.NO_HEAD, f"head covers {np.median(shares):.1%} of the crop")
-            return
-        yield from samples
-
-    def _backends_for(self, set_name: str) -> _Backends:
-        if set_name not in self._backends:
-            settings, landmarks = self._settings, landmark_set(set_name)
-            self._backends[set_name] = _Backends(
-                make_head_parser(settings.head_parsing, self._model_paths, landmarks),
-                SourceReconstruction(
-                    make_head_geometry(settings.depth, self._model_paths, landmarks),
-                    IntegrationSettings(reach=settings.surface_reach_cm),
-                    stride=settings.cloud_stride,
-                    voxel_size=settings.voxel_size_cm,
-                ),
-            )
-        return self._backends[set_name]
+        return samples, float(np.median(shares))
 
     @staticmethod
     def _crops(
@@ -173,6 +174,17 @@ class ShardsStage:
                 "models": self._model_hashes,
             },
         )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Have torch add in one order, whatever the number of cores: sums of several threads differ in their last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _with_sources(

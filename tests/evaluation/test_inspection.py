@@ -263,5 +263,15 @@ def test_the_frame_that_is_turned_farthest_is_chosen(shards, tmp_path):
 
 
 def test_backends_are_named_and_hashes_are_not():
-    perception = {"geometry": "facemesh", "models": {"a": "64184e"}, "voxel_size_cm": 0.4, "depth": {"backend": "moge"}}
-    assert _backends(perception) == ["geometry facemesh", "voxel_size_cm 0.4", "depth moge"]
+    perception = {"geometry": "facemesh", "models": {"a": "64184e"}, "voxel_size_cm": 0.4}
+    assert _backends(perception) == ["geometry facemesh", "voxel_size_cm 0.4"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 10])
+@pytest.mark.timeout(30)
+def test_a_cloud_of_a_few_points_is_drawn_as_dots(count):
+    positions = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
+    cloud = HeadCloud(positions, positions, np.zeros((count, 2), np.int16), np.full(count, -1, np.int32))
+    panel = head_panels.view_panel(cloud, 0.0, "front", 120)
+    drawn = (panel.picture != panels.NEUTRAL).any(axis=-1)
+    assert 0 < drawn.mean() < 0.05 * count

@@ -92,7 +92,7 @@ def test_parts_that_do_not_touch_do_not_pull_at_each_other():
 def test_units_do_not_matter(scale):
     view = mesh_view(15, 128)
     noisy = view.noisy(NOISE_CM)
-    scaled = integrated(view, noisy * scale, IntegrationSettings(reach=1.5 * scale))
+    scaled = integrated(view, noisy * scale, IntegrationSettings(reach=IntegrationSettings().reach * scale))
     np.testing.assert_allclose(scaled / scale, integrated(view, noisy), rtol=1e-4)
 
 

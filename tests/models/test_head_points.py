@@ -159,6 +159,21 @@ def test_hidden_points_are_those_whose_mirror_voxel_is_empty_and_which_hide_noth
     assert len(hidden) > 0.8 * len(free)  # the head is symmetric: few mirror images come to lie before its surface
 
 
+def test_mirror_images_stand_out_only_where_the_video_frame_has_ended():
+    """Half of the head is taken for no head: its mirror images would be seen there, unless nothing is known of it."""
+    source = source_batch([(0, 0.0, (0.0, 0.0))])
+    half = torch.ones_like(source.head_mask)
+    half[..., 16:] = 0
+    seen = dataclasses.replace(source, head_mask=source.head_mask * half, depth=source.depth * half)
+    points = lift_points(seen, no_offset(seen, 2), 2)
+    counts = [
+        len(mirror_hidden(points, dataclasses.replace(seen, valid=valid), no_offset(seen, 2), 0.7))
+        for valid in (torch.ones_like(half), half)
+    ]
+    assert counts[0] < 0.1 * len(points.head)
+    assert counts[1] > 0.8 * len(points.head)
+
+
 @pytest.mark.parametrize("moved_cm", [-3.0, 3.0])
 def test_the_refined_surface_decides_what_would_be_hidden(moved_cm):
     source = source_batch(VIEWS)

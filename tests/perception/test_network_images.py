@@ -74,6 +74,9 @@ def test_sizes_are_those_of_the_library(tmp_path, settings, before, after):
         ({"size": {"shortest_edge": 512}}, "KeyError 'height'"),
         ({"image_mean": [0.5]}, "ValueError"),
         ({"image_std": None}, "TypeError"),
+        ({"image_std": [1.0, 0.0, 1.0]}, "image_std: expected positive"),
+        ({"size": 0}, "size: expected at least 1"),
+        ({"do_normalize": False}, "do_normalize: expected true"),
     ],
 )
 def test_what_is_not_done_here_is_refused(tmp_path, settings, message):

@@ -1,3 +1,4 @@
+import json
 import re
 import sys
 from pathlib import Path
@@ -12,10 +13,11 @@ from pipelines.head_models import head_models
 PARSING, DEPTH = "face_parsing", "depth_anything_v2_small"
 
 
-def model_folder(folder: Path) -> Path:
-    folder.mkdir()
+def model_folder(folder: Path, model_type: str = "depth_anything") -> Path:
+    folder.mkdir(parents=True)
     for name in FILES:
         (folder / name).write_text(f"{folder.name} {name}")
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
     return folder
 
 
@@ -29,10 +31,10 @@ def test_the_default_backends_need_one_model_and_look_at_no_network() -> None:
 
 
 def test_folders_of_the_user_s_own_go_under_the_parameter_and_the_name_of_the_folder(tmp_path: Path) -> None:
-    own = model_folder(tmp_path / "mine")
-    found = head_models("segformer", "depth_anything", parsing_model=str(own), depth_model=str(own))
-    assert found.paths == {"parsing_model": own, "depth_model": own}
-    assert found.hashes == {"parsing_model:mine": folder_digest(own), "depth_model:mine": folder_digest(own)}
+    own, other = model_folder(tmp_path / "mine", "segformer"), model_folder(tmp_path / "other" / "mine")
+    found = head_models("segformer", "depth_anything", parsing_model=str(own), depth_model=str(other))
+    assert found.paths == {"parsing_model": own, "depth_model": other}
+    assert found.hashes == {"parsing_model:mine": folder_digest(own), "depth_model:mine": folder_digest(other)}
     assert "transformers" in found.libraries
     assert (
         found.patience_s > head_models("segformer", "facemesh", parsing_model=str(own), depth_model="").patience_s > 0
@@ -75,3 +77,17 @@ def test_a_model_that_was_not_fetched_is_an_error_that_says_how(
     (tmp_path / "models" / path.name).symlink_to(path)
     with pytest.raises(RegistryError, match=f"run `mggtalk models fetch {name}`"):
         head_models(head_parsing, depth, parsing_model=PARSING, depth_model=DEPTH)
+
+
+@pytest.mark.parametrize("wanted", ["selfie_segmentation", "nothing"])
+def test_what_is_no_network_of_the_table_is_refused_by_the_name_of_the_parameter(wanted: str) -> None:
+    fetch("selfie_segmentation")
+    with pytest.raises(RegistryError, match=rf"shards\.depth_model: no network '{wanted}'; .* one of .*{DEPTH}"):
+        head_models("selfie", "depth_anything", parsing_model="", depth_model=wanted)
+
+
+def test_a_network_of_another_kind_is_refused_before_the_work_starts(tmp_path: Path) -> None:
+    own = model_folder(tmp_path / "mine")
+    (own / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(RegistryError, match=r"shards\.depth_model: .*model_type is 'bert', expected 'depth_anything'"):
+        head_models("selfie", "depth_anything", parsing_model="", depth_model=str(own))

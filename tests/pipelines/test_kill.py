@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")
-def project(face_landmarker_path, tmp_path_factory) -> Project:
+def project(face_landmarker_path, segmenter_path, tmp_path_factory) -> Project:
     project = make_project(tmp_path_factory.mktemp("kill") / "project")
     project.run_undisturbed()
     return project
@@ -19,7 +19,16 @@ def project(face_landmarker_path, tmp_path_factory) -> Project:
 
 @pytest.mark.parametrize(("victim", "fraction"), [("driver", 0.7), ("worker", 0.2), ("child", 0.4)])
 def test_a_killed_run_goes_on_where_it_stopped(project, tmp_path, victim, fraction):
-    outcome = kill_and_rerun(project, Moment("track", victim, fraction), tmp_path / "artifacts")
+    check(kill_and_rerun(project, Moment("track", victim, fraction), tmp_path / "artifacts"), victim)
+
+
+@pytest.mark.parametrize("fraction", [0.75, 0.97])
+def test_killed_shards_go_on_where_they_stopped(project, tmp_path, fraction):
+    """While clips are made, and while shards are put together."""
+    check(kill_and_rerun(project, Moment("shards", "driver", fraction), tmp_path / "artifacts"), "driver")
+
+
+def check(outcome, victim):
     assert outcome.damaged == ()
     assert outcome.differing == ()
     assert outcome.done_again == ()

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from mggtalk.errors import StageError
-from mggtalk.records import Rejected, RejectReason, Segment, TrackedVideo
+from mggtalk.records import Rejected, RejectReason, Segment, TrackedVideo, VideoPart
 from mggtalk.stages.track import PART_S, num_parts
-from pipelines.track_files import TrackFile, check_complete, outcome, parts_of
+from pipelines.track_files import TrackFile, check_complete, outcome, part_outcome, parts_of
 from tests.stages.footage import bare_clip, record_of
 
 
@@ -49,6 +49,15 @@ def test_else_the_reason_that_cost_most_frames_in_all_parts(video):
     ]
     expected = Rejected("talk.mp4", RejectReason.TOO_SHORT, "70 frames TOO_SHORT, 60 frames NO_FACE")
     assert outcome(video, parts) == expected
+
+
+def test_a_part_without_frames_is_no_loss_and_a_video_without_any_is(video):
+    """Of containers without an index the first part has all frames, whatever length they state."""
+    empty = part(video, 1)
+    assert part_outcome(VideoPart(video, 1, 3), [empty]) is empty
+    reasoned = part(video, 0, lost(video, 0, 9, RejectReason.NO_FACE))
+    assert part_outcome(VideoPart(video, 0, 3), [reasoned]) == outcome(video, [reasoned, empty])
+    assert outcome(video, [empty, part(video, 2)]) == Rejected("talk.mp4", RejectReason.DECODE_ERROR, "no frames")
 
 
 def test_a_missing_part_is_named(video):

@@ -15,6 +15,7 @@ from mggtalk.stages.ingest import write_videos
 from mggtalk.stages.tables import write_rejects
 from pipelines import evaluate, ingest, shards, track, train
 from pipelines.arguments import Artifacts, stage_main
+from pipelines.head_models import HeadModels
 from pipelines.track_files import SUFFIX, VIDEOS_DIRECTORY, encode_track
 from tests.stages.footage import record_of
 from tests.synthetic_head import make_talking_clip, write_talking_shards
@@ -95,7 +96,7 @@ def _read_only(path: Path, **_: Any) -> None:
 @pytest.fixture
 def tracked(tmp_path, monkeypatch, params):
     """A video that was ingested and tracked: rejected, for that is quick."""
-    monkeypatch.setattr(shards, "require", lambda name: tmp_path / name)
+    monkeypatch.setattr(shards, "head_models", lambda *_, **__: HeadModels({}, {}, (), 0.0, 0))
     artifacts = Artifacts(tmp_path / "artifacts")
     path = tmp_path / "talk.mp4"
     path.write_bytes(b"talk")

@@ -175,7 +175,7 @@ def test_a_folder_that_lacks_a_file_is_no_model(tmp_path: Path) -> None:
 
 
 def test_a_word_that_is_neither_a_name_nor_a_path_is_answered_with_the_known_names(hub: HubServer) -> None:
-    with pytest.raises(RegistryError, match=r"no model 'eye'; expected a folder .* or ear"):
+    with pytest.raises(RegistryError, match=r"no network 'eye'; expected a folder .* or one of ear"):
         resolve("eye", table(hub))
 
 

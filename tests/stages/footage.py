@@ -10,7 +10,8 @@ import numpy as np
 from mggtalk.perception.landmark_sets import mediapipe_478
 from mggtalk.records import ClipTrack, Split, TrackedVideo, VideoPart, VideoRecord
 from mggtalk.stages.shards import ShardsConfig
-from mggtalk.stages.track import TrackConfig, TrackStage
+from mggtalk.stages.track import TrackStage
+from mggtalk.stages.track_config import TrackConfig
 from mggtalk.video.decode import open_video
 from tests.media import AUDIO_RATE_HZ, write_video
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from mggtalk.errors import ParamsError, VideoError
 from mggtalk.geometry.cameras import pixel_centers
@@ -37,7 +38,7 @@ def clip(tracked_talk) -> ClipTrack:
 
 @pytest.fixture(scope="module")
 def stage(segmenter_path):
-    return ShardsStage(SHARDS, {"selfie_segmentation": segmenter_path}, HASHES)
+    return ShardsStage(SHARDS, "mediapipe_478", {"selfie_segmentation": segmenter_path}, HASHES)
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +155,9 @@ def test_depth_agrees_with_the_landmarks(samples):
         assert np.abs(depth[rows, columns] - in_camera(tracks, frame)[checked, 2]).max() < 0.3
 
 
-def test_a_clip_of_68_landmarks_gives_the_same_head(stage, short_clip):
+def test_a_clip_of_68_landmarks_gives_the_same_head(stage, segmenter_path, short_clip):
     """The same face seen at fewer points: masks and depth hardly change, and the samples carry those points."""
+    coarse = ShardsStage(SHARDS, "ibug_68", {"selfie_segmentation": segmenter_path}, HASHES)
     kept = LANDMARKS.ibug_68
     sparse = replace(
         short_clip,
@@ -164,7 +166,7 @@ def test_a_clip_of_68_landmarks_gives_the_same_head(stage, short_clip):
         landmarks=short_clip.landmarks[:, kept],
         neutral_landmarks=short_clip.neutral_landmarks[kept],
     )
-    expected, got = list(stage(short_clip)), list(stage(sparse))
+    expected, got = list(stage(short_clip)), list(coarse(sparse))
     for (before, _, frame, depth), (after, tracks, _, coarse_depth) in zip(
         sources(expected), sources(got), strict=True
     ):
@@ -277,9 +279,37 @@ def test_the_level_of_the_sound_is_recorded(samples):
         assert sample.meta["audio_dbfs"] == pytest.approx(expected, abs=0.01)
 
 
+def test_any_number_of_threads_gives_the_same_bytes(segmenter_path, short_clip):
+    """Large enough that torch shares its sums between threads."""
+    settings, made, before = replace(SHARDS, size=400), [], torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            stage = ShardsStage(settings, "mediapipe_478", {"selfie_segmentation": segmenter_path}, HASHES)
+            made.append(list(stage(short_clip)))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert made[0] == made[1]
+
+
+def test_nothing_outside_the_video_frame_is_head(segmenter_path, short_clip):
+    """The head is moved up, so that its crop leaves the frame."""
+    moved = short_clip.head_to_camera.copy()
+    moved[:, 1, 3] -= 14
+    shifted = replace(short_clip, head_to_camera=moved)
+    (sample,) = ShardsStage(SHARDS, "mediapipe_478", {"selfie_segmentation": segmenter_path}, HASHES)(shifted)
+    assert isinstance(sample, ShardSample)
+    top = int(np.ceil(sample.meta["valid_box"][1]))
+    assert top > 10
+    for frame in range(sample.num_frames):
+        assert not images.decode_mask(sample.members[schema.head_member(frame)])[:top].any()
+
+
 def test_two_runs_give_the_same_bytes(segmenter_path, short_clip):
     first, second = (
-        list(ShardsStage(SHARDS, {"selfie_segmentation": segmenter_path}, HASHES)(short_clip)) for _ in range(2)
+        list(ShardsStage(SHARDS, "mediapipe_478", {"selfie_segmentation": segmenter_path}, HASHES)(short_clip))
+        for _ in range(2)
     )
     assert [sample.key for sample in first if isinstance(sample, ShardSample)] == [f"{short_clip.clip_id}-0000"]
     assert first == second  # records compare by value: keys, metadata and the bytes of every member
@@ -296,7 +326,9 @@ def test_meta_says_where_the_crop_lies_and_what_made_it(samples, clip):
 
 
 def test_a_clip_whose_head_mask_is_too_small_is_rejected(segmenter_path, short_clip):
-    stage = ShardsStage(replace(SHARDS, min_head_share=0.95), {"selfie_segmentation": segmenter_path}, HASHES)
+    stage = ShardsStage(
+        replace(SHARDS, min_head_share=0.95), "mediapipe_478", {"selfie_segmentation": segmenter_path}, HASHES
+    )
     (rejected,) = stage(short_clip)
     assert isinstance(rejected, Rejected)
     assert (rejected.key, rejected.reason) == (short_clip.clip_id, RejectReason.NO_HEAD)

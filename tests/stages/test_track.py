@@ -11,7 +11,8 @@ from mggtalk.params import validate
 from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.records import RejectReason, Segment, TrackedVideo, VideoPart
 from mggtalk.stages.clips import main_reason
-from mggtalk.stages.track import TrackConfig, TrackStage
+from mggtalk.stages.track import TrackStage
+from mggtalk.stages.track_config import TrackConfig
 from mggtalk.stages.track_tables import dump_track
 from tests.media import corrupted_copy, write_video
 from tests.stages.footage import TRACK, first_frames, record_of, tracked_video, write_frames

@@ -512,6 +512,9 @@ def test_the_card_is_held_against_the_index(dataset):
     (root / "card.json").write_text(json.dumps(card))
     (finding,) = findings(root)
     assert str(finding) == "card.json: splits.train.clips: not what the index gives: got 4, expected 3"
+    card["splits"]["train"]["clips"] = 3
+    (root / "card.json").write_text(json.dumps(card))
+    assert [str(finding) for finding in findings(root)] == ["card.json: not as it is written: sorted keys, two spaces"]
     edit(root / "CARD.md", lambda text: text.extend(b"More.\n"))
     assert [finding.file for finding in findings(root)] == ["card.json", "CARD.md"]
 

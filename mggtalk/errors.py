@@ -11,6 +11,7 @@ MggtalkError            exit code 2, one line, no stack trace
 └── LeakError           exit code 1: somebody is in two parts of the data set
 """
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -70,6 +71,9 @@ class UnsoundError(MggtalkError):
     exit_code = 1
 
 
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 def run_main(function: Callable[[], None]) -> int:
     """Run the body of a command and return its exit code: 0, that of an error of the user's, 130 for Ctrl-C.
 
@@ -81,6 +85,11 @@ def run_main(function: Callable[[], None]) -> int:
     except MggtalkError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        sys.stderr.write(f"error: {error}; what is finished is kept: make room and run again\n")
+        return MggtalkError.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130  # what a shell reports for a command that SIGINT ended

@@ -22,6 +22,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield partial
         _sync(partial)
         partial.replace(path)
+    except OSError as fault:
+        if fault.errno is not None and fault.filename is None:
+            fault.filename = str(path)  # a write that finds the disk full names no file
+        raise
     finally:
         partial.unlink(missing_ok=True)
     _sync(path.parent)

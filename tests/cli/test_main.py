@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import logging
 import re
@@ -45,6 +46,14 @@ def _model(name: str, *, default: bool) -> ModelFile:
 
 
 MODEL_TABLE = {name: _model(name, default=name != "extra") for name in ("ear", "eye", "extra")}
+
+
+def test_a_full_disk_is_the_users_to_mend_and_other_faults_of_the_system_are_not(capsys):
+    full = OSError(errno.ENOSPC, "No space left on device", "artifacts/shards/all.tar")
+    assert run_main(_raise(full)) == 2
+    assert "No space left on device: 'artifacts/shards/all.tar'; what is finished is kept" in capsys.readouterr().err
+    with pytest.raises(OSError, match="Input/output"):
+        run_main(_raise(OSError(errno.EIO, "Input/output error")))
 
 
 def _raise(error: BaseException) -> Callable[[], None]:

@@ -42,6 +42,10 @@ LABELS = (
 """Columns that are read at once."""
 
 
+_UNPARSED = (pa.ArrowException, OSError, ValueError)
+"""What Arrow says of a damaged file: of its Thrift an OSError, of names that are no text a UnicodeDecodeError."""
+
+
 class LazyIndex:
     """`index.parquet` of a data set. Safe to share between threads and across a fork.
 
@@ -66,8 +70,11 @@ class LazyIndex:
             ) from None
         except OSError as cause:
             raise self._unreadable(cause) from None
-        check_schema(self._footer.schema.to_arrow_schema(), self.where)
-        group_sizes = [self._footer.row_group(group).num_rows for group in range(self._footer.num_row_groups)]
+        try:
+            check_schema(self._footer.schema.to_arrow_schema(), self.where)
+            group_sizes = [self._footer.row_group(group).num_rows for group in range(self._footer.num_row_groups)]
+        except _UNPARSED as cause:
+            raise self._damaged(cause) from None
         self._group_starts = list(itertools.accumulate(group_sizes, initial=0))
         self.labels = self._read(range(len(group_sizes)), LABELS)
         self._group = lru_cache(maxsize=None)(self._read_group)
@@ -103,7 +110,7 @@ class LazyIndex:
             tail = self._read_tail(size, length)
         try:
             return size, pq.read_metadata(pa.BufferReader(tail))
-        except pa.ArrowException as cause:
+        except _UNPARSED as cause:
             raise self._damaged(cause) from None
 
     def _read_tail(self, size: int, length: int) -> bytes:
@@ -115,7 +122,10 @@ class LazyIndex:
 
     def _read(self, groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """Return columns of row groups, of which no more than needed is fetched, into a file that is else a hole."""
-        ranges = _merged(_chunk_ranges(self._footer, groups, set(columns)))
+        try:
+            ranges = _merged(_chunk_ranges(self._footer, groups, set(columns)))
+        except _UNPARSED as cause:
+            raise self._damaged(cause) from None
         try:
             parts = self._storage.read_ranges(INDEX_NAME, ranges)
         except OSError as cause:
@@ -128,7 +138,7 @@ class LazyIndex:
                 pa.BufferReader(pa.py_buffer(content)), metadata=self._footer, page_checksum_verification=True
             )
             return file.read_row_groups(list(groups), columns=list(columns))
-        except (pa.ArrowException, OSError, ValueError) as cause:
+        except _UNPARSED as cause:
             raise self._damaged(cause) from None
 
     def _unreadable(self, cause: Exception) -> ShardError:

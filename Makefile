@@ -45,6 +45,6 @@ clean:
 $(VENV)/.installed: constraints.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: expected Python 3.11 or 3.12 on PATH as python3.11, python3.12 or python3" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,face-alignment,networks]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,s3,face-alignment,networks]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps face-alignment
 	touch $@

@@ -1,7 +1,6 @@
 """Stage `train`: shards become a predictor; see `mggtalk.training.loop`."""
 
 import dataclasses
-import hashlib
 import logging
 import sys
 import time
@@ -21,7 +20,6 @@ from mggtalk.runtime.metrics_logger import has_metrics, metrics_logger
 from mggtalk.runtime.progress import Progress
 from mggtalk.runtime.train_runner import Launcher, run_training
 from mggtalk.shards.reader import Shards
-from mggtalk.shards.schema import INDEX_NAME
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.loop import Report, Worker, train
 from pipelines.arguments import StageArguments, stage_arguments, stage_parser, start_logging
@@ -34,25 +32,30 @@ class TrainingRun:
     """What every worker is told.
 
     Attributes:
-        shards, checkpoint, model: absolute, for Ray Train gives its workers a working directory of their own. The
-            checkpoint is of this very run, by its content key; the model is the result's folder.
+        shards, checkpoint, model: absolute, for Ray Train gives its workers a working directory of their own; of the
+            shards also a URL. The checkpoint is of this very run, by its content key; the model is the result's folder.
         origin: for people.
     """
 
     settings: TrainConfig
-    shards: Path
+    shards: Path | str
     checkpoint: Path
     run_key: str
     model: Path
     origin: Mapping[str, Any]
 
 
-def run(arguments: StageArguments, launcher: Launcher) -> None:
-    """Train on the split `train`, and write the model and the metrics of the training."""
+def run(arguments: StageArguments, launcher: Launcher, shards_url: str | None = None) -> None:
+    """Train on the split `train`, and write the model and the metrics of the training.
+
+    Args:
+        shards_url: reads the shards from there (see `mggtalk.shards.open`), not from the artifacts.
+    """
     settings = load_group(arguments.params, "train", TrainConfig)
     artifacts = arguments.artifacts
-    shards = Shards(artifacts.shards)  # a missing or damaged data set shows here, before any worker starts
-    origin = {"settings": dataclasses.asdict(settings), "data": _index_sha256(shards)}
+    place = shards_url if shards_url and "://" in shards_url else Path(shards_url or artifacts.shards).resolve()
+    shards = Shards(place)  # a missing or damaged data set shows here, before any worker starts
+    origin = {"settings": dataclasses.asdict(settings), "data": shards.index_sha256()}
     run_key = content_key(
         **origin | {"settings": settings.course()},
         code=code_digest("mggtalk.training.loop"),
@@ -77,9 +80,7 @@ def run(arguments: StageArguments, launcher: Launcher) -> None:
 
         run_training(
             _train,
-            TrainingRun(
-                settings, artifacts.shards.resolve(), checkpoint.resolve(), run_key, artifacts.model.resolve(), origin
-            ),
+            TrainingRun(settings, place, checkpoint.resolve(), run_key, artifacts.model.resolve(), origin),
             num_workers=settings.workers,
             use_gpu=torch.cuda.is_available(),
             storage=artifacts.spool("ray"),
@@ -97,20 +98,18 @@ def _train(run: TrainingRun, worker: Worker, report: Report) -> None:
             atomic_write(run.model / name, content)
 
 
-def _index_sha256(shards: Shards) -> str:
-    """Return the hash of the index, which holds the hash of every sample."""
-    return hashlib.sha256((shards.root / INDEX_NAME).read_bytes()).hexdigest()
-
-
 def main() -> int:
     """Run the stage on the process's command line and return its exit code."""
     parser = stage_parser(__doc__ or "")
     parser.add_argument(
         "--launcher", choices=("ray", "local"), default="ray", help="local: in this process, without Ray; default: ray"
     )
+    parser.add_argument(
+        "--shards", metavar="URL", help="read shards from file://, https:// or s3://; default: those of the artifacts"
+    )
     options = parser.parse_args()
     start_logging()
-    return run_main(lambda: run(stage_arguments(options), options.launcher))
+    return run_main(lambda: run(stage_arguments(options), options.launcher, options.shards))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ class FileServer(ThreadingHTTPServer):
 
     Attributes:
         cut_after: bytes of an answer after which the connection breaks. drip_s: between the bytes of an answer.
-        status: instead of 200. headers: of every answer. etag: of every file; answers a matching `If-Range`.
+        status: instead of 200. busy: so many of the next requests are answered with 503.
+        headers: of every answer. etag: of every file; answers a matching `If-Range`.
         ranges, if_ranges: these headers of all requests so far. paths: what they asked for.
     """
 
@@ -22,6 +23,7 @@ class FileServer(ThreadingHTTPServer):
     states_length = True
     states_range = True
     status = 200
+    busy = 0
     etag = ""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
@@ -41,9 +43,16 @@ class FileServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: FileServer
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         server = self.server
         server.paths.append(self.path)
+        if server.busy > 0:
+            server.busy -= 1
+            self.send_error(503)
+            return
         if self.path in server.redirects:
             self.send_response(302)
             self.send_header("Location", server.redirects[self.path])
@@ -53,36 +62,39 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         content = server.files[self.path]
-        start = self._start()
+        start, stop = self._range(len(content))
         if start and start >= len(content):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(content)}")
             self.end_headers()
             return
-        self._send(content, start)
+        self._send(content, start, stop)
 
-    def _start(self) -> int:
+    def _range(self, size: int) -> tuple[int, int]:
         wanted, condition = self.headers.get("Range"), self.headers.get("If-Range")
         self.server.ranges.append(wanted)
         self.server.if_ranges.append(condition)
         if not wanted or not self.server.knows_ranges or (condition and condition != self.server.etag):
-            return 0
-        return int(wanted.removeprefix("bytes=").rstrip("-"))
+            return 0, size
+        start, _, last = wanted.removeprefix("bytes=").partition("-")
+        return int(start), min(int(last) + 1, size) if last else size
 
-    def _send(self, content: bytes, start: int) -> None:
-        server, body = self.server, content[start:]
-        self.send_response(206 if start else server.status)
+    def _send(self, content: bytes, start: int, stop: int) -> None:
+        server, body = self.server, content[start:stop]
+        partial = len(body) < len(content)
+        self.send_response(206 if partial else server.status)
         headers = dict(server.headers)
         if server.states_length:
             headers["Content-Length"] = str(len(body))
-        if start and server.states_range:
-            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        if partial and server.states_range:
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content)}"
         if server.etag:
             headers["ETag"] = server.etag
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self._write(body[: server.cut_after])
+        if self.command != "HEAD":
+            self._write(body[: server.cut_after])
 
     def _write(self, body: bytes) -> None:
         try:

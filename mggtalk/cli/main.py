@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from mggtalk import __version__
 from mggtalk.cli.doctor import diagnose
 from mggtalk.cli.inspect import add_inspect_command
 from mggtalk.cli.models import fetch_models, list_models
+from mggtalk.cli.shards import add_shards_command
 from mggtalk.cli.splits import add_splits_command
 from mggtalk.errors import run_main
 
@@ -17,7 +20,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own) and return the exit code."""
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return run_main(lambda: arguments.run(arguments))
+    try:
+        exit_code = run_main(lambda: arguments.run(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has seen enough, as in `mggtalk shards ls | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
+        return 141  # what a shell reports for a command that SIGPIPE ended
+    return exit_code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     models.add_parser("list", help="name, state, size, licence and purpose").set_defaults(run=lambda _: list_models())
 
     add_splits_command(commands.add_parser("splits", help="who is in which part of the data set"))
+
+    add_shards_command(commands.add_parser("shards", help="is the data set sound, and what is in it"))
 
     add_inspect_command(commands.add_parser("inspect", help="one picture of what the stage shards made of a clip"))
 

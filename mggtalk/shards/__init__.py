@@ -3,14 +3,19 @@
 Read `docs/shards.md` for the normative description. In the order of use: `schema` names the members, `encode` makes a
 sample, `spool` writes one clip's samples as a small tar, `prefix_tree` says which clips share a shard, `writer`
 assembles shards, `index` finds every member again, `reader` decodes what is asked for, `card` sums it up for people.
+Data sets that lie elsewhere: `places` takes the URL, `remote_storage` fetches, `cache` keeps.
 """
 
 from mggtalk.shards.card import CardContext, write_card
+from mggtalk.shards.clips import ClipEntry
 from mggtalk.shards.clouds import decode_cloud, encode_cloud
 from mggtalk.shards.damage import DamageGuard, OnDamage
 from mggtalk.shards.encode import SourceGeometry, encode_sample
 from mggtalk.shards.index import SampleRow, read_index, write_index
-from mggtalk.shards.reader import ClipEntry, Shards
+from mggtalk.shards.opening import open_shards
+from mggtalk.shards.opening import open_shards as open  # noqa: A004  read as `shards.open`; this module opens no files
+from mggtalk.shards.places import CacheLimits
+from mggtalk.shards.reader import Shards
 from mggtalk.shards.schema import CHUNK_FRAMES, INDEX_NAME, SCHEMA_VERSION, SampleMeta
 from mggtalk.shards.spool import StoredClip, open_spooled, spool_clip
 from mggtalk.shards.tracks import ClipTracks
@@ -20,6 +25,7 @@ __all__ = [
     "CHUNK_FRAMES",
     "INDEX_NAME",
     "SCHEMA_VERSION",
+    "CacheLimits",
     "CardContext",
     "ClipEntry",
     "ClipTracks",
@@ -33,6 +39,8 @@ __all__ = [
     "decode_cloud",
     "encode_cloud",
     "encode_sample",
+    "open",
+    "open_shards",
     "open_spooled",
     "read_index",
     "spool_clip",

@@ -20,6 +20,9 @@ from mggtalk.records import AudioState, Split
 from mggtalk.shards.index import SampleRow
 from mggtalk.shards.schema import SCHEMA_VERSION
 
+CARD_JSON = "card.json"
+CARD_TEXT = "CARD.md"
+
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("mggtalk.shards", "."),
     autoescape=jinja2.select_autoescape(),  # HTML only: this is Markdown
@@ -52,9 +55,13 @@ class CardContext:
 def write_card(directory: Path, rows: Iterable[SampleRow], context: CardContext) -> None:
     """Write `CARD.md` (with the front matter of Hugging Face data-set cards) and `card.json` into `directory`."""
     content = summarise(rows, context)
-    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    atomic_write(directory / "card.json", text.encode())
-    atomic_write(directory / "CARD.md", render_card(content).encode())
+    atomic_write(directory / CARD_JSON, dump_card(content))
+    atomic_write(directory / CARD_TEXT, render_card(content).encode())
+
+
+def dump_card(content: Mapping[str, Any]) -> bytes:
+    """Return the bytes of `card.json`."""
+    return f"{json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)}\n".encode()
 
 
 def summarise(rows: Iterable[SampleRow], context: CardContext) -> dict[str, Any]:

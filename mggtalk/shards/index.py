@@ -99,9 +99,21 @@ def write_index(root: Path, rows: Iterable[SampleRow]) -> Path:
     """Write `index.parquet` under `root`, sorted by key, and return its path; equal rows give equal bytes."""
     ordered = sorted(rows, key=lambda row: row.key)
     columns = {name: [getattr(row, name) for row in ordered] for name in _SCHEMA.names}
-    table = pa.table(columns, schema=_SCHEMA)
+    return write_table(root, pa.table(columns, schema=_SCHEMA))
+
+
+def write_table(root: Path, table: pa.Table) -> Path:
+    """Write rows that `read_index` returned, or some of them, as `write_index` does: the bytes are the same."""
+    # What was read is in pieces, and its fields carry numbers.
+    columns = table.sort_by("key").combine_chunks().columns
     with atomic_path(root / INDEX_NAME) as partial:
-        pq.write_table(table, partial, compression="zstd", row_group_size=_ROWS_PER_GROUP)
+        pq.write_table(
+            pa.Table.from_arrays(columns, schema=_SCHEMA),
+            partial,
+            compression="zstd",
+            row_group_size=_ROWS_PER_GROUP,
+            write_page_checksum=True,  # a wrong bit in a label would else be read as another label
+        )
     return root / INDEX_NAME
 
 
@@ -115,16 +127,24 @@ def read_index(root: Path) -> pa.Table:
     if not path.is_file():
         raise ShardError(f"{path}: no such file; it is written last, so writing these shards may not have finished")
     try:
-        with pq.ParquetFile(path) as file:
-            version = (file.schema_arrow.metadata or {}).get(_VERSION_KEY, b"none").decode()
-            check_version(int(version) if version.isdigit() else version, str(path))
-            table = file.read()
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            check_schema(file.schema_arrow, str(path))
+            return file.read()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as cause:
         raise ShardError(f"{path}: damaged: {' '.join(str(cause).split())}") from None
-    if table.schema != _SCHEMA:
-        missing = sorted(set(_SCHEMA.names) ^ set(table.schema.names)) or "types"
-        raise ShardError(f"{path}: columns differ from schema version {SCHEMA_VERSION}: {missing}")
-    return table
+
+
+def check_schema(schema: pa.Schema, where: str) -> None:
+    """Check that an index has the columns of this reader's schema version.
+
+    Raises:
+        SchemaVersionError: written under another schema version. ShardError: the columns are others.
+    """
+    version = (schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
+    check_version(int(version) if version.isdigit() else version, where)
+    if schema != _SCHEMA:
+        missing = sorted(set(_SCHEMA.names) ^ set(schema.names)) or "types"
+        raise ShardError(f"{where}: columns differ from schema version {SCHEMA_VERSION}: {missing}")
 
 
 def iterate_rows(table: pa.Table) -> Iterator[SampleRow]:

@@ -1,7 +1,6 @@
 """Random access to a data set's frames, clouds and tracks through its index; reads and decodes what is asked for."""
 
 import zlib
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,29 +13,21 @@ from jaxtyping import UInt8, UInt16
 from mggtalk.errors import ShardError
 from mggtalk.records import HeadCloud, HeadFrame, SourceFrame, Split, StoredSource
 from mggtalk.shards import images, resample, schema
+from mggtalk.shards.clips import ClipEntry, collect_clips
 from mggtalk.shards.clouds import decode_cloud
-from mggtalk.shards.index import SampleRow, read_index, row_at
+from mggtalk.shards.index import SampleRow
+from mggtalk.shards.lazy_index import LazyIndex
+from mggtalk.shards.places import DEFAULT_CACHE, CacheLimits, open_storage
 from mggtalk.shards.schema import CHUNK_FRAMES, SampleMeta, parse_meta
-from mggtalk.shards.storage import LocalStorage
+from mggtalk.shards.storage import Storage
 from mggtalk.shards.tracks import ClipTracks, concatenate_tracks, decode_tracks
+
+__all__ = ["ClipEntry", "Shards"]
 
 DecodedT = TypeVar("DecodedT")
 
 # Rows and metadata of this many samples stay decoded; each takes some 30 kB.
 _CACHED_SAMPLES = 512
-
-
-@dataclass(frozen=True, slots=True)
-class ClipEntry:
-    """A clip of the data set; `source_frames` are the clip's frames that have geometry."""
-
-    clip_id: str
-    video_id: str
-    identity: str
-    license: str
-    split: Split
-    num_frames: int
-    source_frames: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +38,63 @@ class _Sample:
 
 
 class Shards:
-    """A data set of shards in a local directory. Safe to share between threads, across a fork, and to pickle.
+    """A data set of shards, wherever it lies. Safe to share between threads, across a fork, and to pickle.
 
     Every member is checked against the index's CRC-32 as it is read, for JPEG decoders do not notice damage.
+
+    Attributes:
+        root: path or URL, as it was given.
     """
 
-    def __init__(self, root: Path | str, *, cached_tracks: int = 64) -> None:
-        """Read the index.
+    def __init__(
+        self,
+        root: Path | str,
+        split: Split | str | None = None,
+        *,
+        cached_tracks: int = 64,
+        cache: CacheLimits | None = DEFAULT_CACHE,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Read the labels of the index.
 
         Args:
+            root: a directory, or a URL: `file`, `https`, `http`, `s3`, `memory`; one that ends in `.dir` is a folder as
+                `dvc push` leaves it in a remote.
+            split: leaves all clips of other splits out.
             cached_tracks: number of samples whose tracks stay in memory, some 0.6 MB each.
+            cache: where and how much of what a URL gives is kept on disk; None keeps nothing.
+            storage_options: of the URL's file system, as fsspec names them.
 
         Raises:
-            SchemaVersionError: written under another schema version. ShardError: no index, or it is damaged.
+            SchemaVersionError: written under another schema version. ShardError: no index, or it is damaged or cannot
+                be reached; the URL's protocol is unknown or lacks a package.
         """
-        self.root = Path(root)
-        self._cached_tracks = cached_tracks
-        self._storage = LocalStorage(self.root)
-        self._index = read_index(self.root)
-        self._clips, self._row_numbers = _collect_clips(self._index, self.root)
+        self.root = root if isinstance(root, str) and "://" in root else Path(root)
+        self._arguments = {
+            "split": split,
+            "cached_tracks": cached_tracks,
+            "cache": cache,
+            "storage_options": storage_options,
+        }
+        self._storage = open_storage(self.root, cache, storage_options)
+        self._index = LazyIndex(self._storage)
+        self._clips, self._row_numbers = collect_clips(
+            self._index.labels, None if split is None else Split(split), self._index.where
+        )
         self._sample = lru_cache(maxsize=_CACHED_SAMPLES)(self._load_sample)
         self._tracks = lru_cache(maxsize=cached_tracks)(self._load_tracks)
 
     def __reduce__(self) -> tuple[Callable[..., "Shards"], tuple[Any, ...]]:
         """Pickle the place, not the open files."""
-        return _reopen, (self.root, self._cached_tracks)
+        return _reopen, (self.root, self._arguments)
+
+    def index_sha256(self) -> str:
+        """Return the hash of the index, which holds the hash of every sample: equal ones mean equal data.
+
+        Raises:
+            ShardError: the index cannot be read.
+        """
+        return self._index.sha256()
 
     def clips(self, split: Split | str | None = None) -> tuple[ClipEntry, ...]:
         """Return the clips of `split` (of all splits if None), sorted by clip id."""
@@ -200,7 +223,7 @@ class Shards:
         return self._sample(clip_id, frame // CHUNK_FRAMES), frame % CHUNK_FRAMES
 
     def _load_sample(self, clip_id: str, chunk: int) -> _Sample:
-        row = row_at(self._index, self._row_numbers[clip_id][chunk])
+        row = self._index.row(self._row_numbers[clip_id][chunk])
         members = {name: number for number, name in enumerate(row.member_names)}
         data = _read_member(self._storage, row, members, schema.META_MEMBER)
         try:
@@ -224,32 +247,8 @@ class Shards:
         return _read_member(self._storage, sample.row, sample.members, member)
 
 
-def _reopen(root: Path, cached_tracks: int) -> Shards:
-    return Shards(root, cached_tracks=cached_tracks)
-
-
-def _collect_clips(index: Any, root: Path) -> tuple[dict[str, ClipEntry], dict[str, tuple[int, ...]]]:
-    names = ["clip_id", "video_id", "identity", "license", "split", "start_frame", "num_frames", "clip_num_frames"]
-    rows = index.select([*names, "source_frames"]).to_pylist()
-    by_clip: defaultdict[str, list[int]] = defaultdict(list)
-    for number, row in enumerate(rows):
-        by_clip[row["clip_id"]].append(number)
-    clips, row_numbers = {}, {}
-    for clip_id, numbers in sorted(by_clip.items()):
-        numbers.sort(key=lambda number: rows[number]["start_frame"])
-        chunks = [rows[number] for number in numbers]
-        starts = [chunk["start_frame"] for chunk in chunks]
-        num_frames = sum(chunk["num_frames"] for chunk in chunks)
-        if starts != list(range(0, num_frames, CHUNK_FRAMES)) or num_frames != chunks[0]["clip_num_frames"]:
-            raise ShardError(
-                f"{root / schema.INDEX_NAME}: clip {clip_id}: samples missing: got those at frames {starts}"
-            )
-        sources = tuple(chunk["start_frame"] + frame for chunk in chunks for frame in chunk["source_frames"])
-        labels = {name: chunks[0][name] for name in ("video_id", "identity", "license")}
-        split = Split(chunks[0]["split"])
-        clips[clip_id] = ClipEntry(clip_id, **labels, split=split, num_frames=num_frames, source_frames=sources)
-        row_numbers[clip_id] = tuple(numbers)
-    return clips, row_numbers
+def _reopen(root: Path | str, arguments: Mapping[str, Any]) -> Shards:
+    return Shards(root, **arguments)
 
 
 def _check_size(sample: _Sample, size: int | None) -> int:
@@ -268,14 +267,16 @@ def _error(row: SampleRow, member: str, what: str) -> ShardError:
     return ShardError(f"{_where(row, member)}: {what}", shard=row.shard, sample=row.key, member=member)
 
 
-def _read_member(storage: LocalStorage, row: SampleRow, members: Mapping[str, int], member: str) -> bytes:
+def _read_member(storage: Storage, row: SampleRow, members: Mapping[str, int], member: str) -> bytes:
     if member not in members:
         # No damage: somebody asks for what is not there, so the error does not blame the sample.
         where = _where(row, member)
         raise ShardError(f"{where}: missing; the sample has geometry for its frames {list(row.source_frames)}")
     number = members[member]
     try:
-        data = storage.read(row.shard, row.member_offsets[number], row.member_sizes[number])
+        data = storage.read_member(row, number)
+    except ConnectionError as cause:  # no damage either: nothing is to be skipped for a server that is away
+        raise ShardError(f"{_where(row, member)}: cannot be read: {cause}") from None
     except OSError as cause:
         raise _error(row, member, f"cannot be read: {cause}") from None
     if len(data) != row.member_sizes[number]:

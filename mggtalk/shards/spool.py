@@ -105,62 +105,34 @@ def tar_entry(name: str, data: bytes) -> bytes:
     Raises:
         ValueError: the name does not fit ustar's 100 bytes.
     """
+    return tar_header(name, len(data)) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
+
+
+def tar_header(name: str, size_bytes: int) -> bytes:
+    """Return the header of a tar member.
+
+    Raises:
+        ValueError: the name does not fit ustar's 100 bytes.
+    """
     if len(name) > tarfile.LENGTH_NAME or not name.isascii():
         raise ValueError(f"tar member {name!r}: expected at most {tarfile.LENGTH_NAME} ASCII characters")
     header = tarfile.TarInfo(name)
-    header.size = len(data)
-    padding = bytes(-len(data) % tarfile.BLOCKSIZE)
-    return header.tobuf(tarfile.USTAR_FORMAT) + data + padding
+    header.size = size_bytes
+    return header.tobuf(tarfile.USTAR_FORMAT)
 
 
-def _write_sample(file: BinaryIO, sample: ShardSample) -> SampleRow:
-    meta = SampleMeta(**sample.meta)
-    expected = member_names(meta.num_frames, meta.source_frames, has_audio=meta.audio.has_member)
-    if set(sample.members) != set(expected):
-        differing = sorted(set(sample.members) ^ set(expected))
-        raise ValueError(f"{sample.key}: members missing or not in schema: {', '.join(differing)}")
-    contents = {META_MEMBER: dump_meta(meta.to_mapping()), **{name: sample.members[name] for name in expected}}
-    start, digest, offsets = file.tell(), hashlib.sha256(), []
-    for name, data in contents.items():
-        offsets.append(file.tell() + tarfile.BLOCKSIZE)
-        entry = tar_entry(f"{sample.key}.{name}", data)
-        digest.update(entry)
-        file.write(entry)
-    return _make_row(meta, contents, offsets, start, file.tell() - start, digest.hexdigest())
-
-
-def _scan_sample(file: BinaryIO, key: str, members: dict[str, tarfile.TarInfo], path: Path) -> SampleRow:
-    where = f"{path}: sample {key}"
-    contents = {name: _read_at(file, member.offset_data, member.size, where) for name, member in members.items()}
-    if META_MEMBER not in contents:
-        raise ShardError(f"{where}: no {META_MEMBER}")
-    meta = parse_meta(contents[META_MEMBER], f"{where}: {META_MEMBER}")
-    # tarfile takes a damaged header for the end of the tar, so what is missing has to be asked for.
-    expected = (META_MEMBER, *member_names(meta.num_frames, meta.source_frames, has_audio=meta.audio.has_member))
-    if tuple(contents) != expected:
-        differing = sorted(set(contents) ^ set(expected)) or ["in another order"]
-        raise ShardError(f"{where}: members missing or not in schema: {', '.join(differing)}")
-    start, last = members[META_MEMBER].offset, list(members.values())[-1]
-    size_bytes = last.offset_data + last.size + -last.size % tarfile.BLOCKSIZE - start
-    digest = hashlib.sha256(_read_at(file, start, size_bytes, where)).hexdigest()
-    offsets = [member.offset_data for member in members.values()]
-    try:
-        return _make_row(meta, contents, offsets, start, size_bytes, digest)
-    except ValueError as cause:
-        raise ShardError(f"{where}: {TRACKS_MEMBER}: {cause}") from None
-
-
-def _read_at(file: BinaryIO, offset: int, size: int, where: str) -> bytes:
-    file.seek(offset)
-    data = file.read(size)
-    if len(data) != size:
-        raise ShardError(f"{where}: truncated: got {len(data)} of {size} bytes at {offset}")
-    return data
-
-
-def _make_row(
+def sample_row(
     meta: SampleMeta, contents: dict[str, bytes], offsets: list[int], start: int, size_bytes: int, sha256: str
 ) -> SampleRow:
+    """Return the row of a sample of which all is known but its shard.
+
+    Args:
+        contents, offsets: bytes of its members by name, and where they begin, in the order of the tar.
+        start, size_bytes, sha256: of the sample's byte range.
+
+    Raises:
+        ValueError: `tracks.npz` is damaged.
+    """
     quality = load_arrays(contents[TRACKS_MEMBER], ("sharpness", "face_size"))
     return SampleRow(
         key=meta.key,
@@ -187,6 +159,51 @@ def _make_row(
         mean_sharpness=float(np.mean(quality["sharpness"], dtype=np.float32)),
         mean_face_size=float(np.mean(quality["face_size"], dtype=np.float32)),
     )
+
+
+def _write_sample(file: BinaryIO, sample: ShardSample) -> SampleRow:
+    meta = SampleMeta(**sample.meta)
+    expected = member_names(meta.num_frames, meta.source_frames, has_audio=meta.audio.has_member)
+    if set(sample.members) != set(expected):
+        differing = sorted(set(sample.members) ^ set(expected))
+        raise ValueError(f"{sample.key}: members missing or not in schema: {', '.join(differing)}")
+    contents = {META_MEMBER: dump_meta(meta.to_mapping()), **{name: sample.members[name] for name in expected}}
+    start, digest, offsets = file.tell(), hashlib.sha256(), []
+    for name, data in contents.items():
+        offsets.append(file.tell() + tarfile.BLOCKSIZE)
+        entry = tar_entry(f"{sample.key}.{name}", data)
+        digest.update(entry)
+        file.write(entry)
+    return sample_row(meta, contents, offsets, start, file.tell() - start, digest.hexdigest())
+
+
+def _scan_sample(file: BinaryIO, key: str, members: dict[str, tarfile.TarInfo], path: Path) -> SampleRow:
+    where = f"{path}: sample {key}"
+    contents = {name: _read_at(file, member.offset_data, member.size, where) for name, member in members.items()}
+    if META_MEMBER not in contents:
+        raise ShardError(f"{where}: no {META_MEMBER}")
+    meta = parse_meta(contents[META_MEMBER], f"{where}: {META_MEMBER}")
+    # tarfile takes a damaged header for the end of the tar, so what is missing has to be asked for.
+    expected = (META_MEMBER, *member_names(meta.num_frames, meta.source_frames, has_audio=meta.audio.has_member))
+    if tuple(contents) != expected:
+        differing = sorted(set(contents) ^ set(expected)) or ["in another order"]
+        raise ShardError(f"{where}: members missing or not in schema: {', '.join(differing)}")
+    start, last = members[META_MEMBER].offset, list(members.values())[-1]
+    size_bytes = last.offset_data + last.size + -last.size % tarfile.BLOCKSIZE - start
+    digest = hashlib.sha256(_read_at(file, start, size_bytes, where)).hexdigest()
+    offsets = [member.offset_data for member in members.values()]
+    try:
+        return sample_row(meta, contents, offsets, start, size_bytes, digest)
+    except ValueError as cause:
+        raise ShardError(f"{where}: {TRACKS_MEMBER}: {cause}") from None
+
+
+def _read_at(file: BinaryIO, offset: int, size: int, where: str) -> bytes:
+    file.seek(offset)
+    data = file.read(size)
+    if len(data) != size:
+        raise ShardError(f"{where}: truncated: got {len(data)} of {size} bytes at {offset}")
+    return data
 
 
 def _check_clip(rows: Iterable[SampleRow]) -> None:

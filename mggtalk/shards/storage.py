@@ -1,18 +1,64 @@
-"""Byte ranges of the files of a data set in a local directory."""
+"""Byte ranges of the files of a data set, wherever it lies; here: in a local directory."""
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Protocol
+
+from mggtalk.shards.index import SampleRow
 
 # Far below the usual limit of 1024 open files of a process, with room for others.
 _MAX_OPEN_FILES = 128
+
+
+class Storage(Protocol):
+    """Where the files of a data set lie. Safe to share between threads and across a fork.
+
+    Every method raises OSError, whose message names the file, where it is missing or cannot be read; ConnectionError
+    where a server is to blame.
+    """
+
+    def where(self, name: str) -> str:
+        """Return path or URL of the file `name`, for people."""
+        ...
+
+    def size(self, name: str) -> int:
+        """Return the size of the file `name` in bytes."""
+        ...
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        """Return the bytes `offset` to `offset + size` of the file `name`; fewer where it ends before."""
+        ...
+
+    def read_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return what `read` does for each (offset, size)."""
+        ...
+
+    def read_member(self, row: SampleRow, number: int) -> bytes:
+        """Return the bytes of member `number` of a sample, unchecked; fewer where the shard ends before."""
+        ...
 
 
 class LocalStorage:
     """Reads byte ranges with `pread`, which moves no file position: safe to share between threads and across a fork."""
 
     def __init__(self, root: Path) -> None:
+        self._root = root
         self._open = lru_cache(maxsize=_MAX_OPEN_FILES)(partial(_OpenFile, root))
+
+    def where(self, name: str) -> str:
+        """Return the path of the file `name`."""
+        return str(self._root / name)
+
+    def size(self, name: str) -> int:
+        """Return the size of the file `name` in bytes.
+
+        Raises:
+            OSError: the file is missing or cannot be read.
+        """
+        file = self._open(name)  # as in `read`
+        return os.fstat(file.descriptor).st_size
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """Return the bytes `offset` to `offset + size` of the file `name`; fewer where it ends before.
@@ -22,6 +68,22 @@ class LocalStorage:
         """
         file = self._open(name)  # held while it is read: another thread may have opened it too, and put its own there
         return os.pread(file.descriptor, size, offset)
+
+    def read_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return what `read` does for each (offset, size).
+
+        Raises:
+            OSError: the file is missing or cannot be read.
+        """
+        return [self.read(name, offset, size) for offset, size in ranges]
+
+    def read_member(self, row: SampleRow, number: int) -> bytes:
+        """Return the bytes of member `number` of a sample.
+
+        Raises:
+            OSError: the shard is missing or cannot be read.
+        """
+        return self.read(row.shard, row.member_offsets[number], row.member_sizes[number])
 
 
 class _OpenFile:

@@ -18,6 +18,7 @@ from mggtalk.evaluation.inspection import PANEL_SIZE
 from mggtalk.models.checkpoint import load_predictor
 from mggtalk.records import RejectReason, Split
 from mggtalk.shards import Shards
+from mggtalk.shards.verify import verify
 from mggtalk.stages.ingest import read_videos
 from mggtalk.stages.tables import read_rejects
 from pipelines import evaluate, ingest, shards, track, train
@@ -114,6 +115,7 @@ def test_every_video_ends_as_clips_or_as_a_rejection(project):
 
 
 def test_the_shards_hold_every_tracked_clip_under_its_split(project):
+    assert verify(project.artifacts.shards).findings == []
     data_set = Shards(project.artifacts.shards)
     clips = parquet.read_table(project.artifacts.tracks / "clips.parquet").to_pylist()
     assert {clip.clip_id: clip.num_frames for clip in data_set.clips()} == {

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+from functools import partial
 
 import pytest
 
@@ -25,12 +26,9 @@ def shards(tmp_path, write_dataset) -> Shards:
 
 
 def read_all(shards: Shards, guard: DamageGuard) -> list[tuple[str, int]]:
+    """Return the frames that could be read."""
     places = [(clip.clip_id, frame) for clip in shards.clips() for frame in range(clip.num_frames)]
-    return [
-        (clip_id, frame)
-        for clip_id, frame in places
-        if guard.read(lambda clip_id=clip_id, frame=frame: shards.image(clip_id, frame)) is not None
-    ]
+    return [place for place in places if guard.read(partial(shards.image, *place)) is not None]
 
 
 def test_damage_stops_by_default_and_the_error_says_where(shards):

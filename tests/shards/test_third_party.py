@@ -5,14 +5,19 @@ import io
 import json
 import subprocess
 import tarfile
+import urllib.request
 
 import numpy as np
 import PIL.Image
+import pyarrow.parquet as pq
 import pytest
 import webdataset
 
+from mggtalk.records import Split
+from tests import web_server
 from tests.shards.samples import make_clip
 
+SPLITS = (Split.TRAIN, Split.TRAIN, Split.VAL, Split.TRAIN)
 CLIP = make_clip("ab" * 8 + "-f000000", num_frames=66, source_every=8, audio=b"fLaC")
 
 
@@ -30,6 +35,24 @@ def test_webdataset_streams_samples(shard):
     assert json.loads(second["meta.json"])["start_frame"] == 64
     assert second["audio.flac"] == b"fLaC"
     assert sum(name.endswith(".rgb.jpg") for name in first) == 64
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_webdataset_streams_a_split_from_a_web_server(tmp_path, write_dataset):
+    """As docs/sharing.md shows it: the index names the shards, WebDataset reads them, in any process."""
+    clips = [make_clip(f"{digit * 16}-f000000", split=split) for digit, split in zip("147a", SPLITS, strict=True)]
+    write_dataset(tmp_path / "shards", clips, target_bytes=1)
+    files = {f"/{path.relative_to(tmp_path)}": path.read_bytes() for path in tmp_path.rglob("shards/**/*.*")}
+    with web_server.running(files) as server:
+        url = server.url("/shards")
+        with urllib.request.urlopen(f"{url}/index.parquet") as answer:
+            index = pq.read_table(io.BytesIO(answer.read()), columns=["shard"], filters=[("split", "==", "train")])
+        shards = [f"{url}/{shard}" for shard in index["shard"].unique().to_pylist()]
+        samples = list(webdataset.WebDataset(shards, shardshuffle=False))
+        gc.collect()
+    assert [sample["__key__"] for sample in samples] == [f"{digit * 16}-f000000-0000" for digit in "14a"]
+    image = np.array(PIL.Image.open(io.BytesIO(samples[2]["001.rgb.jpg"]))).astype(int)
+    assert np.abs(image - clips[3].rgb[1]).mean() < 2
 
 
 def test_members_mean_what_the_document_says(shard):

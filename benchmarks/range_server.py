@@ -1,0 +1,71 @@
+"""A web server of byte ranges on the loopback interface, as far away as one likes; counts what it sends."""
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+class RangeServer(ThreadingHTTPServer):
+    """Serves the files below `root`; each answer waits for `delay_s`."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, root: Path, delay_s: float) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.root, self.delay_s = root, delay_s
+        self.requests = self.sent_bytes = 0
+
+    @property
+    def url(self) -> str:
+        """The address of `root`."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: RangeServer
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def _answer(self, *, with_body: bool) -> None:
+        self.server.requests += 1
+        time.sleep(self.server.delay_s)
+        with (self.server.root / self.path.lstrip("/")).open("rb") as file:
+            size = file.seek(0, 2)
+            wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            start, stop = (int(wanted[1]), min(int(wanted[2]) + 1, size)) if wanted else (0, size)
+            self.send_response(206 if wanted else 200)
+            self.send_header("Content-Length", str(stop - start))
+            if wanted:
+                self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
+            self.end_headers()
+            if with_body:
+                file.seek(start)
+                self.wfile.write(file.read(stop - start))
+                self.server.sent_bytes += stop - start
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@contextmanager
+def serving(root: Path, delay_s: float = 0.0) -> Iterator[RangeServer]:
+    """Give a server that answers."""
+    with RangeServer(root, delay_s) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

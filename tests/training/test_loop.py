@@ -71,7 +71,7 @@ def test_run_goes_on_with_other_threads(shards, tmp_path):
 def test_damaged_frames_stop_the_run_or_are_replaced_and_counted(tmp_path):
     """Of two frames, the second is broken: as source it is never drawn, so every other pair needs it."""
     clip = make_talking_clip("00000000000000aa-f000000", num_frames=2)
-    root = write_talking_shards(tmp_path, [clip]).root
+    root = Path(write_talking_shards(tmp_path, [clip]).root)
     (row,) = iterate_rows(read_index(root))
     path, place = root / row.shard, row.member_offsets[row.member_names.index(rgb_member(1))]
     path.write_bytes(path.read_bytes()[:place] + b"broken" + path.read_bytes()[place + 6 :])

@@ -138,6 +138,7 @@ def _assemble(
         name=Path(load_group(arguments.params, "ingest", IngestConfig).recipe).parent.name,
         parameters=asdict(settings),
         models=hashes,
+        code=code_digest("mggtalk.stages.shards"),
         tools=libraries,
         rejects=Counter(rejected.reason for rejected in (*before, *rejects)),
     )

@@ -41,13 +41,14 @@ class CardContext:
     Attributes:
         name: the data set's name. description: a sentence or two for people.
         parameters: the stage's group of `params.yaml`. models: SHA-256 by model name.
-        tools: version by package. rejects: number of inputs left out by reason.
+        code: digest of the stage's own code. tools: version by package. rejects: number of inputs left out by reason.
     """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
+    code: str = ""
     tools: Mapping[str, str] = field(default_factory=dict)
     rejects: Mapping[str, int] = field(default_factory=dict)
 
@@ -82,6 +83,7 @@ def summarise(rows: Iterable[SampleRow], context: CardContext) -> dict[str, Any]
         "rejects": {str(reason): count for reason, count in context.rejects.items()},
         "parameters": dict(context.parameters),
         "models": dict(context.models),
+        "code": context.code,
         "tools": dict(context.tools),
     }
 

@@ -3,13 +3,14 @@
 `python -m benchmarks.kill --moments 10` does the same at more moments.
 """
 
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from benchmarks.kill import Moment, Project, contents, kill_and_rerun, make_project
-from benchmarks.stage_processes import ROOT
+from benchmarks.stage_processes import ROOT, StageRun
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -28,6 +29,19 @@ def test_a_killed_run_goes_on_where_it_stopped(project, tmp_path, victim, fracti
 
 def test_killed_shards_go_on_where_they_stopped(project, tmp_path):
     check(kill_and_rerun(project, Moment("shards", "driver", 0.9), tmp_path / "artifacts"), "driver")
+
+
+def test_one_worker_makes_the_bytes_of_two(project, tmp_path):
+    artifacts = tmp_path / "artifacts"
+    for folder in ("videos", "tracks"):
+        shutil.copytree(project.root / "undisturbed" / folder, artifacts / folder)
+    alone = StageRun("shards", project.params, artifacts, workers=1)
+    try:
+        assert alone.wait(300) == 0, alone.log
+    finally:
+        alone.end()
+    expected = {name: data for name, data in project.expected.items() if name.startswith("shards/")}
+    assert contents(artifacts, ["shards"]) == expected
 
 
 def check(outcome, victim):

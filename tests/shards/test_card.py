@@ -13,6 +13,7 @@ CONTEXT = CardContext(
     description="Ünïcode people.",
     parameters={"jpeg_quality": 95, "size": 512},
     models={"face_landmarker": "64" * 32},
+    code="c0de" * 16,
     tools={"mediapipe": "1.2.2", "opencv": "5.0.0"},
     rejects={"NO_FACE": 3, "TOO_SHORT": 1},
 )
@@ -43,6 +44,7 @@ def test_card_json_counts_what_is_there(tmp_path, write_dataset):
     assert card["sound"]["none"] == {"clips": 1, "hours": 0.0, "dbfs": None}
     assert card["sound"]["silent"]["clips"] == card["sound"]["broken"]["clips"] == 0
     assert card["rejects"] == {"NO_FACE": 3, "TOO_SHORT": 1}
+    assert card["code"] == "c0de" * 16
     assert (card["schema_version"], card["models"]) == (2, {"face_landmarker": "64" * 32})
 
 
@@ -57,6 +59,7 @@ def test_card_md_opens_with_front_matter_for_the_hub_and_says_it_all(tmp_path, w
     ]
     for line in [
         "Ünïcode people.",
+        f"Code of the stage (digest): `{'c0de' * 16}`",
         "| train | 1 | 1 | 1 | 90 | 45 |",
         "* `CC-BY-4.0`: 2 clips of 2 identities",
         "| present | 1 | 0.001 | -23.0, -23.0, -23.0 |",

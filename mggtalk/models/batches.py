@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
-from mggtalk.records import HeadFrame, SourceFrame
+from mggtalk.records import HeadFrame, SourceFrame, StoredSource
 
 
 class _Movable:
@@ -63,46 +64,69 @@ class TrackBatch(_Movable):
     target_expression: Float[Tensor, "batch num_coefficients"]
 
 
-def collate_sources(sources: Sequence[SourceFrame]) -> SourceBatch:
-    """Return source frames of one size as a batch."""
+CPU = torch.device("cpu")
+
+
+def collate_sources(sources: Sequence[SourceFrame | StoredSource], device: torch.device = CPU) -> SourceBatch:
+    """Return source frames of one size as a batch; all of them resampled, or all as stored."""
     frames = [source.frame for source in sources]
+    depth, normals = _geometry(sources, device)
     return SourceBatch(
-        image=_images(frames),
-        head_mask=_masks([frame.head_mask for frame in frames]),
-        valid=_masks([frame.valid for frame in frames]),
-        depth=_stack([source.depth for source in sources]).unsqueeze(1),
-        normals=_stack([source.normals for source in sources]).permute(0, 3, 1, 2),
-        expression=_stack([frame.expression for frame in frames]),
-        head_to_camera=_stack([frame.head_to_camera for frame in frames]),
-        intrinsics=_stack([frame.intrinsics for frame in frames]),
+        image=_images(frames, device),
+        head_mask=_masks([frame.head_mask for frame in frames], device),
+        valid=_masks([frame.valid for frame in frames], device),
+        depth=depth.unsqueeze(1),
+        normals=normals.permute(0, 3, 1, 2),
+        expression=_stack([frame.expression for frame in frames], device),
+        head_to_camera=_stack([frame.head_to_camera for frame in frames], device),
+        intrinsics=_stack([frame.intrinsics for frame in frames], device),
     )
 
 
-def collate_drivers(frames: Sequence[HeadFrame]) -> DriverBatch:
+def collate_drivers(frames: Sequence[HeadFrame], device: torch.device = CPU) -> DriverBatch:
     """Return what drives a head from these frames."""
     return DriverBatch(
-        expression=_stack([frame.expression for frame in frames]),
-        head_to_camera=_stack([frame.head_to_camera for frame in frames]),
-        intrinsics=_stack([frame.intrinsics for frame in frames]),
+        expression=_stack([frame.expression for frame in frames], device),
+        head_to_camera=_stack([frame.head_to_camera for frame in frames], device),
+        intrinsics=_stack([frame.intrinsics for frame in frames], device),
     )
 
 
-def collate_targets(frames: Sequence[HeadFrame]) -> TargetBatch:
+def collate_targets(frames: Sequence[HeadFrame], device: torch.device = CPU) -> TargetBatch:
     """Return these frames as ground truth."""
     return TargetBatch(
-        image=_images(frames),
-        head_mask=_masks([frame.head_mask for frame in frames]),
-        valid=_masks([frame.valid for frame in frames]),
+        image=_images(frames, device),
+        head_mask=_masks([frame.head_mask for frame in frames], device),
+        valid=_masks([frame.valid for frame in frames], device),
     )
 
 
-def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(arrays).astype(np.float32, copy=False))
+def _geometry(
+    sources: Sequence[SourceFrame | StoredSource], device: torch.device
+) -> tuple[Float[Tensor, "batch height width"], Float[Tensor, "batch height width 3"]]:
+    """Return depth in cm and unit normals; from what `shards.images` stores, or as they are."""
+    stored = [source for source in sources if isinstance(source, StoredSource)]
+    if not stored:
+        resampled = [source for source in sources if isinstance(source, SourceFrame)]
+        depth = _stack([source.depth for source in resampled], device)
+        return depth, _stack([source.normals for source in resampled], device)
+    scale = torch.tensor([source.depth_scale for source in stored], dtype=torch.float32, device=device)
+    depth = _stack([source.depth_units for source in stored], device) * scale[:, None, None]
+    colors = _stack([source.normal_colors for source in stored], device)
+    known = (colors > 0).any(dim=-1, keepdim=True)
+    return depth, functional.normalize(colors * (2 / 255) - 1, dim=-1) * known
 
 
-def _images(frames: Sequence[HeadFrame]) -> Float[Tensor, "batch 3 height width"]:
-    return _stack([frame.image for frame in frames]).permute(0, 3, 1, 2) / 255.0
+def _stack(arrays: Sequence[np.ndarray], device: torch.device) -> Tensor:
+    """Return arrays as one tensor of floats, which they become on the device: as bytes there is less to move."""
+    return torch.stack([torch.from_numpy(array).to(device) for array in arrays]).float()
 
 
-def _masks(masks: Sequence[Bool[np.ndarray, "height width"]]) -> Float[Tensor, "batch 1 height width"]:
-    return _stack(masks).unsqueeze(1)
+def _images(frames: Sequence[HeadFrame], device: torch.device) -> Float[Tensor, "batch 3 height width"]:
+    return _stack([frame.image for frame in frames], device).permute(0, 3, 1, 2) / 255.0
+
+
+def _masks(
+    masks: Sequence[Bool[np.ndarray, "height width"]], device: torch.device
+) -> Float[Tensor, "batch 1 height width"]:
+    return _stack(masks, device).unsqueeze(1)

@@ -10,12 +10,11 @@ from torch import Tensor
 from mggtalk.geometry.cameras import (
     invert_rigid,
     pixel_centers,
-    project,
     rotate_directions,
     transform_points,
     unproject,
 )
-from mggtalk.geometry.symmetry import is_seen, keep_mirrored, mirror_points
+from mggtalk.geometry.symmetry import mirror_points, stands_for_hidden
 from mggtalk.records import HeadCloud
 
 
@@ -81,14 +80,10 @@ def symmetric_points(
     pixels = pixel_centers(height, width, depth.device)[every[1:]].reshape(1, -1, 2).expand(batch, -1, -1)
     camera_to_head = invert_rigid(head_to_camera)
     points = transform_points(camera_to_head, unproject(pixels, depth[every].reshape(batch, -1), intrinsics))
-    mirrored_camera = transform_points(head_to_camera, mirror_points(points))
-    mirrored_pixels = project(mirrored_camera, intrinsics).reshape(-1, 2)[taken]
     head = taken // pixels.shape[1]
     visible = points.reshape(-1, 3)[taken]
-    kept = keep_mirrored(visible, mirror_points(visible), head, head, voxel_size)
-    kept &= ~is_seen(
-        mirrored_pixels, mirrored_camera[..., 2].reshape(-1)[taken], head, depth.masked_fill(empty, float("inf"))
-    )
+    surface = depth.masked_fill(empty, float("inf"))
+    kept = stands_for_hidden(visible, head, surface, head_to_camera, intrinsics, voxel_size)
     return SymmetricPoints(
         head=head,
         pixel=pixels.reshape(-1, 2)[taken].floor().long(),

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mggtalk.geometry.cameras import invert_rigid, pixel_centers, project, transform_points, unproject
-from mggtalk.geometry.symmetry import is_seen, keep_mirrored, mirror_points
+from mggtalk.geometry.cameras import invert_rigid, pixel_centers, unproject
+from mggtalk.geometry.symmetry import mirror_points, stands_for_hidden
 from mggtalk.models.batches import SourceBatch
 from mggtalk.models.config import ModelConfig
 from mggtalk.models.layers import UNet
@@ -131,12 +131,10 @@ def mirror_hidden(
 
     They fall where no visible point is, and behind the refined surface that the source shows.
     """
-    mirrored = mirror_points(points.positions)
-    kept = keep_mirrored(points.positions, mirrored, points.head, points.head, voxel_size)
     head = source.head_mask > _COVERED
     surface = torch.where(head & (source.depth > 0), refined_depth(source, offset), 0.0)
     surface = surface.masked_fill(~head & (source.valid > _COVERED), float("inf"))[:, 0]
-    camera = transform_points(source.head_to_camera[points.head], mirrored.unsqueeze(1))
-    pixels = project(camera, source.intrinsics[points.head])[:, 0]
-    kept &= ~is_seen(pixels, camera[:, 0, 2], points.head, surface)
+    kept = stands_for_hidden(
+        points.positions, points.head, surface, source.head_to_camera, source.intrinsics, voxel_size
+    )
     return kept.nonzero()[:, 0]

@@ -71,6 +71,9 @@ class UnsoundError(MggtalkError):
     exit_code = 1
 
 
+INSTALL_NETWORKS = "pip install -c constraints.txt '.[networks]'"
+"""What to say where the library of the networks is missing."""
+
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import INSTALL_NETWORKS, RegistryError
 from mggtalk.perception.head_backends import HEAD_GEOMETRIES, HEAD_PARSERS
 from mggtalk.perception.networks import check_model_type
-from mggtalk.registry.hub import INSTALL_NETWORKS
 from mggtalk.registry.models import MODELS, Model, model_hash, require, resolve
 
 
@@ -29,6 +28,11 @@ class HeadModels:
     libraries: tuple[str, ...]
     patience_s: float
     memory_bytes: int
+
+    @property
+    def has_network(self) -> bool:
+        """Whether a GPU would help."""
+        return self.patience_s > 0
 
 
 def head_models(

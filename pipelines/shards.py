@@ -80,7 +80,7 @@ def run(arguments: StageArguments) -> None:
         name="shards",
         key_of=lambda clip: clip.clip_id,
         on_result=keep,
-        wants_gpu=models.patience_s > 0,
+        wants_gpu=models.has_network,
         unit="clip",
         amount_of=lambda clip: clip.num_frames,
     )

@@ -19,8 +19,8 @@ class HeadBackend:
         network: the parameter of the group `shards` that names its network; none: it has none of one's choice.
         model_type: of that network, as its `config.json` says it.
         libraries: distributions that its numbers hang on.
-        patience_s: that a frame may take on a slow core, for deadlines; over four times what was measured, and
-        memory_bytes: that its process may take more; twice what was measured, with CUDA's own (docs/models.md).
+        patience_s: that a frame may take on a slow core, for deadlines: over four times what was measured.
+        memory_bytes: that its process may take more: about twice what was measured, on a CPU (docs/models.md).
     """
 
     models: tuple[str, ...] = ()
@@ -64,9 +64,12 @@ def make_head_parser(name: str, model_paths: Mapping[str, Path], landmarks: Land
         KeyError: no such backend, or a path is missing.
         RegistryError: the backend's library is not installed, or cannot use the files.
     """
-    if HEAD_PARSERS[name] is HEAD_PARSERS["selfie"]:
-        return SelfieParser(model_paths["selfie_segmentation"], landmarks)
-    return SegformerParser(model_paths["parsing_model"], landmarks)
+    match name:
+        case "selfie":
+            return SelfieParser(model_paths["selfie_segmentation"], landmarks)
+        case "segformer":
+            return SegformerParser(model_paths["parsing_model"], landmarks)
+    raise KeyError(name)
 
 
 def make_head_geometry(name: str, model_paths: Mapping[str, Path], landmarks: LandmarkSet) -> HeadGeometry:
@@ -78,6 +81,9 @@ def make_head_geometry(name: str, model_paths: Mapping[str, Path], landmarks: La
     Raises:
         KeyError, RegistryError: as in `make_head_parser`.
     """
-    if HEAD_GEOMETRIES[name] is HEAD_GEOMETRIES["facemesh"]:
-        return FaceMeshGeometry(landmarks)
-    return DepthAnythingGeometry(model_paths["depth_model"], landmarks)
+    match name:
+        case "facemesh":
+            return FaceMeshGeometry(landmarks)
+        case "depth_anything":
+            return DepthAnythingGeometry(model_paths["depth_model"], landmarks)
+    raise KeyError(name)

@@ -32,6 +32,13 @@ class HeadViews:
         """Return the number of frames."""
         return len(self.images)
 
+    @property
+    def cut(self) -> Bool[np.ndarray, "size size"]:
+        """Where the picture ends, so that an outline of the head there is none."""
+        cut = ~self.valid
+        cut[[0, -1]] = cut[:, [0, -1]] = True
+        return cut
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthAndNormals:
@@ -79,14 +86,12 @@ class FaceMeshGeometry:
     def _surface(self, views: HeadViews, number: int, box: tuple[slice, slice]) -> SurfaceMaps:
         intrinsics = views.intrinsics.copy()
         intrinsics[:2, 2] -= (box[1].start, box[0].start)
-        cut = ~views.valid
-        cut[[0, -1]] = cut[:, [0, -1]] = True
         return head_surface(
             views.landmarks[number],
             views.head_to_camera[number],
             intrinsics,
             views.head[number][box],
-            cut[box],
+            views.cut[box],
             self._landmarks,
         )
 

@@ -58,11 +58,8 @@ def head_surface(
         landmarks: head space, cm. intrinsics: pixels of the mask.
         cut: where the picture ends, so that an outline of the head there is none.
     """
-    height, width = head.shape
     points = landmark_set.surface(landmarks) @ head_to_camera[:3, :3].T + head_to_camera[:3, 3]
-    pixels = points[:, :2] / points[:, 2:] * intrinsics[[0, 1], [0, 1]] + intrinsics[:2, 2]
-    triangles = landmark_set.triangles[_facing_cosine(points[landmark_set.triangles]) > _LEAST_COSINE]
-    mesh = rasterize(pixels, points[:, 2], triangles, height, width)
+    mesh, triangles = rasterize_facing(points, landmark_set.triangles, intrinsics, head.shape, _LEAST_COSINE)
     pixels_per_cm = intrinsics[0, 0] / points[:, 2].mean()
     mean_head = mean_head_depth(head_to_camera, intrinsics, head, cut)
     on_head = mesh.covered & head  # a hand before the cheek is in no mask
@@ -171,6 +168,24 @@ def rasterize(
         triangle=triangle[chosen],
         shares=np.stack((1 - second[chosen] - third[chosen], second[chosen], third[chosen]), axis=1),
     )
+
+
+def rasterize_facing(
+    points: Float[np.ndarray, "num_vertices 3"],
+    triangles: Int64[np.ndarray, "num_triangles 3"],
+    intrinsics: Float[np.ndarray, "3 3"],
+    shape: tuple[int, ...],
+    least_cosine: float,
+) -> tuple[RasterizedMesh, Int64[np.ndarray, "num_facing 3"]]:
+    """Return what is seen of the triangles that face the camera, and these.
+
+    Args:
+        points: camera frame. shape: height and width of the picture.
+        least_cosine: between a triangle's normal and the way to the camera.
+    """
+    facing = triangles[_facing_cosine(points[triangles]) > least_cosine]
+    pixels = points[:, :2] / points[:, 2:] * intrinsics[[0, 1], [0, 1]] + intrinsics[:2, 2]
+    return rasterize(pixels, points[:, 2], facing, *shape), facing
 
 
 def rasterize_depth(

@@ -17,7 +17,7 @@ from mggtalk.geometry.depth_alignment import align
 from mggtalk.geometry.normals import normals_from_depth
 from mggtalk.perception.head_geometry import DepthAndNormals, FaceMeshGeometry, HeadViews
 from mggtalk.perception.landmark_sets import LandmarkSet
-from mggtalk.perception.mesh_depth import mean_head_depth, rasterize_depth
+from mggtalk.perception.mesh_depth import mean_head_depth, rasterize_facing
 
 _logger = logging.getLogger(__name__)
 
@@ -106,15 +106,8 @@ def _face_depth(
     points: Float[np.ndarray, "num_points 3"], views: HeadViews, landmarks: LandmarkSet
 ) -> Float[np.ndarray, "size size"]:
     """Return z of the face's surface where it faces the camera, 0 elsewhere."""
-    corners = points[landmarks.triangles]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    center = corners.mean(axis=1)
-    lengths = np.linalg.norm(normal, axis=1) * np.linalg.norm(center, axis=1)
-    facing = -(normal * center).sum(axis=1) > _ANCHOR_COSINE * lengths
-    focal, principal = views.intrinsics[[0, 1], [0, 1]], views.intrinsics[:2, 2]
-    pixels = points[:, :2] / points[:, 2:] * focal + principal
-    height, width = views.head.shape[1:]
-    return rasterize_depth(pixels, points[:, 2], landmarks.triangles[facing], height, width)
+    size = views.head.shape[1:]
+    return rasterize_facing(points, landmarks.triangles, views.intrinsics, size, _ANCHOR_COSINE)[0].depth
 
 
 def _possible(
@@ -125,9 +118,7 @@ def _possible(
 ) -> Float[np.ndarray, "size size"]:
     """Return depth with the mean head's where it is too near or too far for a part of this head."""
     nearest, farthest = points[:, 2].min() - _HEAD_EXTENT_CM, points[:, 2].max() + _HEAD_EXTENT_CM
-    cut = ~views.valid
-    cut[[0, -1]] = cut[:, [0, -1]] = True
-    mean_head = mean_head_depth(views.head_to_camera[frame], views.intrinsics, views.head[frame], cut)
+    mean_head = mean_head_depth(views.head_to_camera[frame], views.intrinsics, views.head[frame], views.cut)
     depth = mean_head + _without_fringe(depth - mean_head, views.head[frame])
     return np.asarray(np.where((depth > max(nearest, 0.0)) & (depth < farthest), depth, mean_head))
 

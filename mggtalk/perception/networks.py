@@ -11,10 +11,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mggtalk import heartbeat
-from mggtalk.errors import RegistryError
+from mggtalk.errors import INSTALL_NETWORKS, RegistryError
 from mggtalk.perception.network_images import read_json
 
-_INSTALL = "pip install -c constraints.txt '.[networks]'"
 _UNUSED = ("mask_token",)  # DINOv2's, for its training
 # What runs at once bounds the memory of a worker; a GPU needs several pictures to be busy.
 _BATCH = {"cuda": 8, "cpu": 2}
@@ -39,7 +38,7 @@ def load_network(class_name: str, model_type: str, folder: Path, device: str) ->
     try:
         import transformers  # noqa: PLC0415  seconds to import, and optional
     except ModuleNotFoundError as error:
-        raise RegistryError(f"{class_name} needs the package transformers; run `{_INSTALL}`") from error
+        raise RegistryError(f"{class_name} needs the package transformers; run `{INSTALL_NETWORKS}`") from error
 
     transformers.utils.logging.disable_progress_bar()
     dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32

@@ -9,9 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mggtalk.errors import RegistryError
-
-INSTALL_NETWORKS = "pip install -c constraints.txt '.[networks]'"
+from mggtalk.errors import INSTALL_NETWORKS, RegistryError
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,12 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TypeVar
+
+ServerT = TypeVar("ServerT", bound=ThreadingHTTPServer)
 
 
 class RangeServer(ThreadingHTTPServer):
@@ -59,9 +62,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(root: Path, delay_s: float = 0.0) -> Iterator[RangeServer]:
-    """Give a server that answers."""
-    with RangeServer(root, delay_s) as server:
+def answering(server: ServerT) -> Iterator[ServerT]:
+    """Give a server that answers, from a thread of its own, until it is no longer needed."""
+    with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -69,3 +72,8 @@ def serving(root: Path, delay_s: float = 0.0) -> Iterator[RangeServer]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def serving(root: Path, delay_s: float = 0.0) -> AbstractContextManager[RangeServer]:
+    """Give a server of the files below `root` that answers."""
+    return answering(RangeServer(root, delay_s))

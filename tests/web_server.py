@@ -1,10 +1,11 @@
 """A web server on the loopback interface that serves as badly as a test asks for."""
 
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from benchmarks.range_server import answering
 
 
 class FileServer(ThreadingHTTPServer):
@@ -111,14 +112,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
-@contextmanager
-def running(files: Mapping[str, bytes]) -> Iterator[FileServer]:
+def running(files: Mapping[str, bytes]) -> AbstractContextManager[FileServer]:
     """Give a server that answers."""
-    with FileServer(files) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    return answering(FileServer(files))

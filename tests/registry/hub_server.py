@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from benchmarks.range_server import answering
 
 REPOSITORY = "somebody/model"
 LARGE = "model.safetensors"
@@ -111,14 +112,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
-@contextmanager
-def running_hub(commits: Mapping[str, Mapping[str, bytes]]) -> Iterator[HubServer]:
-    """Give a hub that answers."""
-    with HubServer(commits) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+def running_hub(commits: Mapping[str, Mapping[str, bytes]]) -> AbstractContextManager[HubServer]:
+    """Give a server that answers."""
+    return answering(HubServer(commits))

@@ -27,7 +27,8 @@ from mggtalk.records import Rejected
 from mggtalk.registry.models import find, require
 from mggtalk.runtime.content import library_versions
 from mggtalk.runtime.stage_runner import run_stage
-from mggtalk.shards.reader import ClipEntry, Shards
+from mggtalk.shards.clips import ClipEntry
+from mggtalk.shards.reader import Shards
 from mggtalk.stages.ingest import read_videos
 from mggtalk.stages.tables import REJECTS_FILE, read_rows
 from mggtalk.stages.track_tables import ClipRow

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mggtalk.errors import MggtalkError, ShardError
 from mggtalk.files import atomic_write
-from mggtalk.shards.reader import ClipEntry, Shards
+from mggtalk.shards.clips import ClipEntry
+from mggtalk.shards.reader import Shards
 
 _MOST_SHOWN = 5
 

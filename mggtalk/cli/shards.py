@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from mggtalk.cli.inspect import find_clip
 from mggtalk.errors import ShardError, UnsoundError
 from mggtalk.records import Split
@@ -112,7 +114,7 @@ def list_samples(root: Path, clip: str | None = None, *, split: str | None = Non
         records = (_sample_record(row) for row in samples)
     else:
         clip_id = find_clip(Shards(root), clip).clip_id
-        rows = table.filter([found == clip_id for found in table["clip_id"].to_pylist()])
+        rows = table.filter(pc.equal(table["clip_id"], clip_id))
         records = (member for row in iterate_rows(rows) if split in (None, row.split) for member in _members(row))
     _print_records(records, as_json=as_json)
 

@@ -15,6 +15,7 @@ from mggtalk.records import HeadCloud, HeadFrame
 RESIDUAL_SCALE_MM = 3.0
 _OVERSAMPLING = 2  # points are drawn this many times larger, for soft edges
 _COVERING = 0.75  # radius of discs on a square grid over its spacing: 1 / sqrt(2) and a bit leaves no gap
+_WIDEST = 0.02  # radius of a point over the picture: a cloud of a few points is shown as dots
 _STRAY_PERCENT = 0.2
 _TRIANGLE_STEPS = 12  # points along a triangle's side: on a face of 300 px they lie closer than 3 px
 
@@ -91,10 +92,6 @@ def view_panel(cloud: HeadCloud, angle_deg: float, name: str, size: int) -> Pane
     facing = cloud.normals @ axes[2]
     colors = np.where(mirrored[:, None], _lit(MIRRORED_COLOR, facing), _lit(VISIBLE_COLOR, facing))
     return Panel(name, _legend(int(mirrored.sum()), len(mirrored)), _painted(points, colors))
-
-
-_WIDEST = 0.02
-"""Radius of a point over the picture: a cloud of a few points is shown as dots."""
 
 
 def _legend(num_mirrored: int, num_points: int) -> list[Swatch]:

@@ -22,8 +22,6 @@ from mggtalk.shards.schema import CHUNK_FRAMES, SampleMeta, parse_meta
 from mggtalk.shards.storage import Storage
 from mggtalk.shards.tracks import ClipTracks, concatenate_tracks, decode_tracks
 
-__all__ = ["ClipEntry", "Shards"]
-
 DecodedT = TypeVar("DecodedT")
 
 # Rows and metadata of this many samples stay decoded; each takes some 30 kB.

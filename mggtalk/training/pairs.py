@@ -11,7 +11,8 @@ import torch
 from mggtalk.errors import StageError
 from mggtalk.models.batches import TrackBatch
 from mggtalk.records import HeadFrame, SourceFrame, Split, StoredSource
-from mggtalk.shards.reader import ClipEntry, Shards
+from mggtalk.shards.clips import ClipEntry
+from mggtalk.shards.reader import Shards
 from mggtalk.training.shuffle import hashed, permuted
 
 

@@ -12,8 +12,6 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from mggtalk.geometry.cameras import project, transform_points
-
 _GRID_BITS = 16  # three axes of a grid and the number of the head fill the 63 bits of a positive integer
 _GRID_HALF = 1 << (_GRID_BITS - 1)
 
@@ -61,10 +59,14 @@ def stands_for_hidden(
         visible: head space, cm. head: which head of the batch each point belongs to. depth: see `is_seen`.
     """
     mirrored = mirror_points(visible.detach())
-    camera = transform_points(head_to_camera[head], mirrored.unsqueeze(1))
-    pixels = project(camera, intrinsics[head])[:, 0]
+    # Term by term: products of millions of small matrices take twice as long on a GPU.
+    *columns, offset = (intrinsics @ head_to_camera[:, :3]).unbind(dim=-1)
+    image = offset[head]
+    for column, coordinate in zip(columns, mirrored.unbind(dim=-1), strict=True):
+        image.addcmul_(column[head], coordinate.unsqueeze(-1))
+    pixels, z = image[:, :2] / image[:, 2:], image[:, 2]
     kept = keep_mirrored(visible, mirrored, head, head, voxel_size)
-    return kept & ~is_seen(pixels, camera[:, 0, 2], head, depth)
+    return kept & ~is_seen(pixels, z, head, depth)
 
 
 def keep_mirrored(

@@ -13,6 +13,7 @@ from mggtalk.models.batches import collate_sources
 from mggtalk.models.inpainting import torso_background
 from mggtalk.perception.landmark_sets import LandmarkSet
 from mggtalk.records import HeadFrame, SourceFrame
+from mggtalk.shards.images import known_normals
 
 Square = UInt8[np.ndarray, "size size 3"]
 
@@ -85,7 +86,7 @@ def normals_panel(source: SourceFrame, size: int) -> Panel:
     """Return the normals in the usual colours: red to the right, green up, blue to the viewer."""
     normals = source.normals * np.array([1, -1, -1], np.float32)
     colors = np.rint((normals * 0.5 + 0.5) * 255)
-    picture = np.where(_known(source)[..., None], colors, NEUTRAL).astype(np.uint8)
+    picture = np.where(known_normals(source.normals)[..., None], colors, NEUTRAL).astype(np.uint8)
     caption = ["camera frame: red right, green up, blue to the viewer"]
     return Panel("Normals", caption, pictures.rescaled(picture, size))
 
@@ -94,7 +95,7 @@ def relief_panel(source: SourceFrame, size: int) -> Panel:
     """Return white plaster with these normals, lit from the viewer's upper left: facets and noise show at once."""
     brightness = np.clip(source.normals @ (_LIGHT / np.linalg.norm(_LIGHT)), 0, 1)
     shade = np.rint(255 * (0.12 + 0.88 * brightness))
-    picture = np.where(_known(source)[..., None], shade[..., None], NEUTRAL).astype(np.uint8)
+    picture = np.where(known_normals(source.normals)[..., None], shade[..., None], NEUTRAL).astype(np.uint8)
     return Panel("Relief", ["of the normals, lit from the upper left"], pictures.rescaled(picture, size))
 
 
@@ -138,7 +139,3 @@ def _side_color(x: float) -> Color:
 def _drawn_at(pixels: Float[np.ndarray, "num_points 2"]) -> list[tuple[int, int]]:
     """Return pixel positions (centres at +0.5) as OpenCV's drawing takes them: whole numbers, centres at 0."""
     return [(int(x), int(y)) for x, y in np.rint((pixels - 0.5) * 2**_SHIFT)]
-
-
-def _known(source: SourceFrame) -> Bool[np.ndarray, "size size"]:
-    return np.asarray(np.abs(source.normals).sum(axis=-1) > 0)

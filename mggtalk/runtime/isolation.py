@@ -36,6 +36,11 @@ _POLL_S = 0.1
 """How often memory is looked at. A process fills up to a few GB/s, so a limit is overshot by some 100 MB."""
 _STARTUP_S = 300.0
 """Deadline for importing and building the stage; seconds as a rule, minutes from a cold network disk."""
+_TAKEN_UP_S = 60.0
+"""How long a new process may take to take up the work of building; Python and a few small modules load before.
+
+Pebble loses work whose process is killed between reading it and saying so, and its own deadline never begins then.
+"""
 _STARTS = 3
 """A process that dies while it starts may do so for want of memory, so it is started again."""
 _GONE_S = 2.0
@@ -139,7 +144,10 @@ class Isolated(Generic[RecordT, OutputT]):
         context = multiprocessing.get_context("spawn")
         self._beats = context.RawValue(ctypes.c_ulong)
         self._pool = ProcessPool(max_workers=1, context=context, initializer=_begin, initargs=(self._beats,))
-        built = self._pool.schedule(_build, args=(self._factory, self._key_of), timeout=_STARTUP_S).result()
+        future = self._pool.schedule(_build, args=(self._factory, self._key_of), timeout=_STARTUP_S)
+        if not wait([future], timeout=_TAKEN_UP_S).done and not future.running():
+            raise BrokenProcessPool(f"no sign of it for {_TAKEN_UP_S:.0f} s")
+        built = future.result()
         if isinstance(built, Failure):
             self.close()
             built.reraise()

@@ -1,6 +1,7 @@
 """What a stage can do to its process, done for real: hang, crash, eat memory, outlive its parent."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from mggtalk.errors import RegistryError, StageError
 from mggtalk.records import Rejected, RejectReason
+from mggtalk.runtime import isolation
 from mggtalk.runtime.failures import StageBugError
 from mggtalk.runtime.isolation import Isolated
 from tests.runtime.toy_stages import Job, MisbehavingStage, MissingModelStage
@@ -89,13 +91,13 @@ def test_a_child_that_dies_between_two_records_costs_neither(isolated):
     assert other != pid
 
 
-def kill_new_children(known: set[int], how_many: int) -> None:
-    """Kill processes of a pool as soon as they are there; those that are `known` are others'."""
+def signal_new_children(known: set[int], how_many: int, number: signal.Signals) -> None:
+    """Signal processes of a pool as soon as they are there; those that are `known` are others'."""
     deadline = time.monotonic() + 30
     while how_many and time.monotonic() < deadline:
         for child in psutil.Process().children():
             if child.pid not in known and "spawn_main" in " ".join(child.cmdline()):
-                child.kill()
+                child.send_signal(number)
                 known.add(child.pid)
                 how_many -= 1
         time.sleep(0.01)
@@ -105,7 +107,7 @@ def kill_new_children(known: set[int], how_many: int) -> None:
 def test_a_child_that_is_killed_while_it_starts_is_started_again(deaths, is_given_up):
     stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), deadline_s, LIMIT_BYTES)
     known = {child.pid for child in psutil.Process().children()}
-    killer = Thread(target=kill_new_children, args=(known, deaths), daemon=True)
+    killer = Thread(target=signal_new_children, args=(known, deaths, signal.SIGKILL), daemon=True)
     with closing(stage):
         killer.start()
         if is_given_up:
@@ -114,6 +116,18 @@ def test_a_child_that_is_killed_while_it_starts_is_started_again(deaths, is_give
         else:
             assert len(list(stage(Job("a", "pid")))) == 1
         killer.join()
+
+
+def test_a_child_that_never_takes_up_its_work_is_given_up_and_ended(monkeypatch):
+    monkeypatch.setattr(isolation, "_TAKEN_UP_S", 1.0)
+    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), deadline_s, LIMIT_BYTES)
+    known = {child.pid for child in psutil.Process().children()}
+    stopper = Thread(target=signal_new_children, args=(known, 3, signal.SIGSTOP), daemon=True)
+    stopper.start()
+    with closing(stage), pytest.raises(StageError, match="died 3 times while it started: no sign of it for 1 s"):
+        list(stage(Job("a", "pid")))
+    stopper.join()
+    assert not [child for child in psutil.Process().children() if child.status() == psutil.STATUS_STOPPED]
 
 
 @pytest.mark.parametrize("deed", ["hang", "hang with the GIL"])

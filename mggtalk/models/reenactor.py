@@ -60,7 +60,7 @@ class Reenactor:
             intrinsics=head.source.intrinsics,
         )
         driven = self._predictor.animate(head.avatar, driver.expression)
-        image = self._predictor.compose(head.avatar, driven, driver).image[0]
+        image = self._predictor.compose(head.avatar, driven, driver)[0]
         return np.asarray((image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy())
 
     def num_gaussians(self, head: ReconstructedHead) -> int:

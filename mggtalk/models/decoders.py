@@ -62,7 +62,7 @@ class IdentityEncoder(nn.Module):
         """Return the feature map F."""
         head = torch.cat((source.image * source.head_mask, source.head_mask), dim=1)
         with mixed_precision(head.device):
-            fine = self.shrink(self.enter(head.contiguous(memory_format=torch.channels_last)))
+            fine = self.shrink(self.enter(head))
             coarse = self.widen(self.context(fine))
             mean = coarse.mean(dim=(2, 3), keepdim=True)
             features: Tensor = fine + functional.interpolate(coarse, scale_factor=2.0, mode="nearest") + mean
@@ -76,6 +76,8 @@ class VisibleDecoder(nn.Module):
         super().__init__()
         hidden = settings.hidden_channels
         self.stride = settings.point_stride
+        self.disc: Tensor  # buffers, for a CUDA graph cannot make a tensor of numbers
+        self.register_buffer("disc", torch.tensor([_SPREAD, _SPREAD, _SPREAD * _FLATNESS]).log(), persistent=False)
         self.encoding = PositionalEncoding(octaves=3)
         self.body = Perceptron(settings.feature_channels + self.encoding.channels + 9, hidden, layers=3)
         self.attributes = ZeroLinear(hidden, _ATTRIBUTES)
@@ -101,10 +103,9 @@ class VisibleDecoder(nn.Module):
             dim=-1,
         )
         hidden = self.body(described)
-        log_scale = torch.log(points.spacing * self.stride * _SPREAD).unsqueeze(-1)
         start = RawGaussians(
             means=moved,
-            log_scales=log_scale + log_scale.new_tensor([1.0, 1.0, _FLATNESS]).log(),
+            log_scales=torch.log(points.spacing * self.stride).unsqueeze(-1) + self.disc,
             rotations=rotation_to_normal(points.normals),
             opacity_logits=torch.full_like(points.spacing, _OPACITY_LOGIT),
             colors=functional.pad(points.colors, (0, self.rendered_features)),
@@ -120,6 +121,8 @@ class SymmetricDecoder(nn.Module):
         super().__init__()
         hidden = settings.hidden_channels
         self.stride = settings.point_stride
+        self.reflection: Tensor
+        self.register_buffer("reflection", torch.tensor([1.0, 1.0, -1.0, -1.0]), persistent=False)
         self.encoding = PositionalEncoding(octaves=3)
         channels = 3 + settings.rendered_features
         described = settings.feature_channels + self.encoding.channels + 6 + hidden + _ATTRIBUTES - 3 + channels
@@ -141,7 +144,7 @@ class SymmetricDecoder(nn.Module):
         """
         moved = points.positions + displacement
         # Reflecting x turns the axis of a rotation (x, y, z) into (x, -y, -z).
-        rotations = twin.rotations * twin.rotations.new_tensor([1.0, 1.0, -1.0, -1.0])
+        rotations = twin.rotations * self.reflection
         described = torch.cat(
             (
                 points.features(features),
@@ -201,7 +204,8 @@ def rotation_to_normal(normals: Float[Tensor, "num_points 3"]) -> Float[Tensor, 
     x, y, z = normals.unbind(dim=-1)
     quaternion = torch.stack((1 + z, -y, x, torch.zeros_like(x)), dim=-1)
     # At n = -z the quaternion vanishes and the axis is arbitrary: x is as good as any.
-    half_turn = normals.new_tensor([0.0, 1.0, 0.0, 0.0])
+    half_turn = torch.zeros_like(quaternion)
+    half_turn.select(-1, 1).fill_(1.0)
     return functional.normalize(torch.where((1 + z < _OPPOSITE).unsqueeze(-1), half_turn, quaternion), dim=-1)
 
 

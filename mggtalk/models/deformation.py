@@ -45,8 +45,11 @@ class DeformationField(nn.Module):
         Args:
             points, landmarks: of the same frame of a head, in head space, cm.
         """
-        distance = torch.cdist(points.detach(), landmarks, compute_mode="donot_use_mm_for_euclid_dist")
-        share = torch.softmax(distance.square() * (-0.5 / _REACH_CM**2), dim=-1)
+        # Squared distances but for the point's own square, which softmax does not see. torch.cdist took 25 ms a step of
+        # 16 heads on an H100, more than all the rest.
+        products = points.detach() @ landmarks.mT
+        nearness = (products - 0.5 * landmarks.square().sum(dim=-1).unsqueeze(1)) / _REACH_CM**2
+        share = torch.softmax(nearness, dim=-1)
         near = share @ torch.cat((landmarks, self.landmarks.expand(len(landmarks), -1, -1)), dim=-1)
         described = torch.cat((self.encoding(points), points - near[..., :3], near[..., 3:]), dim=-1)
         directions: Tensor = self.body(described).unflatten(-1, (3, -1))

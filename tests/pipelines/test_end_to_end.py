@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,6 +15,7 @@ import torch
 import yaml
 from pyarrow import parquet
 
+from benchmarks.range_server import serving
 from mggtalk.evaluation.inspection import PANEL_SIZE
 from mggtalk.models.checkpoint import load_predictor
 from mggtalk.records import RejectReason, Split
@@ -154,6 +156,19 @@ def test_the_evaluation_scores_the_model_and_both_baselines_and_counts_the_rejec
         inspection = cv2.imread(str(project.artifacts.evaluation / "media" / clip_id / "inspection.jpg"))
         assert inspection is not None
         assert inspection.shape[0] > 3 * PANEL_SIZE
+
+
+def test_the_evaluation_streams_shards_and_then_needs_nothing_but_the_model(project, tmp_path):
+    far = Artifacts(tmp_path / "artifacts")
+    shutil.copytree(project.artifacts.model, far.model)
+    with serving(project.artifacts.shards) as server:
+        evaluate.run(StageArguments(project.arguments.params, far), server.url)
+        assert server.sent_bytes
+    here, there = (json.loads((each.evaluation / "metrics.json").read_text()) for each in (project.artifacts, far))
+    assert {**there, "speed": None} == {**here, "speed": None}
+    for clip_id in there["protocol"]["clips"]:
+        assert (far.evaluation / "media" / clip_id / "inspection.jpg").is_file()
+    assert {path.name for path in far.root.iterdir()} == {"model", "evaluation"}
 
 
 def test_a_rerun_makes_nothing_again_and_changes_no_byte(project, caplog):

@@ -208,3 +208,23 @@ def test_relabelling_tracks_nothing_again_and_one_more_video_costs_one_video(sam
     assert tracked.items() <= project.files(project.artifacts.tracks / "videos").items()
     clips = parquet.read_table(project.artifacts.tracks / "clips.parquet").to_pylist()
     assert {clip["license"] for clip in clips} == {"CC0-1.0"}
+
+
+def test_one_more_video_makes_its_own_clips_alone_and_changes_its_own_shard(sample_videos, tmp_path, caplog):
+    project = Project(tmp_path, {"single_face.mp4": sample_videos["single_face.mp4"]})
+    project.label({"single_face.mp4": "ada"})
+    recipe = (tmp_path / "recipe.yaml").read_text()
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**yaml.safe_load(recipe), "splits": {"ada": "train"}}))
+    project.run("ingest", "track", "shards")
+    before = project.files(project.artifacts.shards)
+    (project.folder / "face_noface.mov").write_bytes(sample_videos["face_noface.mov"].read_bytes())
+    project.label({"single_face.mp4": "ada", "face_noface.mov": "bob"})
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    with caplog.at_level(logging.INFO):
+        project.run("ingest", "track", "shards")
+    assert "shards: 1 of 2 clips were finished before" in caplog.text
+    assert "shards: kept 1, rejected 0" in caplog.text
+    after = project.files(project.artifacts.shards)
+    changed = {path.name if path.suffix != ".tar" else path for path in after if after[path] != before.get(path)}
+    assert changed == {Path("shards/test/all.tar"), "index.parquet", "CARD.md", "card.json", "examples.jpg"}
+    assert verify(project.artifacts.shards).findings == []

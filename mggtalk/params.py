@@ -4,6 +4,8 @@ Each component owns its configuration: a frozen dataclass made with `@config`. U
 types are errors that name the key, as is a key that stands twice. Pydantic checks; nothing else of it is used.
 """
 
+import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast, dataclass_transform
 
@@ -72,12 +74,55 @@ def load_group(path: Path, group: str, cls: type[ConfigT]) -> ConfigT:
     Raises:
         ParamsError: the file or the group is missing, or the group does not fit `cls`.
     """
-    content = load_yaml_mapping(path, ParamsError)
+    return read_group(load_yaml_mapping(path, ParamsError), group, cls, where=str(path))
+
+
+def read_group(content: Mapping[str, Any], group: str, cls: type[ConfigT], where: str) -> ConfigT:
+    """Return the group `group` of the params in `content` as `cls`; `where` is what messages call the params.
+
+    Raises:
+        ParamsError: as `load_group`.
+    """
     if strangers := set(content) - {*GROUPS, group}:
-        raise ParamsError(f"{path}: unknown key {', '.join(repr(name) for name in sorted(map(str, strangers)))}")
+        raise ParamsError(f"{where}: unknown key {', '.join(repr(name) for name in sorted(map(str, strangers)))}")
     if group not in content:
-        raise ParamsError(f"{path}: no group {group!r}; groups there: {', '.join(map(str, content)) or 'none'}")
-    return validate(content[group], cls, where=f"{path}: {group}")
+        raise ParamsError(f"{where}: no group {group!r}; groups there: {', '.join(map(str, content)) or 'none'}")
+    return validate(content[group], cls, where=f"{where}: {group}")
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Return what `KEY=VALUE` on a command line says, such as `train.steps=200`; the value is read as YAML.
+
+    Raises:
+        ParamsError: it is not of this form.
+    """
+    key, equals, value = text.partition("=")
+    if not (equals and all(key.split("."))):
+        raise ParamsError(f"override: expected KEY=VALUE, such as train.steps=200, got {text!r}")
+    try:
+        return key, yaml.load(value, _StrictLoader)  # noqa: S506  a SafeLoader
+    except yaml.YAMLError as cause:
+        raise ParamsError(f"override {text!r}: no YAML value: {' '.join(str(cause).split())}") from cause
+
+
+def overridden(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of the params in `content` with other values under some keys, which are dotted paths.
+
+    A key may be new, for it may have a default; whoever reads the group refuses what its class does not know.
+
+    Raises:
+        ParamsError: a path leads through something that is no group.
+    """
+    result = copy.deepcopy(dict(content))
+    for key, value in overrides.items():
+        *groups, name = key.split(".")
+        place: Any = result
+        for depth, group in enumerate(groups):
+            place = place.get(group)
+            if not isinstance(place, dict):
+                raise ParamsError(f"override {key!r}: no group {'.'.join(groups[: depth + 1])!r} in the params")
+        place[name] = value
+    return result
 
 
 class _StrictLoader(yaml.SafeLoader):

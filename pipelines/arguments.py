@@ -12,24 +12,30 @@ from mggtalk.errors import StageError, run_main
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """The folders that the stages write, below one root."""
+    """The folders that the stages write, below one root.
+
+    Attributes:
+        root: of all folders, or only of model, training and evaluation.
+        data_root: of videos, tracks and shards where several models share them; default: `root`.
+    """
 
     root: Path
+    data_root: Path | None = None
 
     @property
     def videos(self) -> Path:
         """Tables of `ingest`, and media taken out of archives."""
-        return self.root / "videos"
+        return self._data / "videos"
 
     @property
     def tracks(self) -> Path:
         """Tables of `track`, and a track file for every video."""
-        return self.root / "tracks"
+        return self._data / "tracks"
 
     @property
     def shards(self) -> Path:
         """The data set."""
-        return self.root / "shards"
+        return self._data / "shards"
 
     @property
     def model(self) -> Path:
@@ -49,6 +55,10 @@ class Artifacts:
     def spool(self, stage: str) -> Path:
         """What an unfinished run of a stage goes on from; no output, and safe to delete."""
         return self.root / ".spool" / stage
+
+    @property
+    def _data(self) -> Path:
+        return self.data_root or self.root
 
 
 @dataclass(frozen=True, slots=True)

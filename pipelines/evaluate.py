@@ -126,8 +126,13 @@ def _reenactor(model: Path) -> Reenactor:
 def _identity_encoder(settings: EvaluateConfig) -> IdentityEncoder | IdentityUnavailable:
     if settings.identity_encoder == "none":
         return load_identity_encoder(None)
-    weights = find(_IDENTITY_MODEL).path
-    return load_identity_encoder(require(_IDENTITY_MODEL) if weights.is_file() else weights)
+    is_there = identity_weights_are_there(settings)
+    return load_identity_encoder(require(_IDENTITY_MODEL) if is_there else find(_IDENTITY_MODEL).path)
+
+
+def identity_weights_are_there(settings: EvaluateConfig) -> bool:
+    """Tell whether CSIM can be had: it is asked for, and the network's weights lie in the cache."""
+    return settings.identity_encoder != "none" and find(_IDENTITY_MODEL).path.is_file()
 
 
 def _speed(settings: EvaluateConfig, shards: Shards, result: ClipResult, reenactor: Reenactor) -> Speed:

@@ -1,5 +1,6 @@
 """Stage `train`: shards become a predictor; see `mggtalk.training.loop`."""
 
+import argparse
 import dataclasses
 import logging
 import sys
@@ -98,15 +99,20 @@ def _train(run: TrainingRun, worker: Worker, report: Report) -> None:
             atomic_write(run.model / name, content)
 
 
-def main() -> int:
-    """Run the stage on the process's command line and return its exit code."""
-    parser = stage_parser(__doc__ or "")
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says how and on what is trained."""
     parser.add_argument(
         "--launcher", choices=("ray", "local"), default="ray", help="local: in this process, without Ray; default: ray"
     )
     parser.add_argument(
         "--shards", metavar="URL", help="read shards from file://, https:// or s3://; default: those of the artifacts"
     )
+
+
+def main() -> int:
+    """Run the stage on the process's command line and return its exit code."""
+    parser = stage_parser(__doc__ or "")
+    add_training_arguments(parser)
     options = parser.parse_args()
     start_logging()
     return run_main(lambda: run(stage_arguments(options), options.launcher, options.shards))

@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field
 
 from mggtalk.errors import ParamsError, RecipeError
-from mggtalk.params import config, load_group, load_yaml_mapping, validate
+from mggtalk.params import config, load_group, load_yaml_mapping, overridden, parse_override, read_group, validate
 
 
 @config
@@ -190,3 +190,28 @@ def test_other_files_raise_the_error_of_their_owner(tmp_path):
 def test_keys_that_are_no_text_are_named(params):
     assert "unknown key '2020-01-01'" in fault(params, GOOD + "  2020-01-01: 3\n")
     assert "unknown key '7'" in fault(params, GOOD + "  7: 3\n")
+
+
+def test_overrides_replace_values_and_leave_the_original_alone():
+    content = {"toy": {"steps": 3, "rate": 1.5, "name": "x", "inner": {"weight": 2.0}}}
+    changed = overridden(content, dict(map(parse_override, ["toy.steps=9", "toy.inner.weight=0.5", "toy.name='7'"])))
+    loaded = read_group(changed, "toy", ToyConfig, "params")
+    assert (loaded.steps, loaded.inner.weight, loaded.name) == (9, 0.5, "7")
+    assert content["toy"]["steps"] == 3
+    assert content["toy"]["inner"] == {"weight": 2.0}
+
+
+def test_an_override_of_what_the_class_does_not_know_is_named():
+    content = {"toy": {"steps": 3, "rate": 1.5, "name": "x", "inner": {"weight": 2.0}}}
+    with pytest.raises(ParamsError, match=r"params: toy: unknown key 'inner\.wait'"):
+        read_group(overridden(content, {"toy.inner.wait": 1}), "toy", ToyConfig, "params")
+    with pytest.raises(ParamsError, match=r"override 'toy\.steps\.deep': no group 'toy\.steps' in the params"):
+        overridden(content, {"toy.steps.deep": 1})
+    with pytest.raises(ParamsError, match=r"override 'game\.steps': no group 'game' in the params"):
+        overridden(content, {"game.steps": 1})
+
+
+@pytest.mark.parametrize("text", ["toy.steps", "=3", "toy..steps=3", "toy.steps=[1", "toy.steps={a: 1, a: 2}"])
+def test_what_is_no_override_is_refused(text):
+    with pytest.raises(ParamsError, match="override"):
+        parse_override(text)

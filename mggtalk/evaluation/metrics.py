@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from mggtalk.perception.face_measurement import FaceMeasurement
 from mggtalk.shards.protocol import LANDMARK_SCALE, PSNR_CAP_DB, SSIM_SIGMA, SSIM_WINDOW
 
-METRICS = ("psnr", "psnr_head", "ssim", "csim", "aed", "apd", "akd")
+METRICS = ("psnr", "psnr_head", "ssim", "ssim_head", "csim", "csim_source", "aed", "apd", "akd")
 MASKED_GREY = 128
 
 
@@ -25,7 +25,9 @@ class FrameScores:
     psnr: float
     psnr_head: float
     ssim: float
+    ssim_head: float
     csim: float
+    csim_source: float
     aed: float
     apd: float
     akd: float
@@ -46,20 +48,18 @@ def psnr(
     return min(PSNR_CAP_DB, 10.0 * float(np.log10(255.0**2 / mean_square)))
 
 
-def ssim(
+def ssim_map(
     prediction: UInt8[np.ndarray, "height width 3"],
     target: UInt8[np.ndarray, "height width 3"],
     counted: Bool[np.ndarray, "height width"],
-) -> float:
-    """Return the structural similarity, averaged over the counted pixels and the channels; NaN if none counts.
+) -> Float32[np.ndarray, "height width"]:
+    """Return the structural similarity of every pixel's neighbourhood, averaged over the channels.
 
     Gaussian window of 11 x 11, sigma 1.5. Pixels that do not count are set to one grey in both pictures before the
     windows are taken, so that what they hold cannot leak into their neighbours.
 
     Source: Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004, eq. 13.
     """
-    if not counted.any():
-        return float("nan")
     # Single precision moves the result by 1e-6; double makes the convolutions ten to twenty times as slow.
     pictures = [np.where(counted[..., None], image, MASKED_GREY).astype(np.float32) for image in (prediction, target)]
     tensors = [torch.from_numpy(picture).permute(2, 0, 1)[None] for picture in pictures]
@@ -72,8 +72,12 @@ def ssim(
         data_range=255.0,
         return_full_image=True,
     )
-    per_pixel = similarity[0].mean(dim=0).numpy()
-    return float(per_pixel[counted].mean(dtype=np.float64))
+    return np.asarray(similarity[0].mean(dim=0).numpy())
+
+
+def mean_over(values: Float32[np.ndarray, "height width"], counted: Bool[np.ndarray, "height width"]) -> float:
+    """Return the mean of `values` over the counted pixels; NaN if none counts."""
+    return float(values[counted].mean(dtype=np.float64)) if counted.any() else float("nan")
 
 
 def cosine(first: Float[np.ndarray, " num_features"], second: Float[np.ndarray, " num_features"]) -> float:

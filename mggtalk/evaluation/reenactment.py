@@ -1,4 +1,4 @@
-"""Self-reenactment of one held-out clip: its first source frame is driven by its other frames; each method is scored.
+"""Self-reenactment of one held-out clip: its source frames are driven by its other frames; each method is scored.
 
 ClipEntry -> ReenactClip -> ClipResult (scores per frame and method, pictures, one MP4) or a rejection
 """
@@ -9,11 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import Generic, Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from mggtalk.evaluation import pictures
 from mggtalk.evaluation.baselines import MeshWarp, copy_source
-from mggtalk.evaluation.metrics import FrameScores
 from mggtalk.evaluation.protocols import AvatarT, ClipEntry, ClipReader, FaceMeasurer, IdentityEncoder, Reenactor
 from mggtalk.evaluation.results import (
     CLOUD_PICTURE,
@@ -29,9 +28,11 @@ from mggtalk.evaluation.results import (
     SOURCE_PICTURE,
     VIDEO_PANELS,
     ClipResult,
+    DrivenFrame,
     picture_name,
 )
-from mggtalk.evaluation.scoring import Scorer
+from mggtalk.evaluation.scoring import MeasuredPicture, Scorer
+from mggtalk.geometry.head_pose import rotation_angles
 from mggtalk.params import config
 from mggtalk.perception.identity import IdentityUnavailable
 from mggtalk.records import HeadFrame, Rejected, RejectReason, SourceFrame, Split
@@ -51,6 +52,9 @@ class EvaluateConfig:
         split: the part of the data set that is scored.
         max_frames_per_clip: at most this many drivers a clip, the first ones.
         frame_step: every how many frames a driver is taken.
+        large_turn_deg: from which difference between the yaw of source and driver on a frame counts as a large turn.
+        sources_per_clip: the first source frame of a clip is driven by all of its drivers. From 2 on, further source
+            frames, evenly spread over the clip, are driven by those drivers that are a large turn away from them.
         pictures_per_clip: drivers shown as pictures, evenly spread.
         panel_size: side in pixels of a picture in the report; renders are scaled to it for show only. Even, for H.264.
         identity_encoder: `dlib` for CSIM, `none` to do without.
@@ -60,6 +64,8 @@ class EvaluateConfig:
     split: Split = Split.TEST
     max_frames_per_clip: int = 100
     frame_step: int = 1
+    large_turn_deg: float = 20.0
+    sources_per_clip: int = 1
     pictures_per_clip: int = 3
     panel_size: int = 256
     identity_encoder: Literal["none", "dlib"] = "none"
@@ -68,9 +74,12 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        for key in ("max_frames_per_clip", "frame_step", "pictures_per_clip", "panel_size", "speed_repeats"):
+        counts = ("max_frames_per_clip", "frame_step", "sources_per_clip", "pictures_per_clip", "panel_size")
+        for key in (*counts, "speed_repeats"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key}: got {getattr(self, key)}, expected at least 1")
+        if not 0 < self.large_turn_deg <= 180:
+            raise ValueError(f"large_turn_deg: got {self.large_turn_deg}, expected more than 0 and at most 180")
         if self.panel_size % 2:
             raise ValueError(f"panel_size: got {self.panel_size}, expected an even number")
         if self.speed_warmup < 0:
@@ -101,43 +110,70 @@ class ReenactClip(Generic[AvatarT]):
 
     def __call__(self, record: ClipEntry) -> Iterator[ClipResult | Rejected]:
         """Yield the result of `record`, or why it cannot be driven."""
-        drivers = driver_frames(record, self._settings)
-        if not drivers:
+        numbers = driver_frames(record, self._settings)
+        if not numbers:
             yield Rejected(record.clip_id, RejectReason.TOO_SHORT, "no source frame with another frame to drive it")
             return
-        source = self._clips.source_frame(record.clip_id, record.source_frames[0], self._reenactor.resolution)
-        methods = self._methods(source)
-        scores: dict[str, list[FrameScores]] = {name: [] for name in methods}
-        detected: dict[str, list[bool]] = {name: [] for name in (DRIVER, *methods)}
-        panels: list[dict[str, Image]] = []
-        # The copied source is the same picture under every driver, and measuring is what takes the time.
-        measured_source = self._scorer.measure(source.frame.image)
-        for number in drivers:
-            driver = self._clips.head_frame(record.clip_id, number, self._reenactor.resolution)
-            renders = {name: _checked(method(driver), driver, name, record.clip_id) for name, method in methods.items()}
-            truth = self._scorer.measure(driver.image)
-            detected[DRIVER].append(truth.face is not None)
-            for name, image in renders.items():
-                measured = measured_source if name == COPY_SOURCE else self._scorer.measure(image)
-                scores[name].append(self._scorer.score(measured, truth, driver))
-                detected[name].append(measured.face is not None)
-            panels.append({SOURCE: source.frame.image, DRIVER: driver.image, **renders})
-        shown = evenly_spread(len(drivers), self._settings.pictures_per_clip)
+        first, *further = source_frames(record, self._settings)
+        frames = _MeasuredFrames(self._clips, self._scorer, record.clip_id, self._reenactor.resolution)
+        source = self._clips.source_frame(record.clip_id, first, self._reenactor.resolution)
+        driven, panels = [], []
+        for result, pictures_of_it in self._drive(frames, first, source, numbers):
+            driven.append(result)
+            panels.append(pictures_of_it)
+        shown = evenly_spread(len(numbers), self._settings.pictures_per_clip)
         yield ClipResult(
             clip_id=record.clip_id,
             identity=record.identity,
-            source_frame=record.source_frames[0],
-            frames=tuple(drivers),
-            scores={name: tuple(values) for name, values in scores.items()},
-            detected={name: tuple(values) for name, values in detected.items()},
-            shown_frames=tuple(drivers[index] for index in shown),
+            source_frame=first,
+            driven=tuple(driven),
+            driven_far=tuple(pair for number in further for pair in self._drive_far(record, frames, number)),
+            shown_frames=tuple(numbers[index] for index in shown),
             pictures={
                 **self._source_pictures(record, source),
-                **self._driven_pictures({drivers[index]: panels[index] for index in shown}),
+                **self._driven_pictures({numbers[index]: panels[index] for index in shown}),
                 POSTER_PICTURE: pictures.encode_png(self._tile(panels[0])),
             },
             video=self._encode_video(panels, self._clips.meta(record.clip_id).fps / self._settings.frame_step),
         )
+
+    def _drive(
+        self, frames: "_MeasuredFrames", source_number: int, source: SourceFrame, numbers: Sequence[int]
+    ) -> Iterator[tuple[DrivenFrame, dict[str, Image]]]:
+        """Yield for each driver what every method scored under it, and the pictures."""
+        methods = self._methods(source)
+        source_picture = frames.measured(source_number)
+        for number in numbers:
+            driver, truth = frames.read(number), frames.measured(number)
+            renders = {name: _checked(method(driver), driver, name, frames.clip_id) for name, method in methods.items()}
+            # The copied source is the same picture under every driver, and measuring is what takes the time.
+            measured = {
+                name: source_picture if name == COPY_SOURCE else self._scorer.measure(image)
+                for name, image in renders.items()
+            }
+            result = DrivenFrame(
+                source_frame=source_number,
+                frame=number,
+                turn_deg=turn_deg(source.frame.head_to_camera, driver.head_to_camera),
+                scores={
+                    name: self._scorer.score(picture, truth, source_picture, driver)
+                    for name, picture in measured.items()
+                },
+                detected={name: picture.face is not None for name, picture in {DRIVER: truth, **measured}.items()},
+            )
+            yield result, {SOURCE: source.frame.image, DRIVER: driver.image, **renders}
+
+    def _drive_far(self, record: ClipEntry, frames: "_MeasuredFrames", source_number: int) -> Iterator[DrivenFrame]:
+        pose = frames.read(source_number).head_to_camera
+        far = [
+            number
+            for number in driver_frames(record, self._settings, source_number)
+            if turn_deg(pose, frames.read(number).head_to_camera) >= self._settings.large_turn_deg
+        ]
+        if far:
+            source = self._clips.source_frame(record.clip_id, source_number, self._reenactor.resolution)
+            for driven, _ in self._drive(frames, source_number, source, far):
+                yield driven
 
     def _methods(self, source: SourceFrame) -> dict[str, Method]:
         avatar = self._reenactor.reconstruct(source)
@@ -176,12 +212,51 @@ class ReenactClip(Generic[AvatarT]):
             return path.read_bytes()
 
 
-def driver_frames(clip: ClipEntry, settings: EvaluateConfig) -> list[int]:
-    """Return the frames that drive: every `frame_step`-th but the source, at most `max_frames_per_clip`."""
+class _MeasuredFrames:
+    """The frames of one clip as drivers, each read and measured once, whatever number of sources they drive."""
+
+    def __init__(self, clips: ClipReader, scorer: Scorer, clip_id: str, size: int) -> None:
+        self.clip_id = clip_id
+        self._clips, self._scorer, self._size = clips, scorer, size
+        self._read: dict[int, HeadFrame] = {}
+        self._measured: dict[int, MeasuredPicture] = {}
+
+    def read(self, number: int) -> HeadFrame:
+        if number not in self._read:
+            self._read[number] = self._clips.head_frame(self.clip_id, number, self._size)
+        return self._read[number]
+
+    def measured(self, number: int) -> MeasuredPicture:
+        if number not in self._measured:
+            self._measured[number] = self._scorer.measure(self.read(number).image)
+        return self._measured[number]
+
+
+def source_frames(clip: ClipEntry, settings: EvaluateConfig) -> list[int]:
+    """Return the frames that are driven: the first source frame, and the first ones of further equal shares."""
+    count = len(clip.source_frames)
+    wanted = min(count, settings.sources_per_clip)
+    return [clip.source_frames[share * count // wanted] for share in range(wanted)]
+
+
+def driver_frames(clip: ClipEntry, settings: EvaluateConfig, source: int | None = None) -> list[int]:
+    """Return the frames that drive: every `frame_step`-th but the source, at most `max_frames_per_clip`.
+
+    Args:
+        source: the frame that is driven; default: the first source frame.
+    """
     if not clip.source_frames:
         return []
+    if source is None:
+        source = clip.source_frames[0]
     numbers = range(0, clip.num_frames, settings.frame_step)
-    return [number for number in numbers if number != clip.source_frames[0]][: settings.max_frames_per_clip]
+    return [number for number in numbers if number != source][: settings.max_frames_per_clip]
+
+
+def turn_deg(source: Float32[np.ndarray, "4 4"], driver: Float32[np.ndarray, "4 4"]) -> float:
+    """Return how far apart the yaws of two head-to-camera poses are, in degrees: at least 0, at most 180."""
+    source_yaw, driver_yaw = (float(rotation_angles(pose[:3, :3])[0]) for pose in (source, driver))
+    return abs((driver_yaw - source_yaw + 180.0) % 360.0 - 180.0)
 
 
 def evenly_spread(count: int, wanted: int) -> list[int]:

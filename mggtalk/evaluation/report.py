@@ -52,7 +52,9 @@ COLUMNS = (
     MetricColumn("psnr", "PSNR", "dB", 2, higher_is_better=True),
     MetricColumn("psnr_head", "PSNR head", "dB", 2, higher_is_better=True),
     MetricColumn("ssim", "SSIM", "", 3, higher_is_better=True),
+    MetricColumn("ssim_head", "SSIM head", "", 3, higher_is_better=True),
     MetricColumn("csim", "CSIM", "", 3, higher_is_better=True),
+    MetricColumn("csim_source", "CSIM to source", "", 3, higher_is_better=True),
     MetricColumn("aed", "AED", "", 4, higher_is_better=False),
     MetricColumn("apd", "APD", "deg", 2, higher_is_better=False),
     MetricColumn("akd", "AKD", "px", 2, higher_is_better=False),
@@ -108,9 +110,11 @@ def write_report(directory: Path, content: ReportContent) -> Path:
             style=resources.files("mggtalk.evaluation").joinpath("templates/report.css").read_text("utf-8"),
             columns=COLUMNS,
             method_names=METHOD_NAMES,
+            metric_names={column.key: column.name for column in COLUMNS},
             table=metric_table(content.summary["self"]),
+            turned_table=metric_table(content.summary["self_large_turn"]),
             summary=content.summary,
-            clips=[_clip_view(result) for result in results],
+            clips=[_clip_view(result, content.summary["protocol"]["large_turn"]["least_deg"]) for result in results],
             num_identities=len({result.identity for result in results}),
             stages=content.stages,
             examples_per_stage=EXAMPLES_PER_STAGE,
@@ -148,15 +152,16 @@ def _write_media(directory: Path, result: ClipResult) -> None:
     (directory / "clip.mp4").write_bytes(result.video)
 
 
-def _clip_view(result: ClipResult) -> dict[str, Any]:
+def _clip_view(result: ClipResult, large_turn_deg: float) -> dict[str, Any]:
     place = f"{MEDIA_DIRECTORY}/{result.clip_id}"
-    figures = {method: {metric: clip_mean(result, method, metric) for metric in METRICS} for method in METHODS}
+    figures = {method: {metric: clip_mean(result.driven, method, metric) for metric in METRICS} for method in METHODS}
     shown = (DRIVER, MODEL, MESH_WARP)
     return {
         "clip_id": result.clip_id,
         "identity": result.identity,
         "source_frame": result.source_frame,
-        "num_drivers": len(result.frames),
+        "num_drivers": len(result.driven),
+        "num_turned": len(result.large_turns(large_turn_deg)),
         "table": metric_table(figures),
         "video": f"{place}/clip.mp4",
         "poster": f"{place}/{POSTER_PICTURE}",

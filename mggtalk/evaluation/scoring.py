@@ -37,21 +37,31 @@ class Scorer:
         identity = encoder.encode(image, face.landmarks_px) if encoder is not None and face is not None else None
         return MeasuredPicture(image, face, identity)
 
-    def score(self, result: MeasuredPicture, truth: MeasuredPicture, driver: HeadFrame) -> FrameScores:
-        """Return the scores of `result` against `truth`, the measured picture of `driver`."""
-        csim = aed = apd = akd = NAN
-        if result.identity is not None and truth.identity is not None:
-            csim = metrics.cosine(result.identity, truth.identity)
+    def score(
+        self, result: MeasuredPicture, truth: MeasuredPicture, source: MeasuredPicture, driver: HeadFrame
+    ) -> FrameScores:
+        """Return the scores of `result` against `truth`, the measured picture of `driver`, and against the source."""
+        aed = apd = akd = NAN
         if result.face is not None and truth.face is not None:
             aed = metrics.expression_distance(result.face, truth.face)
             apd = metrics.pose_distance(result.face, truth.face)
             akd = metrics.landmark_distance(result.face, truth.face, len(truth.image))
+        head = driver.valid & driver.head_mask
+        similarity = metrics.ssim_map(result.image, truth.image, driver.valid)
         return FrameScores(
             psnr=metrics.psnr(result.image, truth.image, driver.valid),
-            psnr_head=metrics.psnr(result.image, truth.image, driver.valid & driver.head_mask),
-            ssim=metrics.ssim(result.image, truth.image, driver.valid),
-            csim=csim,
+            psnr_head=metrics.psnr(result.image, truth.image, head),
+            ssim=metrics.mean_over(similarity, driver.valid),
+            ssim_head=metrics.mean_over(similarity, head),
+            csim=_likeness(result, truth),
+            csim_source=_likeness(result, source),
             aed=aed,
             apd=apd,
             akd=akd,
         )
+
+
+def _likeness(first: MeasuredPicture, second: MeasuredPicture) -> float:
+    if first.identity is None or second.identity is None:
+        return NAN
+    return metrics.cosine(first.identity, second.identity)

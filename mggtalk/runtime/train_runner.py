@@ -2,6 +2,10 @@
 
 The function knows neither: it gets its place among the workers and a way to report. What it reports comes to
 `on_report` in the process that started the run, which so can draw bars and write files wherever the workers are.
+
+A worker that dies without a word (killed, out of memory, its node lost) costs the steps since the last checkpoint: all
+workers are started again. Ray Train's own `FailureConfig` would do so after any exception too; but what the function
+raises is the user's to mend or a bug, and would only be raised again.
 """
 
 import logging
@@ -25,6 +29,9 @@ PayloadT = TypeVar("PayloadT")
 TrainFunction = Callable[[PayloadT, Worker, Report], None]
 Launcher = Literal["ray", "local"]
 
+MAX_RESTARTS = 3
+"""How often workers are started again with no new step in between; what dies every time is not tried for ever."""
+
 _GROUP_TIMEOUT_S = 600
 """Until a worker that waits for the others gives up; validation and checkpoints on worker 0 take well under this."""
 
@@ -38,19 +45,23 @@ def run_training(
     storage: Path,
     on_report: Report,
     launcher: Launcher = "ray",
+    max_restarts: int = MAX_RESTARTS,
 ) -> None:
     """Run `train_function(payload, worker, report)` on every worker, to the end.
+
+    The function has to be one that can be started again, and then goes on from what it kept.
 
     Args:
         num_workers: processes that train together, one GPU each where `use_gpu`; `local` has one.
         storage: folder for Ray Train's own records of the run. On a cluster it must be one that all nodes see.
-        on_report: gets here what the function reports.
+        on_report: gets here what the function reports; of steps that are done again after a restart only the new ones.
         launcher: `local` calls the function in this process, without Ray.
+        max_restarts: after deaths of workers, with no new step in between.
 
     Raises:
         MggtalkError: the function raised it on a worker.
         StageBugError: the function raised anything else on a worker.
-        StageError: the workers asked for are more than there are GPUs, or a worker died.
+        StageError: the workers asked for are more than there are GPUs, or workers died again and again.
         Exception: `on_report` raised it.
     """
     if launcher == "local":
@@ -59,7 +70,7 @@ def run_training(
         train_function(payload, _this_process(use_gpu), on_report)
         return
     with ray_session():
-        _train_on_ray(train_function, payload, _share(num_workers, use_gpu), storage, on_report)
+        _train_on_ray(train_function, payload, _share(num_workers, use_gpu), storage, on_report, max_restarts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +100,19 @@ def _this_process(use_gpu: bool) -> Worker:
 
 
 def _train_on_ray(
-    train_function: TrainFunction[PayloadT], payload: PayloadT, share: _Share, storage: Path, on_report: Report
+    train_function: TrainFunction[PayloadT],
+    payload: PayloadT,
+    share: _Share,
+    storage: Path,
+    on_report: Report,
+    max_restarts: int,
 ) -> None:
-    import ray.train  # noqa: PLC0415  after `ray_session` has set its environment
-    import ray.train.torch  # noqa: PLC0415
-    from ray.train.v2.api.exceptions import TrainingFailedError  # noqa: PLC0415
+    import ray.train.torch  # noqa: PLC0415  after `ray_session` has set its environment
     from ray.util.queue import Queue  # noqa: PLC0415
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
 
-    messages = Queue(actor_options={"num_cpus": 0})
-    listener = _Listener(messages, on_report)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    messages = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})  # outlives the nodes of the workers
 
     def on_worker() -> None:
         context = ray.train.get_context()
@@ -111,6 +126,35 @@ def _train_on_ray(
             messages.put((worker.rank, Failure.of(exception, f"train: on worker {worker.rank}")))
             raise
 
+    latest = deaths = 0
+    while True:
+        listener = _Listener(messages, on_report, latest)
+        died = _fit(on_worker, share, storage, listener, is_last=deaths >= max_restarts)
+        listener.check()
+        if not died:
+            return
+        deaths = deaths + 1 if listener.latest == latest else 1
+        latest = listener.latest
+        _logger.warning("train: worker %s died after step %d; all of them are started again", died, latest)
+
+
+def _fit(
+    on_worker: Callable[[], None], share: _Share, storage: Path, listener: "_Listener", *, is_last: bool
+) -> list[int]:
+    """Run all workers, until they are done or one of them is gone, and return the ranks of those that died.
+
+    Args:
+        is_last: a death without a step that was new is an error now.
+
+    Raises:
+        MggtalkError, StageBugError: what was raised on a worker; of several, the user's, or the first, for others fail
+            because it is gone.
+        StageError: workers died for the last time, or as they were started.
+    """
+    import ray.train.torch  # noqa: PLC0415  after `ray_session` has set its environment
+    from ray.train.v2.api.exceptions import TrainingFailedError  # noqa: PLC0415
+
+    before = listener.latest
     trainer = ray.train.torch.TorchTrainer(
         on_worker,
         torch_config=ray.train.torch.TorchConfig(timeout_s=_GROUP_TIMEOUT_S),
@@ -125,17 +169,29 @@ def _train_on_ray(
         trainer.fit()
     except TrainingFailedError as cause:
         listener.drain()
-        died = set(getattr(cause, "worker_failures", ())) - {rank for rank, _ in listener.failures}
-        if died or not listener.failures:
-            raise StageError(f"train: worker {sorted(died)} died without a word (killed, out of memory?)") from cause
-        listener.failures[0][1].reraise()  # the first: others fail because it is gone
-    listener.stop()
+        failures = [failure for _, failure in listener.failures]
+        died = sorted(set(getattr(cause, "worker_failures", ())) - {rank for rank, _ in listener.failures})
+        of_the_user = [failure for failure in failures if failure.error is not None]
+        if of_the_user or (failures and not died):
+            (of_the_user or failures)[0].reraise()
+        if not died or (is_last and listener.latest == before):
+            who = f"worker {died}" if died else "a worker"  # one that dies as it is started has no rank yet
+            raise StageError(f"train: {who} died without a word (killed, out of memory?)") from cause
+        return died
+    listener.drain()
+    return []
 
 
 class _Listener:
-    """Takes messages off the queue while workers train: (step, metrics), (rank, failure), or None for the end."""
+    """Takes messages off the queue while workers train: (step, metrics), (rank, failure), or None for the end.
 
-    def __init__(self, messages: Any, on_report: Report) -> None:
+    Attributes:
+        latest: the last step that was reported; one up to it that comes again, after a restart, is not reported again.
+        failures: what was raised on workers, in the order in which it was heard of.
+    """
+
+    def __init__(self, messages: Any, on_report: Report, latest: int) -> None:
+        self.latest = latest
         self.failures: list[tuple[int, Failure]] = []
         self._error: Exception | None = None
         self._messages = messages
@@ -148,10 +204,11 @@ class _Listener:
             number, content = message
             if isinstance(content, Failure):
                 self.failures.append((number, content))
-            elif self._error is None:
+            elif number > self.latest and self._error is None:
+                self.latest = number
                 try:
                     self._on_report(number, content)
-                except Exception as error:  # raised in `stop`; workers may still fail, which is to be heard
+                except Exception as error:  # raised in `check`; workers may still fail, which is to be heard
                     self._error = error
 
     def drain(self) -> None:
@@ -159,12 +216,11 @@ class _Listener:
         self._messages.put(None)
         self._thread.join()
 
-    def stop(self) -> None:
-        """Take what is left, then listen no more.
+    def check(self) -> None:
+        """Raise what `on_report` raised, if anything; what was reported since then is lost.
 
         Raises:
-            Exception: `on_report` raised it; what was reported since then is lost.
+            Exception: `on_report` raised it.
         """
-        self.drain()
         if self._error is not None:
             raise self._error

@@ -6,7 +6,7 @@ shards, and figures are compared only under one version. What each figure means 
 
 from typing import Any
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised when an existing figure comes to mean something else."""
 
 # Two equal pictures have an infinite PSNR, which neither JSON nor a mean can take. One grey level in one of
@@ -16,7 +16,7 @@ SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
 LANDMARK_SCALE = 256
 
-MASK = "psnr, ssim: pixels inside the video frame; psnr_head: those of them in the driver's head mask"
+MASK = "psnr, ssim: pixels inside the video frame; ..._head: those of them in the driver's head mask"
 SOURCE_FRAME = "the first source frame of the clip"
 DRIVERS = "every frame_step-th frame of the clip but the source, the first max_frames_per_clip"
 AVERAGE = "over the frames where every method has the value, then over clips"
@@ -24,7 +24,9 @@ METRIC_DEFINITIONS = {
     "psnr": f"dB, 0-255, at most {PSNR_CAP_DB:g}",
     "psnr_head": f"dB, 0-255, at most {PSNR_CAP_DB:g}",
     "ssim": f"Gaussian window {SSIM_WINDOW} px, sigma {SSIM_SIGMA}, RGB, grey outside the video frame",
+    "ssim_head": "the same map, averaged over the head",
     "csim": "cosine of the identity embeddings of result and driver",
+    "csim_source": "cosine of the identity embeddings of result and source",
     "aed": "mean absolute difference of the expression coefficients of result and driver",
     "apd": "mean absolute difference of yaw, pitch and roll of result and driver, degrees",
     "akd": f"mean distance of the landmarks of result and driver, pixels at {LANDMARK_SCALE} px",

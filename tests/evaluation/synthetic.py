@@ -103,13 +103,13 @@ class PerfectReenactor:
 
 
 class SyntheticClips:
-    """Six frames of a checkerboard head that drifts to the side."""
+    """Six frames of a checkerboard head that drifts to the side, and turns if yaws are given."""
 
-    def __init__(self):
+    def __init__(self, yaws_deg=(0.0,) * 6):
         landmarks = grid_landmarks()
         self.frames = [
-            make_frame(np.roll(checkerboard(), 2 * step, axis=1), landmarks, head_to_camera((step, 0.0)))
-            for step in range(6)
+            make_frame(np.roll(checkerboard(), 2 * step, axis=1), landmarks, head_to_camera((step, 0.0), yaw))
+            for step, yaw in enumerate(yaws_deg)
         ]
 
     def meta(self, clip_id):

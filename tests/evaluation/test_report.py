@@ -13,8 +13,10 @@ from mggtalk.evaluation.report import ReportContent, metric_table, write_report
 from mggtalk.evaluation.summary import Instruments, summarise
 from mggtalk.perception.identity import IdentityUnavailable
 from mggtalk.records import Rejected, RejectReason
+from tests.evaluation.synthetic import Entry, SyntheticClips, make_stage
 
 NO_FACE = Rejected("video-1", RejectReason.NO_FACE, "0 of 90 frames <show> a face")
+INSTRUMENTS = Instruments(64, "mean colour", IdentityUnavailable("the weights are not here"))
 BROKEN = Rejected("video-2", RejectReason.DECODE_ERROR)
 
 
@@ -38,12 +40,11 @@ class Links(HTMLParser):
 
 @pytest.fixture
 def content(clip_result, speed):
-    instruments = Instruments(64, "mean colour", IdentityUnavailable("the weights are not here"))
     other = replace(clip_result, clip_id="fedcba9876543210-f000000")
     results = [clip_result, other]
     return ReportContent(
         title="Evaluation of <sample>",
-        summary=summarise(EvaluateConfig(), instruments, results, speed),
+        summary=summarise(EvaluateConfig(), INSTRUMENTS, results, speed),
         results=results,
         stages=[StageCounts("ingest", "videos", 5, 5, ()), StageCounts("track", "videos", 5, 3, (NO_FACE, BROKEN))],
         curves=[Curve("train/loss", (0, 10, 20), (3.0, 2.0, 1.0))],
@@ -90,6 +91,21 @@ def test_the_report_says_what_it_must(content, tmp_path):
         assert f"What the shards hold of source frame {result.source_frame}" in page
 
 
+def test_large_turns_have_a_table_of_their_own_or_are_said_to_be_none(content, speed, tmp_path):
+    page = write_report(tmp_path, content).read_text(encoding="utf-8")
+    assert "None: no driver's head yaw differs from its source frame's by 20° or more." in page
+    assert "turned by 20° or more" not in page
+    stage = make_stage(EvaluateConfig(panel_size=64), clips=SyntheticClips((0.0, 0.0, 21.0, 0.0, 45.0, 0.0)))
+    (turning,) = stage(Entry())
+    summary = summarise(EvaluateConfig(), INSTRUMENTS, [turning], speed)
+    page = write_report(tmp_path, replace(content, results=[turning], summary=summary)).read_text(encoding="utf-8")
+    assert "Mean over clips, all 5 frames" in page
+    assert "Mean over clips, frames turned by 20° or more" in page
+    assert "2 frames of 1 clip" in " ".join(page.split())
+    assert "5 drivers, 2 large turns" in page
+    assert "None:" not in page
+
+
 def test_media_of_an_earlier_report_go(content, tmp_path):
     write_report(tmp_path, content)
     write_report(tmp_path, replace(content, results=content.results[:1]))
@@ -117,13 +133,14 @@ def test_the_best_of_each_column_is_marked_by_its_direction():
         "copy_source": {"psnr": 20.0, "psnr_head": 25.0, "ssim": 0.8, "csim": None, "aed": 0.2, "apd": 1.0, "akd": 5.0},
         "mesh_warp": {"psnr": 29.9, "psnr_head": 25.001, "ssim": 0.7, "csim": None, "aed": 0.3, "apd": 3.0, "akd": 4.0},
     }
-    table = metric_table(figures)
+    others = {"ssim_head": 0.5, "csim_source": None}
+    table = metric_table({method: values | others for method, values in figures.items()})
     marked = {method: [cell.is_best for cell in cells] for method, cells in table.items()}
-    assert marked["model"] == [True, False, True, False, True, False, True]
+    assert marked["model"] == [True, False, True, True, False, False, True, False, True]
     # 25.00 and 25.001 show as the same figure.
-    assert marked["copy_source"] == [False, True, False, False, False, True, False]
-    assert marked["mesh_warp"] == [False, True, False, False, False, False, False]
-    assert table["model"][3].text == ""
+    assert marked["copy_source"] == [False, True, False, True, False, False, False, True, False]
+    assert marked["mesh_warp"] == [False, True, False, True, False, False, False, False, False]
+    assert table["model"][4].text == ""
 
 
 def test_counts_that_do_not_add_up_are_refused():

@@ -17,9 +17,10 @@ def driver():
     return replace(frame, valid=valid)
 
 
-def score(driver, image):
+def score(driver, image, source=None):
     scorer = Scorer(synthetic.ColourMeasurer(), synthetic.ColourEncoder())
-    return scorer.score(scorer.measure(image), scorer.measure(driver.image), driver)
+    truth = scorer.measure(driver.image)
+    return scorer.score(scorer.measure(image), truth, truth if source is None else scorer.measure(source), driver)
 
 
 def test_what_lies_outside_the_video_frame_is_not_scored(driver):
@@ -27,7 +28,8 @@ def test_what_lies_outside_the_video_frame_is_not_scored(driver):
     other = rendered.copy()
     other[~driver.valid] = 255 - other[~driver.valid]
     before, after = score(driver, rendered), score(driver, other)
-    assert (before.psnr, before.psnr_head, before.ssim) == (after.psnr, after.psnr_head, after.ssim)
+    assert (before.psnr, before.psnr_head) == (after.psnr, after.psnr_head)
+    assert (before.ssim, before.ssim_head) == (after.ssim, after.ssim_head)
 
 
 def test_the_head_is_scored_apart_from_its_surroundings(driver):
@@ -36,6 +38,8 @@ def test_the_head_is_scored_apart_from_its_surroundings(driver):
     scores = score(driver, rendered)
     assert scores.psnr_head == 100.0
     assert scores.psnr < 20.0
+    assert scores.ssim_head > scores.ssim + 0.1  # less than one: windows at the outline reach over it
+    assert 0.7 < scores.ssim_head < 1.0
 
 
 def test_faces_and_identities_are_those_of_result_and_driver(driver):
@@ -46,3 +50,12 @@ def test_faces_and_identities_are_those_of_result_and_driver(driver):
     assert scores.apd == pytest.approx(blue, abs=1e-4)
     assert scores.akd == pytest.approx(np.hypot(red, red), abs=1e-4)  # a quarter pixel a level, at 64 px
     assert 0.9 < scores.csim < 1.0
+
+
+def test_the_likeness_to_the_source_is_apart_from_that_to_the_driver(driver):
+    red = np.zeros_like(driver.image)
+    red[..., 0] = 200
+    scores = score(driver, driver.image, source=red)
+    assert scores.csim == pytest.approx(1.0)
+    mean = driver.image.reshape(-1, 3).mean(axis=0)
+    assert scores.csim_source == pytest.approx(mean[0] / np.linalg.norm(mean))

@@ -1,5 +1,7 @@
 """Training on two real gloo workers of Ray Train, and in this process."""
 
+import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ import torch
 from mggtalk.errors import StageError
 from mggtalk.runtime.failures import StageBugError
 from mggtalk.runtime.train_runner import Launcher, run_training
-from tests.runtime.toy_training import sum_of_ranks
+from tests.runtime.toy_training import KILLABLE, KILLED_AT, KillableRun, sum_of_ranks, train_killable
+from tests.synthetic_head import make_talking_clip, write_talking_shards
+from tests.training.two_workers import TwoWorkerRun, load_weights, run_two_workers
 
 
 def run(payload: str, storage: Path, num_workers: int = 2, **options: Any) -> list[tuple[int, Mapping[str, float]]]:
@@ -43,16 +47,54 @@ def test_what_the_listener_to_reports_raises_is_raised_here(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize(
-    ("payload", "error", "message"),
-    [
-        ("bug", StageBugError, r"on worker 1: ZeroDivisionError: one over none"),
-        ("exit", StageError, r"worker \[1\] died"),
-    ],
-)
-def test_what_fails_on_a_worker_is_raised_here(tmp_path, payload, error, message):
-    with pytest.raises(error, match=message):
-        run(payload, tmp_path)
+def test_what_is_raised_on_a_worker_is_raised_here_and_not_tried_again(tmp_path, caplog):
+    with pytest.raises(StageBugError, match=r"on worker 1: ZeroDivisionError: one over none"):
+        run("bug", tmp_path)
+    assert "started again" not in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_what_dies_every_time_is_not_tried_for_ever_and_reports_once(tmp_path, caplog):
+    reports: list[int] = []
+    with pytest.raises(StageError, match=r"worker \[1\] died"):
+        run_training(
+            sum_of_ranks,
+            "exit",
+            num_workers=2,
+            use_gpu=False,
+            storage=tmp_path,
+            on_report=lambda step, _: reports.append(step),
+            max_restarts=1,
+        )
+    assert reports == [1]
+    assert caplog.text.count("worker [1] died after step 1; all of them are started again") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_a_killed_worker_costs_steps_but_changes_nothing(tmp_path):
+    write_talking_shards(tmp_path / "shards", [make_talking_clip("00000000000000aa-f000000", num_frames=4)])
+    whole, cut_off = tmp_path / "whole", tmp_path / "cut_off"
+    whole.mkdir()
+    cut_off.mkdir()
+    run_two_workers([TwoWorkerRun(KILLABLE, tmp_path / "shards", whole)], tmp_path / "meeting_point")
+    reports: list[int] = []
+
+    def on_report(step: int, metrics: Mapping[str, float]) -> None:
+        reports.append(step)
+        if step == KILLED_AT:
+            os.kill(int((cut_off / "pid.1").read_text()), signal.SIGKILL)
+            (cut_off / "go").touch()
+
+    payload = KillableRun(tmp_path / "shards", cut_off)
+    run_training(train_killable, payload, num_workers=2, use_gpu=False, storage=tmp_path / "ray", on_report=on_report)
+    assert reports == [1, 2, 3, 4, 5, 6]
+    begun_at = (cut_off / "first_steps").read_text().split()
+    assert begun_at == ["1", "3"]  # from the checkpoint after step 2, so step 3 was done twice
+    for rank in range(2):
+        expected, found = load_weights(whole, rank), load_weights(cut_off, rank)
+        assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -1,0 +1,243 @@
+"""The ablation: trains and evaluates the full method and its variants with one budget each, and tabulates them.
+
+Every variant has a folder of its own, `ablation/NAME/` among the artifacts, with its parameters, model, training and
+evaluation; data are shared. What is done stays done: trainings go on from their checkpoints, evaluations are kept by
+content keys. So a run can be cut off, done in pieces, or trained on one machine and evaluated on another.
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from mggtalk.errors import ParamsError, StageError, run_main
+from mggtalk.evaluation.ablation import VARIANTS, Variant, markdown, tabulate
+from mggtalk.evaluation.reenactment import EvaluateConfig
+from mggtalk.evaluation.summary import METRICS_FILE
+from mggtalk.files import atomic_write
+from mggtalk.models.checkpoint import CONFIG_NAME, WEIGHTS_NAME
+from mggtalk.params import load_yaml_mapping, overridden, parse_override, read_group
+from mggtalk.runtime.content import code_digest, content_key, library_versions
+from mggtalk.runtime.ray_session import ray_session
+from mggtalk.runtime.resume import FinishedResults
+from mggtalk.runtime.train_runner import Launcher
+from mggtalk.shards.reader import Shards
+from mggtalk.training.config import TrainConfig
+from pipelines import train
+from pipelines.arguments import Artifacts, StageArguments, stage_arguments, stage_parser, start_logging
+
+_logger = logging.getLogger(__name__)
+
+FOLDER = "ablation"
+TABLE_FILE, JSON_FILE = "table.md", "ablation.json"
+
+
+@dataclass(frozen=True, slots=True)
+class AblateOptions:
+    """What is to be done.
+
+    Attributes:
+        names: of the variants that are trained and evaluated; empty for all.
+        overrides: parameters of all variants, by dotted keys, over those of the file.
+        trains, evaluates: what of the two is done; the table follows an evaluation.
+        launcher: see `pipelines.train`. shards_url: read the shards for training from there.
+    """
+
+    names: Sequence[str] = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    trains: bool = True
+    evaluates: bool = True
+    launcher: Launcher = "ray"
+    shards_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A variant with its parameters, as the stages take them; `content` is that of its params file."""
+
+    variant: Variant
+    arguments: StageArguments
+    content: Mapping[str, Any]
+    training: TrainConfig
+    evaluation: EvaluateConfig
+
+
+def run(arguments: StageArguments, options: AblateOptions, variants: Sequence[Variant] = VARIANTS) -> None:
+    """Train and evaluate the variants that are asked for, and write the table of all that have been evaluated.
+
+    Raises:
+        ParamsError: parameters or overrides do not fit.
+        StageError: a name is unknown, or a model is missing or not that of its variant; or as the stages.
+    """
+    if unknown := set(options.names) - {variant.name for variant in variants}:
+        known = ", ".join(variant.name for variant in variants)
+        raise StageError(f"--variants: got {', '.join(sorted(unknown))}; expected some of {known}")
+    planned = [_plan(arguments, options.overrides, variant) for variant in variants]
+    asked = [plan for plan in planned if not options.names or plan.variant.name in options.names]
+    for plan in asked:
+        text = yaml.safe_dump(plan.content, sort_keys=False, allow_unicode=True)
+        atomic_write(plan.arguments.params, text.encode())
+    if options.trains:
+        for plan in asked:
+            _logger.info("ablate: training %s", plan.variant.name)
+            train.run(plan.arguments, options.launcher, options.shards_url)
+    if not options.evaluates:
+        return
+    data = Shards(arguments.artifacts.shards).index_sha256()
+    for plan in asked:
+        _check_model(plan, data)
+    finished = FinishedResults(arguments.artifacts.spool(FOLDER), ".json")
+    with ray_session():  # one for all
+        for plan in asked:
+            _evaluate(plan, data, finished)
+    _write_table(arguments.artifacts.root / FOLDER, planned, data, finished)
+
+
+def _plan(arguments: StageArguments, overrides: Mapping[str, Any], variant: Variant) -> _Planned:
+    """Return the parameters of a variant, checked."""
+    if strangers := [key for key in overrides if key.split(".")[0] not in ("train", "evaluate")]:
+        raise ParamsError(
+            f"override {strangers[0]!r}: an ablation has parameters of the groups train and evaluate only"
+        )
+    content = overridden(load_yaml_mapping(arguments.params, ParamsError), {**overrides, **variant.overrides})
+    root = arguments.artifacts.root
+    artifacts = Artifacts(root / FOLDER / variant.name, data_root=root)
+    where = f"{arguments.params}, variant {variant.name}"
+    return _Planned(
+        variant,
+        StageArguments(artifacts.root / "params.yaml", artifacts),
+        content,
+        read_group(content, "train", TrainConfig, where),
+        read_group(content, "evaluate", EvaluateConfig, where),
+    )
+
+
+def _check_model(plan: _Planned, data: str) -> None:
+    """Check that the model of a variant was trained with its parameters, on these shards.
+
+    Raises:
+        StageError: it was not, or there is none.
+    """
+    path = plan.arguments.artifacts.model / CONFIG_NAME
+    if not path.is_file():
+        raise StageError(f"{path}: no such file; train the variant {plan.variant.name} first")
+    if faults := _mismatches(plan, load_yaml_mapping(path, StageError), data):
+        raise StageError(
+            f"{path}: not the variant {plan.variant.name} of these parameters and shards: {'; '.join(faults)}"
+        )
+
+
+def _mismatches(plan: _Planned, found: Mapping[str, Any], data: str) -> list[str]:
+    origin = found.get("training") or {}
+    course = json.loads(json.dumps(plan.training.course()))
+    wanted = _flat({"train": course, "data": data})
+    there = _flat({"train": {**origin.get("settings", {}), "model": found.get("model")}, "data": origin.get("data")})
+    return [
+        f"{key}: got {there.get(key, 'nothing')}, expected {value}"
+        for key, value in wanted.items()
+        if there.get(key, "nothing") != value
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _evaluate(plan: _Planned, data: str, finished: FinishedResults) -> None:
+    folder = plan.arguments.artifacts.evaluation
+    key = _evaluation_key(plan, data)
+    if finished.path(key).is_file() and (folder / METRICS_FILE).is_file():
+        _logger.info("ablate: %s was evaluated before", plan.variant.name)
+        return
+    from pipelines import evaluate  # noqa: PLC0415  hosts that only train need no MediaPipe and no PyAV
+
+    _logger.info("ablate: evaluating %s", plan.variant.name)
+    evaluate.run(plan.arguments)
+    finished.write(key, (folder / METRICS_FILE).read_bytes())
+
+
+def _evaluation_key(plan: _Planned, data: str) -> str:
+    """Return what names the figures of a model: its weights, the clips, the protocol and the code."""
+    from pipelines import evaluate  # noqa: PLC0415  as above
+
+    return content_key(
+        weights=hashlib.sha256((plan.arguments.artifacts.model / WEIGHTS_NAME).read_bytes()).hexdigest(),
+        settings=plan.evaluation,
+        data=data,
+        instruments=evaluate.identity_weights_are_there(plan.evaluation),
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        code=code_digest("pipelines.evaluate"),
+        libraries=library_versions(*evaluate.LIBRARIES),
+    )
+
+
+def _write_table(folder: Path, planned: Sequence[_Planned], data: str, finished: FinishedResults) -> None:
+    evaluated, missing = {}, []
+    for plan in planned:
+        config = plan.arguments.artifacts.model / CONFIG_NAME
+        is_there = config.is_file() and not _mismatches(plan, load_yaml_mapping(config, StageError), data)
+        if is_there and finished.path(key := _evaluation_key(plan, data)).is_file():
+            evaluated[plan.variant.name] = json.loads(finished.read(key))
+        else:
+            missing.append(plan.variant.name)
+    table = tabulate(evaluated, [plan.variant for plan in planned])
+    budget = json.loads(json.dumps(planned[0].training.course()))
+    content = {"protocol": next(iter(evaluated.values()))["protocol"], "train": budget, "data": data, **table}
+    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    atomic_write(folder / JSON_FILE, f"{text}\n".encode())
+    atomic_write(folder / TABLE_FILE, markdown(table).encode())
+    _logger.info("ablate: %d variants in %s", len(evaluated), folder / TABLE_FILE)
+    if missing:
+        _logger.info(
+            "ablate: not in the table, for not trained and evaluated with these parameters: %s", ", ".join(missing)
+        )
+
+
+def main() -> int:
+    """Run the ablation on the process's command line and return its exit code."""
+    parser = stage_parser(__doc__ or "")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    names = ", ".join(variant.name for variant in VARIANTS)
+    parser.add_argument("--variants", default="", metavar="NAME,...", help=f"some of {names}; default: all")
+    parser.add_argument(
+        "-S",
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a parameter of all variants, such as train.steps=2000",
+    )
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--train-only", action="store_true", help="leave the models, evaluate nothing")
+    only.add_argument("--evaluate-only", action="store_true", help="of models that lie there, trained elsewhere")
+    train.add_training_arguments(parser)
+    options = parser.parse_args()
+    start_logging()
+    return run_main(
+        lambda: run(
+            stage_arguments(options),
+            AblateOptions(
+                names=tuple(filter(None, options.variants.split(","))),
+                overrides=dict(map(parse_override, options.set)),
+                trains=not options.evaluate_only,
+                evaluates=not options.train_only,
+                launcher=options.launcher,
+                shards_url=options.shards,
+            ),
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,8 +2,8 @@
 
 A photo becomes Gaussians (reconstruct), and these become pictures: animate, render and inpaint, each alone and all
 of it as users get it, at batch 1 and 8. Beside each part stands its floor: the bytes that its operations read and
-write, counted as they run, over the bandwidth of a copy measured in the same run, or its multiplications over the rate of a
-large matrix product, whichever is longer. gsplat's own kernels count each Gaussian and each pixel once.
+write, counted as they run, over the bandwidth of a copy measured in the same run, or its multiplications over the rate
+of a large matrix product, whichever is longer. gsplat's own kernels count each Gaussian and each pixel once.
 Then one training step at 256 pixels, split by part.
 """
 

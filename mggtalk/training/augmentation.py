@@ -45,7 +45,8 @@ def expression_twins(names: Sequence[str]) -> Int64[Tensor, " num_coefficients"]
     missing = [name for name in swapped if name not in numbers]
     if missing or list(names) == swapped:
         raise StageError(
-            f"train.augment.mirror: expected expression coefficients in pairs of left and right, got {', '.join(names)}"
+            "train.augment.mirror: expected expression coefficients in pairs of left and right, or mirror: false; "
+            f"got {', '.join(names)}"
         )
     return torch.tensor([numbers[name] for name in swapped])
 

@@ -1,7 +1,8 @@
-"""Which clips share a shard: the leaves of a prefix tree over clip ids.
+"""Which clips share a shard: the leaves of a binary prefix tree over clip ids.
 
 The tree is a function of the set of clips and their sizes alone, so the order of arrival cannot matter, and a new clip
-can only change the leaf whose prefix its id has: grow it, split it, or begin it.
+can only change the leaf whose prefix its id has: grow it, split it in two, or begin it. A half that is still too large
+splits again, which takes a half that is smaller than the new clip; so almost always two shards change at most.
 """
 
 from collections import defaultdict
@@ -9,13 +10,15 @@ from collections.abc import Mapping
 
 # The root's prefix is empty and cannot name a file.
 ROOT_NAME = "all"
+_HEX = "0123456789abcdef"
+_DIGIT_BITS, _OTHER_BITS = 5, 22
+"""Bits of a hex digit: a 0 and its value. Of any other character: a 1 and its code point."""
 
 
 def assign_leaves(sizes: Mapping[str, int], target_bytes: int) -> dict[str, tuple[str, ...]]:
-    """Return the leaves: prefix -> the clips whose ids begin with it, sorted; leaves come sorted too.
+    """Return the leaves: name -> the clips whose ids begin with its prefix, sorted; leaves come in order of prefixes.
 
-    A leaf of several clips that holds more than `target_bytes` splits by the next character of their ids (the video's
-    hash comes first, so mostly a hex digit). No clips, no leaves.
+    A leaf of several clips that holds more than `target_bytes` splits by the next bit of their ids.
 
     Args:
         sizes: bytes of each clip by clip id.
@@ -25,6 +28,7 @@ def assign_leaves(sizes: Mapping[str, int], target_bytes: int) -> dict[str, tupl
     """
     if target_bytes <= 0:
         raise ValueError(f"target_bytes: expected a positive number, got {target_bytes}")
+    bits = {clip: id_bits(clip) for clip in sizes}
     leaves: dict[str, tuple[str, ...]] = {}
     pending = [("", tuple(sorted(sizes)))] if sizes else []
     while pending:
@@ -32,18 +36,34 @@ def assign_leaves(sizes: Mapping[str, int], target_bytes: int) -> dict[str, tupl
         if len(clips) == 1 or sum(sizes[clip] for clip in clips) <= target_bytes:
             leaves[prefix] = clips
         else:
-            pending += _split(clips, len(prefix) + 1).items()
-    return dict(sorted(leaves.items()))
+            halves: defaultdict[str, list[str]] = defaultdict(list)
+            for clip in clips:
+                halves[bits[clip][: len(prefix) + 1]].append(clip)
+            pending += [(half, tuple(members)) for half, members in halves.items()]
+    return {leaf_name(prefix): clips for prefix, clips in sorted(leaves.items())}
 
 
-def shard_name(prefix: str) -> str:
-    """Return the file name of the leaf `prefix`."""
-    return f"{prefix or ROOT_NAME}.tar"
+def id_bits(clip_id: str) -> str:
+    """Return a clip id as zeros and ones, five for each hex digit; they sort as ids of hex digits do."""
+    ended = f"{clip_id}\0"  # so that no id is the beginning of another
+    return "".join(
+        f"{_HEX.index(character):05b}" if character in _HEX else f"1{ord(character):021b}" for character in ended
+    )
 
 
-def _split(clips: tuple[str, ...], length: int) -> dict[str, tuple[str, ...]]:
-    children: defaultdict[str, list[str]] = defaultdict(list)
-    for clip in clips:
-        # An id that ends here keeps its whole self as prefix: a leaf of its own, beside its longer siblings.
-        children[clip[:length]].append(clip)
-    return {prefix: tuple(members) for prefix, members in children.items()}
+def leaf_name(prefix: str) -> str:
+    """Return the name of a leaf: the characters that its bits make, then `_` and the bits of the next hex digit.
+
+    `3` begins with the digit 3, `3_1` with 3 and one of 8 to f, `_01` with one of 4 to 7; the root is `all`.
+    """
+    name = ""
+    while len(prefix) >= (length := _DIGIT_BITS if prefix[:1] == "0" else _OTHER_BITS):
+        name += _HEX[int(prefix[:length], 2)] if length == _DIGIT_BITS else chr(int(prefix[1:length], 2))
+        prefix = prefix[length:]
+    rest = prefix[1:] if prefix[:1] == "0" else prefix and f"x{prefix[1:]}"
+    return name + (f"_{rest}" if rest else "") or ROOT_NAME
+
+
+def shard_name(leaf: str) -> str:
+    """Return the file name of a leaf."""
+    return f"{leaf}.tar"

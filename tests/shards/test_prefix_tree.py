@@ -1,8 +1,10 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mggtalk.shards.prefix_tree import assign_leaves, shard_name
+from mggtalk.shards.prefix_tree import assign_leaves, id_bits, shard_name
 
 # Few digits and short hashes make collisions, deep splits and several clips of one video.
 CLIP_IDS = st.builds("{}-f{:03d}".format, st.text("0a", min_size=4, max_size=4), st.integers(0, 3))
@@ -10,13 +12,22 @@ SIZES = st.dictionaries(CLIP_IDS, st.integers(1, 40), max_size=30)
 TARGETS = st.integers(1, 120)
 
 
+def shared_start(*ids: str) -> str:
+    length = next((n for n, column in enumerate(zip(*ids, strict=False)) if len(set(column)) > 1), min(map(len, ids)))
+    return ids[0][:length]
+
+
+def leaves_by_bits(sizes: dict[str, int], target: int) -> dict[str, tuple[str, ...]]:
+    """The leaves by the longest beginning that their ids share."""
+    return {shared_start(*map(id_bits, clips)): clips for clips in assign_leaves(sizes, target).values()}
+
+
 @settings(deadline=None)
 @given(SIZES, TARGETS)
-def test_every_clip_is_in_exactly_one_leaf_whose_prefix_it_has(sizes, target):
+def test_every_clip_is_in_exactly_one_leaf_and_leaves_are_runs_of_sorted_ids(sizes, target):
     leaves = assign_leaves(sizes, target)
-    assert sorted(clip for clips in leaves.values() for clip in clips) == sorted(sizes)
-    assert all(clip.startswith(prefix) for prefix, clips in leaves.items() for clip in clips)
-    assert list(leaves) == sorted(leaves)
+    assert [clip for clips in leaves.values() for clip in clips] == sorted(sizes, key=id_bits)
+    assert all(len(clips) > 0 for clips in leaves.values())
 
 
 @settings(deadline=None)
@@ -29,11 +40,10 @@ def test_a_leaf_is_over_the_target_only_if_it_is_one_clip(sizes, target):
 @settings(deadline=None)
 @given(SIZES, TARGETS)
 def test_no_leaf_was_split_without_need(sizes, target):
-    for prefix in assign_leaves(sizes, target):
-        if prefix:
-            siblings = [size for clip, size in sizes.items() if clip.startswith(prefix[:-1])]
-            assert len(siblings) > 1
-            assert sum(siblings) > target
+    leaves = list(leaves_by_bits(sizes, target))
+    for first, second in pairwise(leaves):
+        together = [clip for clip in sizes if id_bits(clip).startswith(shared_start(first, second))]
+        assert sum(sizes[clip] for clip in together) > target
 
 
 @settings(deadline=None)
@@ -49,13 +59,20 @@ def test_order_does_not_matter(sizes, target, random):
 def test_a_new_clip_changes_only_the_leaf_that_it_falls_in(sizes, target, new_clip, new_size):
     sizes.pop(new_clip, None)
     before, after = assign_leaves(sizes, target), assign_leaves({**sizes, new_clip: new_size}, target)
-    changed = {prefix for prefix in before if after.get(prefix) != before[prefix]}
+    changed = [name for name in before if after.get(name) != before[name]]
     assert len(changed) <= 1
-    for prefix in changed:
-        assert new_clip.startswith(prefix)
-    for prefix in after.keys() - before.keys():
-        # A leaf of its own, or a part of the one leaf that split.
-        assert after[prefix] == (new_clip,) or any(prefix.startswith(parent) for parent in changed)
+    touched = {clip for name in changed for clip in before[name]} | {new_clip}
+    new = [clips for name, clips in after.items() if before.get(name) != clips]
+    assert {clip for clips in new for clip in clips} == touched
+
+
+@settings(deadline=None)
+@given(SIZES, TARGETS, CLIP_IDS)
+def test_a_new_clip_no_larger_than_the_others_changes_at_most_two_shards(sizes, target, new_clip):
+    sizes.pop(new_clip, None)
+    new_size = min(sizes.values(), default=1)
+    before, after = assign_leaves(sizes, target), assign_leaves({**sizes, new_clip: new_size}, target)
+    assert sum(before.get(name) != clips for name, clips in after.items()) <= 2
 
 
 @settings(deadline=None)
@@ -69,12 +86,31 @@ def test_a_new_clip_costs_at_most_one_full_shard_beside_itself(sizes, target, ne
     assert sum(sizes[clip] for clip in sent if clip != new_clip) <= target
 
 
-def test_splits_by_the_next_digit_and_names_files_by_prefix():
+def test_splits_by_the_next_bit_and_names_leaves_by_it():
     sizes = {"0a": 60, "0b": 30, "7c": 50}
-    assert assign_leaves(sizes, 140) == {"": ("0a", "0b", "7c")}
-    assert assign_leaves(sizes, 139) == {"0": ("0a", "0b"), "7": ("7c",)}
-    assert assign_leaves(sizes, 89) == {"0a": ("0a",), "0b": ("0b",), "7": ("7c",)}
-    assert [shard_name(prefix) for prefix in ("", "0a")] == ["all.tar", "0a.tar"]
+    assert assign_leaves(sizes, 140) == {"all": ("0a", "0b", "7c")}
+    assert assign_leaves(sizes, 139) == {"_00": ("0a", "0b"), "_01": ("7c",)}
+    assert assign_leaves(sizes, 89) == {"0a": ("0a",), "0b": ("0b",), "_01": ("7c",)}
+    assert shard_name("_01") == "_01.tar"
+
+
+@pytest.mark.parametrize(
+    ("clips", "names"),
+    [
+        (("3a-f0", "3c-f0"), {"3_10", "3_11"}),
+        (("3a", "3a-f0"), {"3a_x0000000000000000", "3a_x0000000000000001"}),
+        (("3a", "3ab"), {"3a", "3a_x"}),
+        (("3a-", "3ab"), {"3a", "3a_x"}),
+    ],
+)
+def test_names_tell_leaves_apart(clips, names):
+    assert set(assign_leaves(dict.fromkeys(clips, 2), 3)) == names
+
+
+@settings(deadline=None)
+@given(SIZES, TARGETS)
+def test_no_two_leaves_have_one_name(sizes, target):
+    assert sum(map(len, assign_leaves(sizes, target).values())) == len(sizes)
 
 
 def test_no_clips_no_leaves_and_no_senseless_target():

@@ -32,7 +32,7 @@ from mggtalk.runtime.train_runner import Launcher
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
 from pipelines import train
-from pipelines.arguments import Artifacts, StageArguments, stage_arguments, stage_parser, start_logging
+from pipelines.arguments import Artifacts, StageArguments, shards_place, stage_arguments, stage_parser, start_logging
 
 _logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def run(arguments: StageArguments, options: AblateOptions, variants: Sequence[Va
             train.run(plan.arguments, options.launcher, options.shards_url)
     if not options.evaluates:
         return
-    data = Shards(arguments.artifacts.shards).index_sha256()
+    data = Shards(shards_place(arguments.artifacts, options.shards_url)).index_sha256()
     for plan in asked:
         _check_model(plan, data)
     finished = FinishedResults(arguments.artifacts.spool(FOLDER), ".json")

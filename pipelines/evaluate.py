@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from mggtalk.errors import ParamsError, StageError
+from mggtalk.errors import ParamsError, StageError, run_main
 from mggtalk.evaluation.curves import read_curves
 from mggtalk.evaluation.inspection import inspection_jpeg
 from mggtalk.evaluation.protocols import IdentityEncoder
@@ -33,7 +33,7 @@ from mggtalk.stages.ingest import read_videos
 from mggtalk.stages.tables import REJECTS_FILE, read_rows
 from mggtalk.stages.track_tables import ClipRow
 from mggtalk.video.encode import write_mp4
-from pipelines.arguments import Artifacts, StageArguments, stage_main
+from pipelines.arguments import Artifacts, StageArguments, stage_arguments, stage_parser, start_logging
 from pipelines.track_files import CLIPS_FILE
 
 _logger = logging.getLogger(__name__)
@@ -42,17 +42,23 @@ _IDENTITY_MODEL = "dlib_face_recognition"
 LIBRARIES = ("gsplat", "mediapipe", "mggtalk", "numpy", "opencv-contrib-python", "ray", "torch")
 
 
-def run(arguments: StageArguments) -> None:
+def run(arguments: StageArguments, shards_url: str | None = None) -> None:
     """Score every clip of the split, and write metrics, plots and the report.
+
+    Args:
+        shards_url: reads the shards from there (see `mggtalk.shards.open`), not from the artifacts. Then nothing of the
+            stages before is needed but the model, and the report does not say what they left out.
 
     Raises:
         StageError: there is no model, a table of a stage before is missing or damaged, or no clip could be scored.
     """
     settings = load_group(arguments.params, "evaluate", EvaluateConfig)
     artifacts = arguments.artifacts
-    shards = Shards(artifacts.shards)
+    place = shards_url if shards_url and "://" in shards_url else Path(shards_url or artifacts.shards).resolve()
+    shards = Shards(place)
     clips = shards.clips(settings.split)
-    counts_before = _counts_before(artifacts, shards)  # what is missing shows before anything is scored
+    # What is missing shows before anything is scored.
+    counts_before = [] if shards_url else _counts_before(artifacts, shards)
     landmarker = require("face_landmarker")
     reenactor = _reenactor(artifacts.model)
     results: list[ClipResult] = []
@@ -66,7 +72,7 @@ def run(arguments: StageArguments) -> None:
                 results.append(result)
 
     run_stage(
-        partial(build_stage, settings, artifacts.shards, artifacts.model, landmarker),
+        partial(build_stage, settings, place, artifacts.model, landmarker),
         clips,
         name="evaluate",
         key_of=lambda clip: clip.clip_id,
@@ -98,7 +104,7 @@ def run(arguments: StageArguments) -> None:
 
 
 def build_stage(
-    settings: EvaluateConfig, shards: Path, model: Path, landmarker: Path
+    settings: EvaluateConfig, shards: Path | str, model: Path, landmarker: Path
 ) -> ReenactClip[ReconstructedHead]:
     """Return the stage with all that it needs loaded; called in a worker."""
     reader = Shards(shards)
@@ -158,5 +164,16 @@ def _counts_before(artifacts: Artifacts, shards: Shards) -> list[StageCounts]:
     ]
 
 
+def main() -> int:
+    """Run the stage on the process's command line and return its exit code."""
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument(
+        "--shards", metavar="URL", help="read shards from file://, https:// or s3://; default: those of the artifacts"
+    )
+    options = parser.parse_args()
+    start_logging()
+    return run_main(lambda: run(stage_arguments(options), options.shards))
+
+
 if __name__ == "__main__":
-    sys.exit(stage_main(run, __doc__))
+    sys.exit(main())

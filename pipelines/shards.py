@@ -17,7 +17,9 @@ from mggtalk.runtime.content import code_digest, content_key, library_versions
 from mggtalk.runtime.finished_clips import FinishedClips
 from mggtalk.runtime.stage_runner import describe_counts, run_stage
 from mggtalk.shards.card import CardContext, write_card
+from mggtalk.shards.examples import write_examples
 from mggtalk.shards.index import write_index
+from mggtalk.shards.protocol import shards_protocol
 from mggtalk.shards.spool import StoredClip
 from mggtalk.shards.writer import write_shards
 from mggtalk.stages.ingest import IngestConfig, read_videos
@@ -136,6 +138,10 @@ def _assemble(
     rows = write_shards(directory, stored, target_bytes=round(settings.target_shard_mb * 1e6))
     context = CardContext(
         name=Path(load_group(arguments.params, "ingest", IngestConfig).recipe).parent.name,
+        examples=write_examples(directory, rows),
+        protocol=shards_protocol(
+            size=settings.size, crop_margin=settings.crop_margin, head_parsing=settings.head_parsing
+        ),
         parameters=asdict(settings),
         models=hashes,
         code=code_digest("mggtalk.stages.shards"),

@@ -19,7 +19,7 @@ def add_inspect_command(parser: ArgumentParser) -> None:
         "clip", metavar="CLIP", help="clip id, its beginning, or its video's name, with or without folder and ending"
     )
     parser.add_argument(
-        "--shards", type=Path, default=Path("artifacts/shards"), metavar="DIR", help="default: artifacts/shards"
+        "--shards", default="artifacts/shards", metavar="PLACE", help="folder or URL; default: artifacts/shards"
     )
     parser.add_argument(
         "--frame", type=int, metavar="N", help="a frame with geometry; default: the one that is turned farthest aside"
@@ -32,10 +32,11 @@ def add_inspect_command(parser: ArgumentParser) -> None:
     )
 
 
-def inspect_clip(root: Path, wanted: str, *, frame: int | None = None, output: Path | None = None) -> Path:
+def inspect_clip(root: Path | str, wanted: str, *, frame: int | None = None, output: Path | None = None) -> Path:
     """Draw a frame of the clip that `wanted` names, and print and return where the picture lies.
 
     Args:
+        root: folder or URL of the shards.
         frame: of the clip; None for the source frame that is turned farthest aside.
         output: None for `CLIP-fNNN.png` in the current folder.
 

@@ -1,7 +1,7 @@
 """`mggtalk shards verify | stats | card | ls`: is the data set sound, and what is in it?"""
 
 import json
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -121,9 +121,15 @@ def list_samples(root: Path, clip: str | None = None, *, split: str | None = Non
 
 def _add_common(parser: ArgumentParser, *, as_json: bool) -> None:
     default = Path("artifacts/shards")
-    parser.add_argument("root", nargs="?", type=Path, default=default, metavar="ROOT", help=f"default: {default}")
+    parser.add_argument("root", nargs="?", type=_folder, default=default, metavar="ROOT", help=f"default: {default}")
     if as_json:
         parser.add_argument("--json", action="store_true", help="the same, and more, for programs")
+
+
+def _folder(text: str) -> Path:
+    if "://" in text:
+        raise ArgumentTypeError(f"got the URL {text}, expected a folder: fetch the data set first (`dvc pull`)")
+    return Path(text)
 
 
 def _verdict(root: Path, result: Verification) -> Iterator[str]:

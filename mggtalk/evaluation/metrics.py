@@ -12,14 +12,9 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from mggtalk.perception.face_measurement import FaceMeasurement
+from mggtalk.shards.protocol import LANDMARK_SCALE, PSNR_CAP_DB, SSIM_SIGMA, SSIM_WINDOW
 
 METRICS = ("psnr", "psnr_head", "ssim", "ssim_head", "csim", "csim_source", "aed", "apd", "akd")
-# Two equal pictures have an infinite PSNR, which neither JSON nor a mean can take. One grey level in one of
-# 256 x 256 x 3 values is 101 dB, so no difference that matters reaches the cap.
-PSNR_CAP_DB = 100.0
-SSIM_WINDOW = 11
-SSIM_SIGMA = 1.5
-LANDMARK_SCALE = 256
 MASKED_GREY = 128
 
 

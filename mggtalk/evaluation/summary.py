@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from mggtalk.errors import StageError
-from mggtalk.evaluation.metrics import LANDMARK_SCALE, METRICS, PSNR_CAP_DB, SSIM_SIGMA, SSIM_WINDOW
+from mggtalk.evaluation.metrics import METRICS
 from mggtalk.evaluation.reenactment import EvaluateConfig
 from mggtalk.evaluation.results import DRIVER, METHODS, ClipResult, DrivenFrame
 from mggtalk.evaluation.speed import Speed
 from mggtalk.files import atomic_write
 from mggtalk.perception.identity import IdentityUnavailable
+from mggtalk.shards.protocol import AVERAGE, DRIVERS, MASK, METRIC_DEFINITIONS, PROTOCOL_VERSION, SOURCE_FRAME
 
-PROTOCOL_VERSION = 2
 DECIMALS = 6
 METRICS_FILE = "metrics.json"
 FRAME_PLOT = "plots/psnr_head.csv"
@@ -43,13 +43,13 @@ def build_protocol(settings: EvaluateConfig, instruments: Instruments, results: 
     return {
         "version": PROTOCOL_VERSION,
         "resolution": instruments.resolution,
-        "mask": "psnr, ssim: pixels inside the video frame; ..._head: those of them in the driver's head mask",
-        "source_frame": "the first source frame of the clip",
+        "mask": MASK,
+        "source_frame": SOURCE_FRAME,
         "frames": {
-            "drivers": "every frame_step-th frame of the clip but the source, the first max_frames_per_clip",
+            "drivers": DRIVERS,
             "frame_step": settings.frame_step,
             "max_frames_per_clip": settings.max_frames_per_clip,
-            "average": "over the frames where every method has the value, then over clips",
+            "average": AVERAGE,
         },
         "large_turn": {
             "frames": "those whose head yaw differs from the source frame's by at least least_deg",
@@ -60,17 +60,7 @@ def build_protocol(settings: EvaluateConfig, instruments: Instruments, results: 
         "measurer": instruments.measurer,
         "identity_encoder": None if isinstance(encoder, IdentityUnavailable) else encoder,
         "split": settings.split.value,
-        "metrics": {
-            "psnr": f"dB, 0-255, at most {PSNR_CAP_DB:g}",
-            "psnr_head": f"dB, 0-255, at most {PSNR_CAP_DB:g}",
-            "ssim": f"Gaussian window {SSIM_WINDOW} px, sigma {SSIM_SIGMA}, RGB, grey outside the video frame",
-            "ssim_head": "the same map, averaged over the head",
-            "csim": "cosine of the identity embeddings of result and driver",
-            "csim_source": "cosine of the identity embeddings of result and source",
-            "aed": "mean absolute difference of the expression coefficients of result and driver",
-            "apd": "mean absolute difference of yaw, pitch and roll of result and driver, degrees",
-            "akd": f"mean distance of the landmarks of result and driver, pixels at {LANDMARK_SCALE} px",
-        },
+        "metrics": dict(METRIC_DEFINITIONS),
         "clips": sorted(result.clip_id for result in results),
     }
 

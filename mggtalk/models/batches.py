@@ -31,6 +31,7 @@ class SourceBatch(_Movable):
     valid: Float[Tensor, "batch 1 height width"]
     depth: Float[Tensor, "batch 1 height width"]
     normals: Float[Tensor, "batch 3 height width"]
+    landmarks: Float[Tensor, "batch num_landmarks 3"]
     expression: Float[Tensor, "batch num_coefficients"]
     head_to_camera: Float[Tensor, "batch 4 4"]
     intrinsics: Float[Tensor, "batch 3 3"]
@@ -77,6 +78,7 @@ def collate_sources(sources: Sequence[SourceFrame | StoredSource], device: torch
         valid=_masks([frame.valid for frame in frames], device),
         depth=depth.unsqueeze(1),
         normals=normals.permute(0, 3, 1, 2),
+        landmarks=_stack([frame.landmarks for frame in frames], device),
         expression=_stack([frame.expression for frame in frames], device),
         head_to_camera=_stack([frame.head_to_camera for frame in frames], device),
         intrinsics=_stack([frame.intrinsics for frame in frames], device),

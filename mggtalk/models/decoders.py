@@ -15,7 +15,7 @@ from torch.nn import functional
 from mggtalk.models.batches import SourceBatch
 from mggtalk.models.config import ModelConfig
 from mggtalk.models.head_points import HeadPoints
-from mggtalk.models.layers import ConvBlock, PositionalEncoding, mlp, zero_initialized
+from mggtalk.models.layers import ConvBlock, Perceptron, PositionalEncoding, ZeroLinear, mixed_precision
 
 _ATTRIBUTES = 11
 """Offset 3, log scale 3, rotation 4 (wxyz), opacity 1; colour is predicted apart."""
@@ -34,7 +34,7 @@ class RawGaussians:
 
     Attributes:
         means: head space, cm, after deformation. log_scales: of cm. rotations: wxyz, any length.
-        colors: RGB, nominally in [0, 1]; the losses keep them there, nothing clips them.
+        colors: RGB, nominally in [0, 1] (the losses keep them there, nothing clips them), then `rendered_features`.
         features: of the decoder's last hidden layer.
     """
 
@@ -42,7 +42,7 @@ class RawGaussians:
     log_scales: Float[Tensor, "num_points 3"]
     rotations: Float[Tensor, "num_points 4"]
     opacity_logits: Float[Tensor, " num_points"]
-    colors: Float[Tensor, "num_points 3"]
+    colors: Float[Tensor, "num_points channels"]
     features: Float[Tensor, "num_points hidden"]
 
 
@@ -61,10 +61,11 @@ class IdentityEncoder(nn.Module):
     def forward(self, source: SourceBatch) -> Float[Tensor, "batch feature_channels rows columns"]:
         """Return the feature map F."""
         head = torch.cat((source.image * source.head_mask, source.head_mask), dim=1)
-        fine = self.shrink(self.enter(head))
-        coarse = self.widen(self.context(fine))
-        mean = coarse.mean(dim=(2, 3), keepdim=True)
-        features: Tensor = fine + functional.interpolate(coarse, scale_factor=2.0, mode="nearest") + mean
+        with mixed_precision(head.device):
+            fine = self.shrink(self.enter(head))
+            coarse = self.widen(self.context(fine))
+            mean = coarse.mean(dim=(2, 3), keepdim=True)
+            features: Tensor = fine + functional.interpolate(coarse, scale_factor=2.0, mode="nearest") + mean
         return features
 
 
@@ -75,10 +76,13 @@ class VisibleDecoder(nn.Module):
         super().__init__()
         hidden = settings.hidden_channels
         self.stride = settings.point_stride
+        self.disc: Tensor  # buffers, for a CUDA graph cannot make a tensor of numbers
+        self.register_buffer("disc", torch.tensor([_SPREAD, _SPREAD, _SPREAD * _FLATNESS]).log(), persistent=False)
         self.encoding = PositionalEncoding(octaves=3)
-        self.body = mlp(settings.feature_channels + self.encoding.channels + 9, hidden, hidden, layers=2)
-        self.attributes = zero_initialized(nn.Linear(hidden, _ATTRIBUTES))
-        self.color = zero_initialized(nn.Linear(hidden, 3))
+        self.body = Perceptron(settings.feature_channels + self.encoding.channels + 9, hidden, layers=3)
+        self.attributes = ZeroLinear(hidden, _ATTRIBUTES)
+        self.color = ZeroLinear(hidden, 3 + settings.rendered_features)
+        self.rendered_features = settings.rendered_features
 
     def forward(
         self,
@@ -87,11 +91,10 @@ class VisibleDecoder(nn.Module):
         features: Float[Tensor, "batch feature_channels rows columns"],
     ) -> RawGaussians:
         """Return one Gaussian for each visible point."""
-        row, column = points.cell.unbind(dim=1)
         moved = points.positions + displacement
         described = torch.cat(
             (
-                features[points.head, :, row, column],
+                points.features(features),
                 self.encoding(moved),
                 displacement,
                 points.normals,
@@ -99,14 +102,13 @@ class VisibleDecoder(nn.Module):
             ),
             dim=-1,
         )
-        hidden = functional.silu(self.body(described))
-        log_scale = torch.log(points.spacing * self.stride * _SPREAD).unsqueeze(-1)
+        hidden = self.body(described)
         start = RawGaussians(
             means=moved,
-            log_scales=log_scale + log_scale.new_tensor([1.0, 1.0, _FLATNESS]).log(),
+            log_scales=torch.log(points.spacing * self.stride).unsqueeze(-1) + self.disc,
             rotations=rotation_to_normal(points.normals),
             opacity_logits=torch.full_like(points.spacing, _OPACITY_LOGIT),
-            colors=points.colors,
+            colors=functional.pad(points.colors, (0, self.rendered_features)),
             features=hidden,
         )
         return _refined(start, self.attributes(hidden), self.color(hidden), points.spacing * self.stride)
@@ -119,11 +121,14 @@ class SymmetricDecoder(nn.Module):
         super().__init__()
         hidden = settings.hidden_channels
         self.stride = settings.point_stride
+        self.reflection: Tensor
+        self.register_buffer("reflection", torch.tensor([1.0, 1.0, -1.0, -1.0]), persistent=False)
         self.encoding = PositionalEncoding(octaves=3)
-        described = settings.feature_channels + self.encoding.channels + 6 + hidden + _ATTRIBUTES
-        self.body = mlp(described, hidden, hidden, layers=2)
-        self.attributes = zero_initialized(nn.Linear(hidden, _ATTRIBUTES))
-        self.color = zero_initialized(nn.Linear(hidden, 3))
+        channels = 3 + settings.rendered_features
+        described = settings.feature_channels + self.encoding.channels + 6 + hidden + _ATTRIBUTES - 3 + channels
+        self.body = Perceptron(described, hidden, layers=3)
+        self.attributes = ZeroLinear(hidden, _ATTRIBUTES)
+        self.color = ZeroLinear(hidden, channels)
 
     def forward(
         self,
@@ -137,13 +142,12 @@ class SymmetricDecoder(nn.Module):
         Args:
             twin: the Gaussian of each point's visible twin, in the order of `points`.
         """
-        row, column = points.cell.unbind(dim=1)
         moved = points.positions + displacement
         # Reflecting x turns the axis of a rotation (x, y, z) into (x, -y, -z).
-        rotations = twin.rotations * twin.rotations.new_tensor([1.0, 1.0, -1.0, -1.0])
+        rotations = twin.rotations * self.reflection
         described = torch.cat(
             (
-                features[points.head, :, row, column],
+                points.features(features),
                 self.encoding(moved),
                 displacement,
                 points.normals,
@@ -155,7 +159,7 @@ class SymmetricDecoder(nn.Module):
             ),
             dim=-1,
         )
-        hidden = functional.silu(self.body(described))
+        hidden = self.body(described)
         start = RawGaussians(moved, twin.log_scales, rotations, twin.opacity_logits, twin.colors, hidden)
         return _refined(start, self.attributes(hidden), self.color(hidden), points.spacing * self.stride)
 
@@ -168,15 +172,17 @@ class Densification(nn.Module):
         hidden = settings.hidden_channels
         self.stride = settings.point_stride
         self.num_children = settings.point_stride**2
-        self.body = mlp(hidden + 3 * self.num_children, hidden, hidden, layers=1)
-        self.attributes = zero_initialized(nn.Linear(hidden, self.num_children * _ATTRIBUTES))
-        self.color = zero_initialized(nn.Linear(hidden, self.num_children * 3))
+        self.body = Perceptron(hidden + 3 * self.num_children, hidden, layers=2)
+        self.attributes = ZeroLinear(hidden, self.num_children * _ATTRIBUTES)
+        self.channels = 3 + settings.rendered_features
+        self.color = ZeroLinear(hidden, self.num_children * self.channels)
 
     def forward(self, parents: RawGaussians, points: HeadPoints) -> RawGaussians:
         """Return the children, those of one parent next to each other."""
         count, children = len(points.head), self.num_children
         detail = points.child_colors - points.colors.unsqueeze(1)
-        hidden = functional.silu(self.body(torch.cat((parents.features, detail.flatten(1)), dim=-1)))
+        hidden = self.body(torch.cat((parents.features, detail.flatten(1)), dim=-1))
+        detail = functional.pad(detail, (0, self.channels - 3))
         start = RawGaussians(
             means=(parents.means.unsqueeze(1) + points.child_offsets).flatten(0, 1),
             log_scales=(parents.log_scales - math.log(self.stride)).repeat_interleave(children, 0),
@@ -186,7 +192,7 @@ class Densification(nn.Module):
             features=hidden.repeat_interleave(children, 0),
         )
         attributes = self.attributes(hidden).reshape(count * children, _ATTRIBUTES)
-        color = self.color(hidden).reshape(count * children, 3)
+        color = self.color(hidden).reshape(count * children, self.channels)
         return _refined(start, attributes, color, points.spacing.repeat_interleave(children, 0))
 
 
@@ -198,14 +204,15 @@ def rotation_to_normal(normals: Float[Tensor, "num_points 3"]) -> Float[Tensor, 
     x, y, z = normals.unbind(dim=-1)
     quaternion = torch.stack((1 + z, -y, x, torch.zeros_like(x)), dim=-1)
     # At n = -z the quaternion vanishes and the axis is arbitrary: x is as good as any.
-    half_turn = normals.new_tensor([0.0, 1.0, 0.0, 0.0])
+    half_turn = torch.zeros_like(quaternion)
+    half_turn.select(-1, 1).fill_(1.0)
     return functional.normalize(torch.where((1 + z < _OPPOSITE).unsqueeze(-1), half_turn, quaternion), dim=-1)
 
 
 def _refined(
     start: RawGaussians,
     attributes: Float[Tensor, "num_points attributes"],
-    color: Float[Tensor, "num_points 3"],
+    color: Float[Tensor, "num_points channels"],
     spacing: Float[Tensor, " num_points"],
 ) -> RawGaussians:
     """Return `start` with the predicted residuals; offsets are in units of the spacing."""

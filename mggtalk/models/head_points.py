@@ -48,13 +48,21 @@ class HeadPoints:
         return HeadPoints(
             head=self.head[twins],
             cell=self.cell[twins],
-            positions=mirror_points(self.positions[twins]),
-            normals=mirror_points(self.normals[twins]),
-            child_offsets=mirror_points(self.child_offsets[twins]),
+            positions=mirror_points(self.positions.index_select(0, twins)),
+            normals=mirror_points(self.normals.index_select(0, twins)),
+            child_offsets=mirror_points(self.child_offsets.index_select(0, twins)),
             spacing=self.spacing[twins],
             colors=self.colors[twins],
             child_colors=self.child_colors[twins],
         )
+
+    def features(self, features: Float[Tensor, "batch channels rows columns"]) -> Float[Tensor, "num_points channels"]:
+        """Return what a feature map holds in the points' cells."""
+        _, _, rows, columns = features.shape
+        row, column = self.cell.unbind(dim=1)
+        # index_select, for the gradient of indexing sorts on a GPU, which takes ten times as long.
+        cells = features.permute(0, 2, 3, 1).flatten(0, 2)
+        return cells.index_select(0, (self.head * rows + row) * columns + column)
 
 
 class GeometryRefinement(nn.Module):
@@ -64,7 +72,7 @@ class GeometryRefinement(nn.Module):
         super().__init__()
         self.stride = settings.point_stride
         self.max_offset = settings.max_depth_offset_cm
-        self.unet = UNet(in_channels=8, out_channels=1, channels=2 * settings.unet_channels)
+        self.unet = UNet(8, 1, 2 * settings.unet_channels, settings.unet_levels)
 
     def forward(self, source: SourceBatch) -> Float[Tensor, "batch 1 rows columns"]:
         """Return offsets of z in cm, at most `max_depth_offset_cm` either way."""
@@ -102,8 +110,9 @@ def lift_points(source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns
         ),
         dim=1,
     )
-    cells = planes.unfold(2, stride, stride).unfold(3, stride, stride).flatten(-2)
-    chosen = cells[head, :, row, column].transpose(1, 2)
+    cells = planes.unfold(2, stride, stride).unfold(3, stride, stride).permute(0, 2, 3, 4, 5, 1)
+    rows, columns = covered.shape[2:]
+    chosen = cells.flatten(3, 4).flatten(0, 2).index_select(0, (head * rows + row) * columns + column)
     position, normal, color, weight = chosen.split((3, 3, 3, 1), dim=-1)
     share = weight / weight.sum(dim=1, keepdim=True)
     camera_to_head = invert_rigid(source.head_to_camera)[head]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mggtalk.models.batches import SourceBatch
-from mggtalk.models.config import ModelConfig
+from mggtalk.models.config import SHUFFLE, ModelConfig
 from mggtalk.models.layers import UNet
 
 _SEAM_PX_SHARE = 1 / 32
@@ -51,23 +51,32 @@ def fill_unknown(
 
 
 class Inpainting(nn.Module):
-    """UNet that corrects the composite of head and background: seam, mouth interior, uncovered background."""
+    """UNet that corrects the composite of head and background: seam, mouth interior, uncovered background.
+
+    It is told the expression, for whether teeth show is not seen in points that lie on lips, and works on blocks of
+    pixels as channels (Shi et al., sub-pixel convolution, CVPR 2016).
+    """
 
     def __init__(self, settings: ModelConfig) -> None:
         super().__init__()
-        self.unet = UNet(in_channels=8, out_channels=3, channels=settings.unet_channels)
+        planes = (8 + settings.rendered_features) * SHUFFLE**2
+        levels, told = settings.unet_levels, 2 * settings.expression_size
+        self.unet = UNet(planes, 3 * SHUFFLE**2, 2 * settings.unet_channels, levels, told)
 
     def forward(
         self,
-        color: Float[Tensor, "batch 3 height width"],
+        rendered: Float[Tensor, "batch color_and_features height width"],
         alpha: Float[Tensor, "batch 1 height width"],
         background: Float[Tensor, "batch 4 height width"],
+        expressions: Float[Tensor, "batch 2*num_coefficients"],
     ) -> Float[Tensor, "batch 3 height width"]:
         """Return the final image, nominally in [0, 1].
 
         Args:
-            color: rendered head, premultiplied by `alpha`. background: of `torso_background`.
+            rendered: head, its colour first, premultiplied by `alpha`. background: of `torso_background`.
+            expressions: of the source, and of the driver less that.
         """
-        composite = color + (1 - alpha) * background[:, :3]
-        residual: Tensor = self.unet(torch.cat((composite, color, alpha, background[:, 3:]), dim=1))
-        return composite + residual
+        composite = rendered[:, :3] + (1 - alpha) * background[:, :3]
+        planes = torch.cat((composite, rendered, alpha, background[:, 3:]), dim=1)
+        residual: Tensor = self.unet(functional.pixel_unshuffle(planes, SHUFFLE), expressions)
+        return composite + functional.pixel_shuffle(residual, SHUFFLE)

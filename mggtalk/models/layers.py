@@ -1,6 +1,7 @@
 """Building blocks: a small UNet, a multilayer perceptron, a positional encoding."""
 
 import math
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -9,21 +10,63 @@ from torch.nn import functional
 
 from mggtalk.models.config import NORM_GROUPS
 
-
-def zero_initialized(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
-    """Return `layer` with zero weights and biases: a residual branch that starts by changing nothing."""
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
+_WIDEST = 8
+"""Channels of a network's coarse scales over those of its finest, at most."""
 
 
-def mlp(in_channels: int, hidden_channels: int, out_channels: int, layers: int) -> nn.Sequential:
-    """Return a perceptron with `layers` hidden layers and no activation at its end."""
-    modules: list[nn.Module] = []
-    for layer in range(layers):
-        modules += [nn.Linear(in_channels if layer == 0 else hidden_channels, hidden_channels), nn.SiLU()]
-    return nn.Sequential(*modules, nn.Linear(hidden_channels, out_channels))
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """Return the context that networks compute in: bfloat16 on CUDA, single precision elsewhere.
+
+    Networks alone: positions are sums of centimetres and hundredths of them, which bfloat16 cannot hold.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
+class ZeroLinear(nn.Linear):
+    """A linear layer of zeros: a residual branch that starts by changing nothing. Gives single precision."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels)
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, features: Float[Tensor, "*points in_channels"]) -> Float[Tensor, "*points out_channels"]:
+        """Return the residuals."""
+        with mixed_precision(features.device):
+            residuals = functional.linear(features, self.weight, self.bias)
+        return residuals.float()
+
+
+class Perceptron(nn.Sequential):
+    """A perceptron with `layers` hidden layers and an activation after each, the last of them included."""
+
+    def __init__(self, in_channels: int, hidden_channels: int, layers: int) -> None:
+        modules: list[nn.Module] = []
+        for layer in range(layers):
+            modules += [nn.Linear(in_channels if layer == 0 else hidden_channels, hidden_channels), nn.SiLU()]
+        super().__init__(*modules)
+
+    def forward(self, features: Float[Tensor, "*points in_channels"]) -> Float[Tensor, "*points hidden_channels"]:
+        """Return the last hidden layer."""
+        with mixed_precision(features.device):
+            hidden: Tensor = super().forward(features)  # type: ignore[no-untyped-call]
+        return hidden
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group norm that gives the type it got, with single precision inside.
+
+    Autocast would give single precision to the next layer, twice the bytes where bytes are what takes the time.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(NORM_GROUPS, channels)
+
+    def forward(self, features: Float[Tensor, "batch channels height width"]) -> Tensor:
+        """Return the normalised features."""
+        with torch.autocast(features.device.type, enabled=False):
+            weight, bias = self.weight.to(features.dtype), self.bias.to(features.dtype)
+            return functional.group_norm(features, self.num_groups, weight, bias, self.eps)
 
 
 class ConvBlock(nn.Sequential):
@@ -32,38 +75,55 @@ class ConvBlock(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__(
             nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1),
-            nn.GroupNorm(NORM_GROUPS, out_channels),
+            GroupNorm(out_channels),
             nn.SiLU(),
             nn.Conv2d(out_channels, out_channels, 3, padding=1),
-            nn.GroupNorm(NORM_GROUPS, out_channels),
+            GroupNorm(out_channels),
             nn.SiLU(),
         )
 
 
 class UNet(nn.Module):
-    """Three scales with skip connections; the last convolution starts at zero.
+    """Several scales with skip connections, each half as fine and twice as wide; the last convolution starts at zero.
 
-    Source: Ronneberger et al., U-Net (MICCAI 2015), with additions for concatenations.
+    A condition, a vector for each image, scales and shifts channels of the coarsest scale, and starts without effect.
+
+    Source: Ronneberger et al., U-Net (MICCAI 2015), with additions for concatenations; Perez et al., FiLM (AAAI 2018).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, channels: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, channels: int, levels: int, condition_size: int = 0
+    ) -> None:
         super().__init__()
-        self.enter = ConvBlock(in_channels, channels)
-        self.down = ConvBlock(channels, 2 * channels, stride=2)
-        self.bottom = ConvBlock(2 * channels, 4 * channels, stride=2)
-        self.up = ConvBlock(4 * channels, 2 * channels)
-        self.leave = ConvBlock(2 * channels, channels)
-        self.out = zero_initialized(nn.Conv2d(channels, out_channels, 3, padding=1))
+        widths = [channels * min(2**level, _WIDEST) for level in range(levels)]
+        self.enter = ConvBlock(in_channels, widths[0])
+        self.down = nn.ModuleList(ConvBlock(fine, wide, stride=2) for fine, wide in pairwise(widths))
+        self.up = nn.ModuleList(ConvBlock(wide, fine) for fine, wide in pairwise(widths))
+        self.condition = ZeroLinear(condition_size, 2 * widths[-1]) if condition_size else None
+        self.out = nn.Conv2d(channels, out_channels, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
     def forward(
-        self, image: Float[Tensor, "batch in_channels height width"]
+        self,
+        image: Float[Tensor, "batch in_channels height width"],
+        condition: Float[Tensor, "batch condition_size"] | None = None,
     ) -> Float[Tensor, "batch out_channels height width"]:
-        """Return the network's output at the size of `image`, whose sides are multiples of 4."""
-        fine = self.enter(image)
-        middle = self.down(fine)
-        coarse = functional.interpolate(self.up(self.bottom(middle)), scale_factor=2.0, mode="nearest")
-        merged = functional.interpolate(self.leave(middle + coarse), scale_factor=2.0, mode="nearest")
-        result: Tensor = self.out(fine + merged)
+        """Return the network's output at the size of `image`, whose sides can be halved `levels` - 1 times."""
+        with mixed_precision(image.device):
+            return self._forward(image, condition).float()
+
+    def _forward(self, image: Tensor, condition: Tensor | None) -> Tensor:
+        scales = [self.enter(image)]
+        for down in self.down:
+            scales.append(down(scales[-1]))
+        merged = scales.pop()
+        if self.condition is not None:
+            gain, shift = self.condition(condition)[:, :, None, None].chunk(2, dim=1)
+            merged = merged * (1 + gain) + shift
+        for up, fine in zip(reversed(self.up), reversed(scales), strict=True):
+            merged = fine + functional.interpolate(up(merged), scale_factor=2.0, mode="nearest")
+        result: Tensor = self.out(merged)
         return result
 
 

@@ -5,6 +5,7 @@ animate:      + expression -> displaced points -> visible Gaussians -> symmetric
 compose:      rendered head + torso-background of the source -> final image                                (each frame)
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ from mggtalk.models.decoders import Densification, IdentityEncoder, RawGaussians
 from mggtalk.models.deformation import DeformationField
 from mggtalk.models.head_points import GeometryRefinement, HeadPoints, lift_points, mirror_hidden
 from mggtalk.models.inpainting import Inpainting, torso_background
+from mggtalk.models.layout import PaddedLayout
 from mggtalk.rendering.gaussians import Gaussians
 from mggtalk.rendering.rasterize import rasterize
 
@@ -27,6 +29,7 @@ class Avatar:
 
     Attributes:
         twins: the number of the visible twin of every hidden point.
+        layout, directions: of all points, first the visible, then the hidden; see `DeformationField.directions`.
         features: the identity feature map F. background: see `torso_background`.
         valid: where the crop lies in the frame.
         depth_offset: what geometry refinement moved, cm.
@@ -35,6 +38,8 @@ class Avatar:
     visible: HeadPoints
     hidden: HeadPoints
     twins: Int64[Tensor, " num_hidden"]
+    layout: PaddedLayout
+    directions: Float[Tensor, "num_points 3 num_coefficients"]
     features: Float[Tensor, "batch feature_channels rows columns"]
     background: Float[Tensor, "batch 4 height width"]
     valid: Float[Tensor, "batch 1 height width"]
@@ -57,18 +62,18 @@ class DrivenHead:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DrivenImages:
-    """Images of a batch of driven heads; the renders are premultiplied and over black.
+    """Images of a batch of driven heads, those that were asked for; the renders are premultiplied and over black.
 
     Attributes:
-        image: the final image. head, head_alpha: the children.
-        coarse, coarse_alpha: the parents; None unless asked for.
+        image: the final image. head, head_alpha: the children, or the parents where there is no densification.
+        coarse, coarse_alpha: the parents.
     """
 
-    image: Float[Tensor, "batch 3 height width"]
-    head: Float[Tensor, "batch 3 height width"]
-    head_alpha: Float[Tensor, "batch 1 height width"]
-    coarse: Float[Tensor, "batch 3 height width"] | None
-    coarse_alpha: Float[Tensor, "batch 1 height width"] | None
+    image: Float[Tensor, "batch 3 height width"] | None
+    head: Float[Tensor, "batch 3 height width"] | None
+    head_alpha: Float[Tensor, "batch 1 height width"] | None
+    coarse: Float[Tensor, "batch 3 height width"]
+    coarse_alpha: Float[Tensor, "batch 1 height width"]
 
 
 class TalkingHeadPredictor(nn.Module):
@@ -87,13 +92,21 @@ class TalkingHeadPredictor(nn.Module):
 
     def reconstruct(self, source: SourceBatch) -> Avatar:
         """Return the heads in a batch of source frames."""
+        settings, size = self.settings, source.depth.shape
         offset = self.geometry_refinement(source)
-        visible = lift_points(source, offset, self.settings.point_stride)
-        twins = mirror_hidden(visible, source, offset, self.settings.voxel_size_cm)
+        if not settings.geometry_refinement:
+            offset = torch.zeros_like(offset)
+        visible = lift_points(source, offset, settings.point_stride)
+        twins = self._twins(visible, source, offset)
+        hidden = visible.mirrored(twins)
+        layout = PaddedLayout.of(torch.cat((visible.head, hidden.head)), size[0])
+        positions = layout.pad(torch.cat((visible.positions, hidden.positions)))
         return Avatar(
             visible=visible,
-            hidden=visible.mirrored(twins),
+            hidden=hidden,
             twins=twins,
+            layout=layout,
+            directions=layout.unpad(self.deformation.directions(positions, source.landmarks)),
             features=self.identity_encoder(source),
             background=torso_background(source),
             valid=source.valid,
@@ -102,41 +115,76 @@ class TalkingHeadPredictor(nn.Module):
         )
 
     def displace(
-        self, avatar: Avatar, points: HeadPoints, expression: Float[Tensor, "batch num_coefficients"]
+        self, avatar: Avatar, expression: Float[Tensor, "batch num_coefficients"]
     ) -> Float[Tensor, "num_points 3"]:
-        """Return how far `points` of the avatar move under `expression`, cm."""
-        displacement: Tensor = self.deformation(points.positions, points.head, avatar.expression, expression)
-        return displacement
+        """Return how far the avatar's points, the visible first, move under `expression`, cm."""
+        change = (expression - avatar.expression)[avatar.layout.head]
+        return self.deformation.displacement(avatar.directions, change)
 
     def animate(self, avatar: Avatar, expression: Float[Tensor, "batch num_coefficients"]) -> DrivenHead:
         """Return the Gaussians of the heads under an expression, in head space."""
         visible, hidden = avatar.visible, avatar.hidden
-        shown: RawGaussians = self.visible_decoder(visible, self.displace(avatar, visible, expression), avatar.features)
-        twin = _select(shown, avatar.twins)
-        occluded: RawGaussians = self.symmetric_decoder(
-            hidden, self.displace(avatar, hidden, expression), avatar.features, twin
-        )
-        head = torch.cat((visible.head, hidden.head))
-        parents = _concatenate(shown, occluded)
+        displacement = self.displace(avatar, expression).split([len(visible.head), len(hidden.head)])
+        shown: RawGaussians = self.visible_decoder(visible, displacement[0], avatar.features)
+        if self.settings.symmetric_decoder:
+            twin = _select(shown, avatar.twins)
+            occluded: RawGaussians = self.symmetric_decoder(hidden, displacement[1], avatar.features, twin)
+        else:
+            occluded = self.visible_decoder(hidden, displacement[1], avatar.features)
+        parents = _pack(_concatenate(shown, occluded), avatar.layout)
+        if not self.settings.densification:
+            return DrivenHead(parents, parents)
         children = _concatenate(self.densification(shown, visible), self.densification(occluded, hidden))
-        child_head = head.repeat_interleave(self.densification.num_children)
-        return DrivenHead(_pack(parents, head, avatar.num_heads), _pack(children, child_head, avatar.num_heads))
+        return DrivenHead(parents, _pack(children, avatar.layout.split_each(self.densification.num_children)))
 
-    def compose(self, avatar: Avatar, driven: DrivenHead, driver: DriverBatch, *, coarse: bool = False) -> DrivenImages:
-        """Return the images of driven heads before the driver's camera.
+    def compose(self, avatar: Avatar, driven: DrivenHead, driver: DriverBatch) -> Float[Tensor, "batch 3 height width"]:
+        """Return the final images of driven heads before the driver's camera."""
+        return self.inpaint(avatar, *self.render(driven.children, driver), driver.expression)
+
+    def render(
+        self, gaussians: Gaussians, driver: DriverBatch
+    ) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, "batch 1 height width"]]:
+        """Return colours and features over black, premultiplied, and alpha before the driver's camera."""
+        side = self.settings.resolution
+        rendering = rasterize(gaussians, driver.head_to_camera, driver.intrinsics, side, side)
+        return rendering.color.permute(0, 3, 1, 2), rendering.alpha.unsqueeze(1)
+
+    def inpaint(
+        self,
+        avatar: Avatar,
+        rendered: Float[Tensor, "batch channels height width"],
+        alpha: Float[Tensor, "batch 1 height width"],
+        expression: Float[Tensor, "batch num_coefficients"],
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """Return the final images from what `render` gave of the children."""
+        expressions = torch.cat((avatar.expression, expression - avatar.expression), dim=1)
+        image: Tensor = self.inpainting(rendered, alpha, avatar.background, expressions)
+        return image * avatar.valid
+
+    def forward(self, source: SourceBatch, driver: DriverBatch, *, coarse: bool = False) -> tuple[Avatar, DrivenImages]:
+        """Return the reconstructed heads and their images: the forward pass of a training step.
 
         Args:
-            coarse: render the parents as well, for the loss before densification.
+            coarse: render the parents only.
         """
-        head, alpha = self._render(driven.children, driver)
-        image: Tensor = self.inpainting(head, alpha, avatar.background) * avatar.valid
-        coarse_head, coarse_alpha = self._render(driven.parents, driver) if coarse else (None, None)
-        return DrivenImages(image, head, alpha, coarse_head, coarse_alpha)
-
-    def forward(self, source: SourceBatch, driver: DriverBatch) -> tuple[Avatar, DrivenImages]:
-        """Return the reconstructed heads and their images with both renders: the forward pass of a training step."""
         avatar = self.reconstruct(source)
-        return avatar, self.compose(avatar, self.animate(avatar, driver.expression), driver, coarse=True)
+        driven = self.animate(avatar, driver.expression)
+        parents = dataclasses.replace(driven.parents, colors=driven.parents.colors[..., :3])
+        coarse_head, coarse_alpha = self.render(parents, driver)
+        if coarse:
+            return avatar, DrivenImages(None, None, None, coarse_head, coarse_alpha)
+        rendered, alpha = self.render(driven.children, driver)
+        image = self.inpaint(avatar, rendered, alpha, driver.expression)
+        return avatar, DrivenImages(image, rendered[:, :3], alpha, coarse_head, coarse_alpha)
+
+    def _twins(
+        self, visible: HeadPoints, source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"]
+    ) -> Int64[Tensor, " num_hidden"]:
+        if not self.settings.symmetry:
+            return visible.head.new_empty(0)
+        if not self.settings.voxel_filter:
+            return torch.arange(len(visible.head), device=visible.head.device)
+        return mirror_hidden(visible, source, offset, self.settings.voxel_size_cm)
 
     def _render(self, gaussians: Gaussians, driver: DriverBatch) -> tuple[Tensor, Tensor]:
         side = self.settings.resolution
@@ -145,29 +193,19 @@ class TalkingHeadPredictor(nn.Module):
 
 
 def _select(gaussians: RawGaussians, numbers: Int64[Tensor, " num_selected"]) -> RawGaussians:
-    return RawGaussians(*(getattr(gaussians, name)[numbers] for name in RawGaussians.__slots__))
+    return RawGaussians(*(getattr(gaussians, name).index_select(0, numbers) for name in RawGaussians.__slots__))
 
 
 def _concatenate(first: RawGaussians, second: RawGaussians) -> RawGaussians:
     return RawGaussians(*(torch.cat((getattr(first, name), getattr(second, name))) for name in RawGaussians.__slots__))
 
 
-def _pack(gaussians: RawGaussians, head: Int64[Tensor, " num_points"], num_heads: int) -> Gaussians:
+def _pack(gaussians: RawGaussians, layout: PaddedLayout) -> Gaussians:
     """Return activated Gaussians, one row of the batch for each head, padded with opacity 0."""
-    order = torch.argsort(head, stable=True)
-    counts = torch.bincount(head, minlength=num_heads)
-    row = head[order]
-    place = torch.arange(len(head), device=head.device) - (counts.cumsum(0) - counts)[row]
-    width = int(counts.max()) if len(head) else 1
-
-    def padded(values: Tensor) -> Tensor:
-        packed = values.new_zeros((num_heads, width, *values.shape[1:]))
-        return packed.index_put((row, place), values[order])
-
     return Gaussians(
-        means=padded(gaussians.means),
-        rotations=padded(gaussians.rotations),
-        scales=padded(gaussians.log_scales.exp()),
-        opacities=padded(gaussians.opacity_logits.sigmoid()),
-        colors=padded(gaussians.colors),
+        means=layout.pad(gaussians.means),
+        rotations=layout.pad(gaussians.rotations),
+        scales=layout.pad(gaussians.log_scales.exp()),
+        opacities=layout.pad(gaussians.opacity_logits.sigmoid()),
+        colors=layout.pad(gaussians.colors),
     )

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
+from mggtalk.models.animator import Animator
 from mggtalk.models.batches import DriverBatch, SourceBatch, collate_sources
 from mggtalk.models.predictor import Avatar, TalkingHeadPredictor
 from mggtalk.records import SourceFrame
@@ -17,6 +18,7 @@ class ReconstructedHead:
 
     avatar: Avatar
     source: SourceBatch
+    animator: Animator
 
 
 class Reenactor:
@@ -41,7 +43,8 @@ class Reenactor:
         if source.depth.shape != (self.resolution, self.resolution):
             raise ValueError(f"source frame: expected {self.resolution} px square, got {source.depth.shape}")
         batch = collate_sources([source]).to(self._device)
-        head = ReconstructedHead(self._predictor.reconstruct(batch), batch)
+        avatar = self._predictor.reconstruct(batch)
+        head = ReconstructedHead(avatar, batch, Animator(self._predictor, avatar))
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)  # whoever measures the time measures the work, as in `render`
         return head
@@ -59,11 +62,10 @@ class Reenactor:
             head_to_camera=torch.tensor(head_to_camera[None], device=self._device),
             intrinsics=head.source.intrinsics,
         )
-        driven = self._predictor.animate(head.avatar, driver.expression)
-        image = self._predictor.compose(head.avatar, driven, driver).image[0]
+        image = head.animator(driver)[0]
         return np.asarray((image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy())
 
     def num_gaussians(self, head: ReconstructedHead) -> int:
         """Return how many Gaussians are rendered."""
-        parents = len(head.avatar.visible.head) + len(head.avatar.hidden.head)
-        return parents * self._predictor.densification.num_children
+        parents, settings = len(head.avatar.layout.head), self._predictor.settings
+        return parents * self._predictor.densification.num_children if settings.densification else parents

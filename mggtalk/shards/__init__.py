@@ -11,6 +11,7 @@ from mggtalk.shards.clips import ClipEntry
 from mggtalk.shards.clouds import decode_cloud, encode_cloud
 from mggtalk.shards.damage import DamageGuard, OnDamage
 from mggtalk.shards.encode import SourceGeometry, encode_sample
+from mggtalk.shards.examples import write_examples
 from mggtalk.shards.index import SampleRow, read_index, write_index
 from mggtalk.shards.opening import open_shards
 from mggtalk.shards.opening import open_shards as open  # noqa: A004  read as `shards.open`; this module opens no files
@@ -45,6 +46,7 @@ __all__ = [
     "read_index",
     "spool_clip",
     "write_card",
+    "write_examples",
     "write_index",
     "write_shards",
 ]

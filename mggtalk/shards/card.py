@@ -17,6 +17,7 @@ import yaml
 
 from mggtalk.files import atomic_write
 from mggtalk.records import AudioState, Split
+from mggtalk.shards.examples import EXAMPLES
 from mggtalk.shards.index import SampleRow
 from mggtalk.shards.schema import SCHEMA_VERSION
 
@@ -40,12 +41,16 @@ class CardContext:
 
     Attributes:
         name: the data set's name. description: a sentence or two for people.
+        examples: SHA-256 of `examples.jpg`; empty if there is none.
+        protocol: the metric protocol, as `protocol.shards_protocol` gives it.
         parameters: the stage's group of `params.yaml`. models: SHA-256 by model name.
         code: digest of the stage's own code. tools: version by package. rejects: number of inputs left out by reason.
     """
 
     name: str
     description: str = ""
+    examples: str = ""
+    protocol: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     code: str = ""
@@ -80,6 +85,8 @@ def summarise(rows: Iterable[SampleRow], context: CardContext) -> dict[str, Any]
         "splits": {str(split): _count(by_split[split]) for split in Split},
         "licenses": {name: _count(members) for name, members in by_license.items()},
         "sound": {str(state): _sound([row for row in rows if row.audio is state]) for state in AudioState},
+        "examples": context.examples,
+        "protocol": dict(context.protocol),
         "rejects": {str(reason): count for reason, count in context.rejects.items()},
         "parameters": dict(context.parameters),
         "models": dict(context.models),
@@ -109,7 +116,9 @@ def render_card(content: Mapping[str, Any]) -> str:
     return template.render(
         front_matter=yaml.safe_dump(front_matter, sort_keys=False, allow_unicode=True),
         parameters=yaml.safe_dump(content["parameters"], allow_unicode=True),
-        **{name: value for name, value in content.items() if name != "parameters"},
+        protocol=yaml.safe_dump(content["protocol"], allow_unicode=True, width=1000) if content["protocol"] else "",
+        examples=EXAMPLES if content["examples"] else "",
+        **{name: value for name, value in content.items() if name not in {"parameters", "protocol", "examples"}},
     )
 
 

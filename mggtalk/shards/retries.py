@@ -11,6 +11,8 @@ ResultT = TypeVar("ResultT")
 PAUSES_S = (0.2, 1.0, 4.0)
 """Between the tries."""
 
+_TRUST = "the environment's SSL_CERT_FILE may name other authorities"
+
 _BUSY = (408, 429)
 """HTTP statuses below 500 for which a server asks to be tried again."""
 
@@ -53,7 +55,7 @@ def _is_final(cause: Exception) -> bool:
     """Return whether trying again is of no use: the server has understood, and says no."""
     if isinstance(cause, aiohttp.ClientResponseError):
         return 400 <= cause.status < 500 and cause.status not in _BUSY
-    if isinstance(cause, aiohttp.InvalidURL | PermissionError):
+    if isinstance(cause, aiohttp.InvalidURL | aiohttp.ClientConnectorCertificateError | PermissionError):
         return True
     return type(cause).__name__ in {"NoCredentialsError", "ParamValidationError"}  # of botocore
 
@@ -61,4 +63,7 @@ def _is_final(cause: Exception) -> bool:
 def _describe(cause: Exception) -> str:
     if isinstance(cause, aiohttp.ClientResponseError):  # its text repeats the URL, signature and all
         return f"HTTP {cause.status} {cause.message}"
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        fault = cause.certificate_error
+        return f"the server's certificate is not trusted: {getattr(fault, 'verify_message', fault)} ({_TRUST})"
     return " ".join(str(cause).split()) or type(cause).__name__

@@ -16,6 +16,8 @@ from mggtalk.errors import SchemaVersionError, ShardError
 from mggtalk.records import Split
 from mggtalk.shards.card import CARD_JSON, CARD_TEXT
 from mggtalk.shards.card_check import check_card, read_card
+from mggtalk.shards.examples import EXAMPLES
+from mggtalk.shards.examples_check import check_examples
 from mggtalk.shards.findings import Finding
 from mggtalk.shards.index import SampleRow, read_index, row_at, write_table
 from mggtalk.shards.layout_check import PlacedSample, check_layout
@@ -72,7 +74,10 @@ def verify(root: Path, *, fast: bool = False, advance: Callable[[int], None] = l
     result.findings += check_layout(samples, _target_bytes(root))
     if table is not None:
         result.findings += check_card(root, light_rows(table))
-    _check_files(root, {*there, *by_shard}, result)
+    examples = _stated_examples(root)
+    if examples:
+        check_examples(root, examples, table, result.findings, result.notes)
+    _check_files(root, {*there, *by_shard, *([] if examples == "" else [EXAMPLES])}, result)
     return result
 
 
@@ -135,9 +140,21 @@ def _target_bytes(root: Path) -> int | None:
         return None  # `check_card` tells what is wrong with it
 
 
-def _check_files(root: Path, shards: set[str], result: Verification) -> None:
-    """Find what does not belong, and check what no other check reads."""
-    belongs = {INDEX_NAME, CARD_JSON, CARD_TEXT, REJECTS_NAME, *shards}
+def _stated_examples(root: Path) -> str | None:
+    """Return the hash of the example pictures that the card states, empty if it has none; None if it is unreadable."""
+    try:
+        return str(read_card(root).get("examples", ""))
+    except ShardError:
+        return None  # `check_card` tells what is wrong with it
+
+
+def _check_files(root: Path, others: set[str], result: Verification) -> None:
+    """Find what does not belong, and check what no other check reads.
+
+    Args:
+        others: shards and pictures that belong.
+    """
+    belongs = {INDEX_NAME, CARD_JSON, CARD_TEXT, REJECTS_NAME, *others}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
         if path.is_dir():

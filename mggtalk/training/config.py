@@ -28,6 +28,19 @@ class LossWeights:
 
 
 @config
+class AugmentConfig:
+    """Variety that few people do not have; a pair's source and target are changed alike.
+
+    Attributes:
+        color: spread of gains, contrast, saturation and brightness; 0 changes none.
+        mirror: half of the pairs become their mirror images. Needs coefficients that come in left and right.
+    """
+
+    color: float = Field(ge=0)
+    mirror: bool = Field()
+
+
+@config
 class TrainConfig:
     """Group `train` of params.yaml.
 
@@ -37,6 +50,9 @@ class TrainConfig:
         track_pairs: pairs per step, over all workers, of which only the landmarks are used: they cost next to nothing.
         loader_workers: threads of each worker that decode ahead, one batch each; 0 decodes when a step asks.
         on_damage: what a sample that is damaged or missing does: `stop` the run, or `skip` to the next pair.
+        coarse_steps: the first so many steps render parents only: depth, deformation and the two decoders learn before
+            densification and inpainting.
+        average_decay: of the running average of the weights, which is what is validated and kept; 0 keeps the last.
         warmup_steps: the learning rate rises over these, then falls as a half cosine to a hundredth.
         gradient_clip: largest norm of the gradient.
         validate_every, checkpoint_every, log_every: in steps. validation_pairs: fixed pairs of the split `val`.
@@ -49,6 +65,8 @@ class TrainConfig:
     track_pairs: int = Field(ge=1)
     loader_workers: int = Field(ge=0)
     on_damage: OnDamage = Field()
+    coarse_steps: int = Field(ge=0)
+    average_decay: float = Field(ge=0, lt=1)
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(ge=0)
     weight_decay: float = Field(ge=0)
@@ -57,6 +75,7 @@ class TrainConfig:
     validate_every: int = Field(ge=1)
     validation_pairs: int = Field(ge=0)
     checkpoint_every: int = Field(ge=1)
+    augment: AugmentConfig = Field()
     loss: LossWeights = Field()
     model: ModelConfig = Field()
 

@@ -57,12 +57,15 @@ class PairLoader:
 
     Every rank has the same number of steps, all of full batches. Ahead of the batch that is out, at most one for each
     thread is decoded or being decoded.
+
+    Attributes:
+        place: rank and number of ranks.
     """
 
     def __init__(self, reader: PairReader, plan: LoaderPlan, rank: int, world_size: int) -> None:
         self._reader = reader
         self._plan = plan
-        self._place = (rank, world_size)
+        self.place = (rank, world_size)
         self._guard = DamageGuard(plan.on_damage)
         self._step = 0
 
@@ -112,8 +115,8 @@ class PairLoader:
         reader, plan = self._reader, self._plan
         read = partial(self._read, reader.sampler, reader.read)
         read_tracks = partial(self._read, reader.track_sampler, reader.read_tracks)
-        pairs = [read(number) for number in share(step, plan.batch_size, *self._place)]
-        tracks = [read_tracks(number) for number in share(step, plan.track_pairs, *self._place)]
+        pairs = [read(number) for number in share(step, plan.batch_size, *self.place)]
+        tracks = [read_tracks(number) for number in share(step, plan.track_pairs, *self.place)]
         sources, targets = zip(*(pair for pair, _ in pairs), strict=True)
         batch = PackedBatch(sources, targets, collate_tracks([track for track, _ in tracks]))
         return LoadedBatch(step, batch, sum(replaced for _, replaced in [*pairs, *tracks]))

@@ -6,7 +6,6 @@ checkpoint as if nothing had happened.
 
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +18,19 @@ from torch.optim.lr_scheduler import LambdaLR
 from mggtalk.errors import StageError
 from mggtalk.models.config import ModelConfig
 from mggtalk.models.predictor import TalkingHeadPredictor
+from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.records import Split
 from mggtalk.shards.damage import OnDamage
 from mggtalk.shards.reader import Shards
+from mggtalk.training.augmentation import Augmentation, Twins, expression_twins
+from mggtalk.training.averaging import WeightAverage
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.loader import LoaderPlan, PairLoader
 from mggtalk.training.losses import TrainingStep
 from mggtalk.training.packed import Batch
-from mggtalk.training.pairs import PairReader
+from mggtalk.training.pairs import PairReader, share
 from mggtalk.training.resume import RunState, read_state, restore_state, save_state
+from mggtalk.training.throughput import Throughput
 from mggtalk.training.validation import validate_pairs
 
 _logger = logging.getLogger(__name__)
@@ -61,17 +64,23 @@ def train(
     _make_reproducible(settings.seed, worker.device)
     step_module = TrainingStep(TalkingHeadPredictor(settings.model), settings.loss).to(worker.device)
     optimizer = torch.optim.AdamW(
-        step_module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        step_module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     schedule = LambdaLR(optimizer, lambda step: learning_rate_share(step, settings.warmup_steps, settings.steps))
+    average = WeightAverage(step_module.predictor, settings.average_decay)
     loader = make_loader(settings, shards, worker)
-    state = RunState(step_module, optimizer, schedule, loader)
-    first = _take_up(checkpoint, run_key, state, worker)
-    parallel = DistributedDataParallel(step_module) if worker.world_size > 1 else step_module
-    began, since, replaced = time.perf_counter(), first, 0
-    for loaded in loader:
-        parts = _optimize(parallel, optimizer, loaded.batch.unpack(worker.device), settings.gradient_clip)
+    augment = _augmentation(settings, shards)
+    state = RunState(step_module, average.module, optimizer, schedule, loader)
+    _take_up(checkpoint, run_key, state, worker)
+    parallel = _parallel(step_module, worker)
+    meter, replaced = Throughput(settings.batch_size, worker.device), 0
+    for loaded in meter.watched(loader):
+        numbers = (share(loaded.step, size, *loader.place) for size in (settings.batch_size, settings.track_pairs))
+        batch = augment(loaded.batch.unpack(worker.device), *numbers)
+        is_coarse = loaded.step < settings.coarse_steps
+        parts = _optimize(parallel, optimizer, batch, settings.gradient_clip, coarse=is_coarse)
         schedule.step()
+        average.update(step_module.predictor, loaded.step)
         done, replaced = loaded.step + 1, replaced + loaded.replaced
         is_logged = done % settings.log_every == 0 or done == settings.steps
         metrics: dict[str, float] = {}
@@ -80,18 +89,33 @@ def train(
         if worker.rank != 0:
             continue
         if is_logged:
-            pace = (done - since) / (time.perf_counter() - began)
             metrics |= {f"loss/{name}": float(value) for name, value in parts.items()}
-            metrics |= {"frames_per_s": pace * settings.batch_size, "learning_rate": float(schedule.get_last_lr()[0])}
-            began, since = time.perf_counter(), done
+            metrics |= {"learning_rate": float(schedule.get_last_lr()[0]), **meter.read()}
         if done % settings.validate_every == 0 or done == settings.steps:
-            metrics |= validate_pairs(step_module.predictor, shards, settings, worker.device)
-            began, since = time.perf_counter(), done
+            metrics |= validate_pairs(average.module, shards, settings, worker.device)
+            meter.restart()
         if metrics:
             report(done, metrics)
         if checkpoint and (done % settings.checkpoint_every == 0 or done == settings.steps):
             save_state(checkpoint, run_key, done, state)
-    return step_module.predictor.eval()
+            meter.restart()
+    return average.module.eval()
+
+
+def _parallel(module: TrainingStep, worker: Worker) -> nn.Module:
+    if worker.world_size == 1:
+        return module
+    # What renders children has no gradient in the coarse steps, nor has what an ablation leaves out.
+    return DistributedDataParallel(module, find_unused_parameters=True)
+
+
+def _augmentation(settings: TrainConfig, shards: Shards) -> Augmentation:
+    twins = None
+    if settings.augment.mirror:
+        meta = shards.meta(shards.clips(Split.TRAIN)[0].clip_id)
+        mirror = torch.from_numpy(landmark_set(meta.landmark_set).mirror)
+        twins = Twins(mirror, expression_twins(meta.expression_names))
+    return Augmentation(settings.augment, settings.seed, twins)
 
 
 def make_loader(settings: TrainConfig, shards: Shards, worker: Worker) -> PairLoader:
@@ -115,14 +139,15 @@ def learning_rate_share(step: int, warmup: int, steps: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _take_up(checkpoint: Path | None, run_key: str, state: RunState, worker: Worker) -> int:
-    """Bring every worker to worker 0's checkpoint and return its step; the others may not see its file."""
+def _take_up(checkpoint: Path | None, run_key: str, state: RunState, worker: Worker) -> None:
+    """Bring every worker to worker 0's checkpoint; the others may not see its file."""
     content = read_state(checkpoint, run_key) if checkpoint and worker.rank == 0 else None
     if worker.world_size > 1:
         shared = [content]
         distributed.broadcast_object_list(shared, src=0, device=worker.device)
         content = shared[0]
-    return restore_state(content, state) if content else 0
+    if content:
+        restore_state(content, state)
 
 
 def _check_fit(shards: Shards, model: ModelConfig) -> None:
@@ -138,6 +163,11 @@ def _check_fit(shards: Shards, model: ModelConfig) -> None:
                 f"train.model.expression_size: got {model.expression_size}, "
                 f"the shards have {len(meta.expression_names)} coefficients"
             )
+        tracks, _ = shards.sample_tracks(clip.clip_id, 0)
+        if model.num_landmarks != tracks.landmarks.shape[1]:
+            raise StageError(
+                f"train.model.num_landmarks: got {model.num_landmarks}, the shards have {tracks.landmarks.shape[1]}"
+            )
         if model.resolution > meta.size:
             raise StageError(
                 f"train.model.resolution: got {model.resolution}, at most the shards' {meta.size} expected"
@@ -145,10 +175,10 @@ def _check_fit(shards: Shards, model: ModelConfig) -> None:
 
 
 def _optimize(
-    module: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, gradient_clip: float
+    module: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, gradient_clip: float, *, coarse: bool
 ) -> dict[str, Tensor]:
     optimizer.zero_grad(set_to_none=True)
-    parts: dict[str, Tensor] = module(*batch)
+    parts: dict[str, Tensor] = module(*batch, coarse=coarse)
     parts["total"].backward()
     nn.utils.clip_grad_norm_(module.parameters(), gradient_clip)
     optimizer.step()

@@ -3,11 +3,11 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackBatch
 from mggtalk.models.predictor import DrivenImages, TalkingHeadPredictor
 from mggtalk.training.config import LossWeights
+from mggtalk.training.structural_similarity import structural_similarity
 
 Image = Float[Tensor, "batch 3 height width"]
 Mask = Float[Tensor, "batch 1 height width"]
@@ -19,8 +19,7 @@ def photometric(image: Image, expected: Image, valid: Mask, ssim_weight: float) 
     So the loss of a batch does not depend on how it is shared out among workers.
     """
     image, expected = image * valid, expected * valid
-    _, similarity = structural_similarity_index_measure(image, expected, data_range=1.0, return_full_image=True)
-    difference = (image - expected).abs() + ssim_weight * (1 - similarity) * valid
+    difference = (image - expected).abs() + ssim_weight * (1 - structural_similarity(image, expected)) * valid
     return (difference.mean(dim=(1, 2, 3)) / valid.mean(dim=(1, 2, 3)).clamp(min=1e-6)).mean()
 
 
@@ -33,18 +32,22 @@ class TrainingStep(nn.Module):
         self.weights = weights
 
     def forward(
-        self, source: SourceBatch, driver: DriverBatch, target: TargetBatch, tracks: TrackBatch
+        self, source: SourceBatch, driver: DriverBatch, target: TargetBatch, tracks: TrackBatch, *, coarse: bool = False
     ) -> dict[str, Tensor]:
-        """Return the parts of the loss and `total`, their weighted sum."""
-        avatar, images = self.predictor(source, driver)
+        """Return the parts of the loss and `total`, their weighted sum.
+
+        Args:
+            coarse: parents only; see `TrainConfig.coarse_steps`.
+        """
+        weights = self.weights
+        avatar, images = self.predictor(source, driver, coarse=coarse)
         parts = self._image_parts(images, target)
+        total = sum(parts.values())
+        parts["alpha"] = self._alpha_difference(images, target)
         parts["landmarks"] = self._landmark_distance(tracks)
         parts["depth_offset"] = avatar.depth_offset.square().mean()
-        weights = self.weights
         total = (
-            parts["final"]
-            + parts["head"]
-            + parts["coarse"]
+            total
             + weights.alpha * parts["alpha"]
             + weights.landmarks * parts["landmarks"]
             + weights.depth_offset * parts["depth_offset"]
@@ -52,17 +55,19 @@ class TrainingStep(nn.Module):
         return {"total": total, **parts}
 
     def _image_parts(self, images: DrivenImages, target: TargetBatch) -> dict[str, Tensor]:
-        assert images.coarse is not None
-        assert images.coarse_alpha is not None
-        head = target.image * target.head_mask
-        ssim = self.weights.ssim
+        head, ssim = target.image * target.head_mask, self.weights.ssim
+        expected = {"final": (images.image, target.image), "head": (images.head, head), "coarse": (images.coarse, head)}
         return {
-            "final": photometric(images.image, target.image, target.valid, ssim),
-            "head": photometric(images.head, head, target.valid, ssim),
-            "coarse": photometric(images.coarse, head, target.valid, ssim),
-            "alpha": ((images.head_alpha - target.head_mask).abs() * target.valid).mean()
-            + ((images.coarse_alpha - target.head_mask).abs() * target.valid).mean(),
+            name: photometric(image, truth, target.valid, ssim)
+            for name, (image, truth) in expected.items()
+            if image is not None
         }
+
+    @staticmethod
+    def _alpha_difference(images: DrivenImages, target: TargetBatch) -> Tensor:
+        """Return how far the alphas of the renders are from the head mask."""
+        alphas = [alpha for alpha in (images.head_alpha, images.coarse_alpha) if alpha is not None]
+        return torch.stack([((alpha - target.head_mask).abs() * target.valid).mean() for alpha in alphas]).sum()
 
     def _landmark_distance(self, tracks: TrackBatch) -> Tensor:
         """Return how far, in cm, the deformation leaves the sources' landmarks from the targets'.
@@ -70,10 +75,7 @@ class TrainingStep(nn.Module):
         Ours, not the paper's: the tracks say where 478 points of the face go, which teaches the deformation what
         expressions do long before the renders could, and needs no picture.
         """
-        batch, count, _ = tracks.source_landmarks.shape
-        head = torch.arange(batch, device=tracks.source_landmarks.device).repeat_interleave(count)
-        moved = self.predictor.deformation(
-            tracks.source_landmarks.flatten(0, 1), head, tracks.source_expression, tracks.target_expression
-        ).reshape(batch, count, 3)
-        distance: Tensor = (tracks.source_landmarks + moved - tracks.target_landmarks).norm(dim=-1)
+        source, change = tracks.source_landmarks, tracks.target_expression - tracks.source_expression
+        moved = source + self.predictor.deformation(source, source, change)
+        distance: Tensor = (moved - tracks.target_landmarks).norm(dim=-1)
         return distance.mean()

@@ -23,6 +23,7 @@ class RunState:
     """All that changes from step to step."""
 
     module: nn.Module
+    average: nn.Module
     optimizer: Optimizer
     schedule: LRScheduler
     loader: PairLoader
@@ -34,6 +35,7 @@ def save_state(path: Path, run_key: str, step: int, state: RunState) -> None:
         "run_key": run_key,
         "step": step,
         "module": state.module.state_dict(),
+        "average": state.average.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "schedule": state.schedule.state_dict(),
         "loader": state.loader.state_dict(),
@@ -59,12 +61,11 @@ def read_state(path: Path, run_key: str) -> dict[str, Any] | None:
     return content
 
 
-def restore_state(content: dict[str, Any], state: RunState) -> int:
-    """Bring `state` to what `read_state` returned, and return its step."""
+def restore_state(content: dict[str, Any], state: RunState) -> None:
+    """Bring `state` to what `read_state` returned."""
     state.module.load_state_dict(content["module"])
+    state.average.load_state_dict(content["average"])
     state.optimizer.load_state_dict(content["optimizer"])
     state.schedule.load_state_dict(content["schedule"])
     state.loader.load_state_dict(content["loader"])
-    step = int(content["step"])
-    _logger.info("train: going on after step %d", step)
-    return step
+    _logger.info("train: going on after step %d", content["step"])

@@ -29,8 +29,8 @@ def validate_pairs(
             (source_frame, target_frame), tracks = reader.read(pair), collate_tracks([reader.read_tracks(pair)])
             source, driver, target, _ = PackedBatch((source_frame,), (target_frame,), tracks).unpack(device)
             avatar = predictor.reconstruct(source)
-            images = predictor.compose(avatar, predictor.animate(avatar, driver.expression), driver)
-            error = (images.image.clamp(0, 1) - target.image).square().mean(dim=1, keepdim=True)
+            image = predictor.compose(avatar, predictor.animate(avatar, driver.expression), driver)
+            error = (image.clamp(0, 1) - target.image).square().mean(dim=1, keepdim=True)
             head.append(_psnr(error, target.head_mask * target.valid))
             full.append(_psnr(error, target.valid))
     return {"val/psnr_head": sum(head) / len(head), "val/psnr": sum(full) / len(full)}

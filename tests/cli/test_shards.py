@@ -177,3 +177,11 @@ def test_a_reader_that_has_seen_enough_leaves_no_trace(dataset):
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 141
+
+
+@pytest.mark.parametrize("command", ["verify", "stats", "card", "ls"])
+def test_a_url_gives_2_and_says_what_to_do(capsys, command):
+    with pytest.raises(SystemExit) as caught:
+        main(["shards", command, "https://data.example.org/shards"])
+    assert caught.value.code == 2
+    assert "expected a folder: fetch the data set first (`dvc pull`)" in capsys.readouterr().err

@@ -6,6 +6,7 @@ from scipy.ndimage import gaussian_filter
 
 from mggtalk.evaluation import metrics
 from mggtalk.perception.face_measurement import FaceMeasurement
+from mggtalk.shards.protocol import PSNR_CAP_DB
 
 
 def pictures(seed=0, size=32):
@@ -37,7 +38,7 @@ def test_psnr_does_not_wrap_around_in_uint8():
 
 def test_psnr_of_equal_pictures_is_the_cap():
     _, target = pictures()
-    assert metrics.psnr(target, target, np.ones((32, 32), bool)) == metrics.PSNR_CAP_DB
+    assert metrics.psnr(target, target, np.ones((32, 32), bool)) == PSNR_CAP_DB
 
 
 def test_psnr_counts_only_the_mask():
@@ -47,7 +48,7 @@ def test_psnr_counts_only_the_mask():
     left = np.zeros((8, 8), bool)
     left[:, :4] = True
     assert metrics.psnr(prediction, target, left) == pytest.approx(10 * math.log10(255**2 / 100))
-    assert metrics.psnr(prediction, target, ~left) == metrics.PSNR_CAP_DB
+    assert metrics.psnr(prediction, target, ~left) == PSNR_CAP_DB
     assert metrics.psnr(prediction, target, np.ones((8, 8), bool)) == pytest.approx(10 * math.log10(255**2 / 50))
 
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from mggtalk.errors import ParamsError
-from mggtalk.evaluation.metrics import PSNR_CAP_DB
 from mggtalk.evaluation.reenactment import EvaluateConfig, driver_frames, evenly_spread, source_frames, turn_deg
 from mggtalk.evaluation.results import COPY_SOURCE, DRIVER, MESH_WARP, METHODS, MODEL, picture_name
 from mggtalk.params import validate
 from mggtalk.records import Rejected, RejectReason, Split
+from mggtalk.shards.protocol import PSNR_CAP_DB
 from tests.evaluation import synthetic
 
 

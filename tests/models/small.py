@@ -20,25 +20,29 @@ View = tuple[int, float, tuple[float, float]]
 """Person, yaw in degrees, expression."""
 
 
-def small_model(resolution: int = 32, point_stride: int = 2) -> ModelConfig:
-    """Return the size of a predictor that runs in milliseconds."""
+def small_model(resolution: int = 32, point_stride: int = 2, **switches: bool) -> ModelConfig:
+    """Return the size of a predictor that runs in milliseconds; `switches` are those of the ablations."""
     return ModelConfig(
         resolution=resolution,
         point_stride=point_stride,
         voxel_size_cm=2.4 * 32 / resolution,
         expression_size=len(EXPRESSION_NAMES),
+        num_landmarks=478,
         unet_channels=4,
+        unet_levels=3,
         feature_channels=8,
         hidden_channels=16,
         max_depth_offset_cm=2.0,
         max_displacement_cm=6.0,
+        rendered_features=2,
+        **switches,
     )
 
 
-def small_predictor(resolution: int = 32, seed: int = 0) -> TalkingHeadPredictor:
+def small_predictor(resolution: int = 32, seed: int = 0, **switches: bool) -> TalkingHeadPredictor:
     """Return an untrained predictor, a function of the seed."""
     torch.manual_seed(seed)
-    return TalkingHeadPredictor(small_model(resolution))
+    return TalkingHeadPredictor(small_model(resolution, **switches))
 
 
 def perturb(module: torch.nn.Module, seed: int = 0, scale: float = 0.1) -> None:

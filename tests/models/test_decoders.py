@@ -72,7 +72,8 @@ def test_encoder_sees_only_the_head():
 def test_untrained_visible_gaussians_lie_on_their_points_in_the_colours_of_the_source():
     scene = Scene(trained=False)
     assert torch.equal(scene.shown.means, scene.points.positions)
-    assert torch.equal(scene.shown.colors, scene.points.colors)
+    assert torch.equal(scene.shown.colors[:, :3], scene.points.colors)
+    assert (scene.shown.colors[:, 3:] == 0).all()
     assert (scene.shown.opacity_logits.sigmoid() > 0.9).all()
 
 
@@ -144,7 +145,7 @@ def test_densification_makes_one_child_for_each_pixel_next_to_its_siblings():
 def test_untrained_children_have_the_colours_of_their_pixels_and_a_share_of_the_size():
     scene = Scene(trained=False)
     children = Densification(small_model())(scene.shown, scene.points)
-    torch.testing.assert_close(children.colors, scene.points.child_colors.flatten(0, 1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(children.colors[:, :3], scene.points.child_colors.flatten(0, 1), atol=1e-6, rtol=0)
     scales = children.log_scales.reshape(-1, 4, 3).exp()
     torch.testing.assert_close(scales, scene.shown.log_scales.exp().unsqueeze(1).expand(-1, 4, -1) / 2)
 
@@ -152,10 +153,10 @@ def test_untrained_children_have_the_colours_of_their_pixels_and_a_share_of_the_
 def test_untrained_children_keep_what_was_learned_of_their_parents():
     scene = Scene(trained=True)
     children = Densification(small_model())(scene.shown, scene.points)
-    learned = scene.shown.colors - scene.points.colors
+    learned = scene.shown.colors[:, :3] - scene.points.colors
     assert learned.abs().max() > 1e-2
     expected = scene.points.child_colors + learned.unsqueeze(1)
-    torch.testing.assert_close(children.colors, expected.flatten(0, 1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(children.colors[:, :3], expected.flatten(0, 1), atol=1e-6, rtol=0)
 
 
 def test_siblings_differ_once_trained():

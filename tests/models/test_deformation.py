@@ -3,6 +3,8 @@ import torch
 from mggtalk.models.deformation import DeformationField
 from tests.models.small import perturb, small_model
 
+CALM, OPEN = torch.zeros(2, 2), torch.ones(2, 2)
+
 
 def make_field(scale: float) -> DeformationField:
     torch.manual_seed(0)
@@ -11,40 +13,48 @@ def make_field(scale: float) -> DeformationField:
     return field
 
 
-def some_points() -> tuple[torch.Tensor, torch.Tensor]:
+def some_faces() -> tuple[torch.Tensor, torch.Tensor]:
+    """Points and landmarks of two heads."""
     generator = torch.Generator().manual_seed(1)
-    return torch.randn(40, 3, generator=generator) * 8, torch.arange(40) % 2
+    return torch.randn(2, 20, 3, generator=generator) * 8, torch.randn(2, 478, 3, generator=generator) * 5
 
 
 def test_unchanged_expression_moves_nothing_whatever_the_weights():
-    points, head = some_points()
-    expression = torch.rand(2, 2)
     for scale in (0.1, 1.0, 10.0):
-        assert (make_field(scale)(points, head, expression, expression) == 0).all()
+        assert (make_field(scale)(*some_faces(), CALM) == 0).all()
 
 
 def test_untrained_field_moves_nothing():
-    points, head = some_points()
-    assert (make_field(0.0)(points, head, torch.zeros(2, 2), torch.ones(2, 2)) == 0).all()
+    assert (make_field(0.0)(*some_faces(), OPEN) == 0).all()
 
 
 def test_each_point_follows_the_expression_of_its_own_head():
-    points, head = some_points()
-    moved = make_field(0.5)(points, head, torch.zeros(2, 2), torch.tensor([[0.0, 0.0], [1.0, 0.5]]))
-    assert (moved[head == 0] == 0).all()
-    assert (moved[head == 1].norm(dim=1) > 0).all()
+    moved = make_field(0.5)(*some_faces(), torch.tensor([[0.0, 0.0], [1.0, 0.5]]))
+    assert (moved[0] == 0).all()
+    assert (moved[1].norm(dim=1) > 0).all()
 
 
 def test_back_and_forth_are_opposite():
-    points, head = some_points()
-    calm, open_mouth = torch.zeros(2, 2), torch.ones(2, 2)
     field = make_field(0.5)
-    torch.testing.assert_close(field(points, head, calm, open_mouth), -field(points, head, open_mouth, calm))
+    torch.testing.assert_close(field(*some_faces(), OPEN), -field(*some_faces(), -OPEN))
 
 
 def test_displacement_keeps_within_its_limit():
-    points, head = some_points()
-    moved = make_field(10.0)(points, head, torch.zeros(2, 2), torch.ones(2, 2))
+    moved = make_field(10.0)(*some_faces(), OPEN)
     limit = small_model().max_displacement_cm
     assert moved.abs().max() <= limit
     assert moved.abs().max() > 0.9 * limit
+
+
+def test_a_face_that_sits_elsewhere_moves_with_its_landmarks():
+    """Where position alone says nothing, a landmark's own direction goes with it."""
+    field = make_field(0.5)
+    with torch.no_grad():
+        next(field.body.parameters())[:, : field.encoding.channels] = 0
+    points, landmarks = some_faces()
+    points = landmarks[:, :20] + 0.05
+    shift = torch.tensor([0.0, 1.3, -0.4])
+    torch.testing.assert_close(
+        field(points, landmarks, OPEN), field(points + shift, landmarks + shift, OPEN), atol=1e-4, rtol=1e-3
+    )
+    assert (field(points, landmarks, OPEN) - field(points + shift, landmarks, OPEN)).abs().max() > 0.1

@@ -85,8 +85,10 @@ def test_untrained_inpainting_is_the_composite():
     torch.manual_seed(0)
     inpainting = Inpainting(small_model())
     alpha = torch.rand(1, 1, 32, 32)
-    color, background = torch.rand(1, 3, 32, 32) * alpha, torch.rand(1, 4, 32, 32)
-    composite = color + (1 - alpha) * background[:, :3]
-    assert torch.equal(inpainting(color, alpha, background), composite)
+    rendered, background, calm = torch.rand(1, 5, 32, 32) * alpha, torch.rand(1, 4, 32, 32), torch.zeros(1, 4)
+    composite = rendered[:, :3] + (1 - alpha) * background[:, :3]
+    assert torch.equal(inpainting(rendered, alpha, background, calm), composite)
     perturb(inpainting)
-    assert not torch.allclose(inpainting(color, alpha, background), composite, atol=1e-2)
+    painted = inpainting(rendered, alpha, background, calm)
+    assert not torch.allclose(painted, composite, atol=1e-2)
+    assert not torch.allclose(inpainting(rendered, alpha, background, calm + 1), painted, atol=1e-3)

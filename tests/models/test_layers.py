@@ -3,19 +3,19 @@ import math
 import pytest
 import torch
 
-from mggtalk.models.layers import ConvBlock, PositionalEncoding, UNet, mlp
+from mggtalk.models.layers import ConvBlock, Perceptron, PositionalEncoding, UNet, ZeroLinear
 from tests.models.small import perturb
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (12, 8), (32, 32)])
 def test_unet_keeps_the_size_of_its_image(height, width):
-    unet = UNet(in_channels=5, out_channels=3, channels=4)
+    unet = UNet(in_channels=5, out_channels=3, channels=4, levels=3)
     assert unet(torch.rand(2, 5, height, width)).shape == (2, 3, height, width)
 
 
 def test_unet_starts_at_zero_and_leaves_it_with_its_weights():
     torch.manual_seed(0)
-    unet = UNet(in_channels=2, out_channels=1, channels=4)
+    unet = UNet(in_channels=2, out_channels=1, channels=4, levels=3)
     image = torch.rand(1, 2, 8, 8)
     assert (unet(image) == 0).all()
     perturb(unet)
@@ -24,9 +24,9 @@ def test_unet_starts_at_zero_and_leaves_it_with_its_weights():
 
 def test_every_scale_of_the_unet_reaches_its_output():
     torch.manual_seed(0)
-    unet = UNet(in_channels=1, out_channels=1, channels=8)
+    unet = UNet(in_channels=1, out_channels=1, channels=8, levels=4, condition_size=3)
     perturb(unet)
-    unet(torch.rand(1, 1, 16, 16)).square().sum().backward()
+    unet(torch.rand(1, 1, 16, 16), torch.rand(1, 3)).square().sum().backward()
     silent = [name for name, weight in unet.named_parameters() if weight.grad is None or weight.grad.abs().max() < 1e-6]
     assert silent == []
 
@@ -35,10 +35,29 @@ def test_conv_block_with_a_stride_shrinks_by_it():
     assert ConvBlock(3, 4, stride=2)(torch.rand(1, 3, 8, 12)).shape == (1, 4, 4, 6)
 
 
-def test_mlp_has_the_hidden_layers_asked_for_and_ends_linear():
-    layers = list(mlp(3, 8, 2, layers=2))
-    assert [type(layer).__name__ for layer in layers] == ["Linear", "SiLU", "Linear", "SiLU", "Linear"]
-    assert mlp(3, 8, 2, layers=2)(torch.rand(5, 3)).shape == (5, 2)
+def test_a_condition_starts_without_effect_and_then_changes_the_image():
+    torch.manual_seed(0)
+    unet = UNet(in_channels=1, out_channels=1, channels=4, levels=2, condition_size=3)
+    torch.nn.init.ones_(unet.out.weight)
+    image, condition = torch.rand(1, 1, 8, 8), torch.ones(1, 3)
+    assert torch.equal(unet(image, condition), unet(image, 0 * condition))
+    perturb(unet)
+    assert not torch.allclose(unet(image, condition), unet(image, 0 * condition))
+
+
+def test_perceptron_has_the_hidden_layers_asked_for():
+    perceptron = Perceptron(3, 8, layers=2)
+    assert [type(layer).__name__ for layer in perceptron] == ["Linear", "SiLU", "Linear", "SiLU"]
+    assert perceptron(torch.rand(5, 3)).shape == (5, 8)
+
+
+def test_zero_linear_starts_at_zero_and_learns():
+    layer = ZeroLinear(3, 2)
+    features = torch.rand(5, 3)
+    assert torch.equal(layer(features), torch.zeros(5, 2))
+    layer(features).sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.abs().min() > 0
 
 
 def test_positional_encoding_agrees_with_its_formula():

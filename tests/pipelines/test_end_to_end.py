@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,6 +15,7 @@ import torch
 import yaml
 from pyarrow import parquet
 
+from benchmarks.range_server import serving
 from mggtalk.evaluation.inspection import PANEL_SIZE
 from mggtalk.models.checkpoint import load_predictor
 from mggtalk.records import RejectReason, Split
@@ -156,6 +158,19 @@ def test_the_evaluation_scores_the_model_and_both_baselines_and_counts_the_rejec
         assert inspection.shape[0] > 3 * PANEL_SIZE
 
 
+def test_the_evaluation_streams_shards_and_then_needs_nothing_but_the_model(project, tmp_path):
+    far = Artifacts(tmp_path / "artifacts")
+    shutil.copytree(project.artifacts.model, far.model)
+    with serving(project.artifacts.shards) as server:
+        evaluate.run(StageArguments(project.arguments.params, far), server.url)
+        assert server.sent_bytes
+    here, there = (json.loads((each.evaluation / "metrics.json").read_text()) for each in (project.artifacts, far))
+    assert {**there, "speed": None} == {**here, "speed": None}
+    for clip_id in there["protocol"]["clips"]:
+        assert (far.evaluation / "media" / clip_id / "inspection.jpg").is_file()
+    assert {path.name for path in far.root.iterdir()} == {"model", "evaluation"}
+
+
 def test_a_rerun_makes_nothing_again_and_changes_no_byte(project, caplog):
     before = project.files(project.artifacts.tracks, project.artifacts.shards, project.artifacts.model)
     with caplog.at_level(logging.INFO):
@@ -193,3 +208,23 @@ def test_relabelling_tracks_nothing_again_and_one_more_video_costs_one_video(sam
     assert tracked.items() <= project.files(project.artifacts.tracks / "videos").items()
     clips = parquet.read_table(project.artifacts.tracks / "clips.parquet").to_pylist()
     assert {clip["license"] for clip in clips} == {"CC0-1.0"}
+
+
+def test_one_more_video_makes_its_own_clips_alone_and_changes_its_own_shard(sample_videos, tmp_path, caplog):
+    project = Project(tmp_path, {"single_face.mp4": sample_videos["single_face.mp4"]})
+    project.label({"single_face.mp4": "ada"})
+    recipe = (tmp_path / "recipe.yaml").read_text()
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**yaml.safe_load(recipe), "splits": {"ada": "train"}}))
+    project.run("ingest", "track", "shards")
+    before = project.files(project.artifacts.shards)
+    (project.folder / "face_noface.mov").write_bytes(sample_videos["face_noface.mov"].read_bytes())
+    project.label({"single_face.mp4": "ada", "face_noface.mov": "bob"})
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    with caplog.at_level(logging.INFO):
+        project.run("ingest", "track", "shards")
+    assert "shards: 1 of 2 clips were finished before" in caplog.text
+    assert "shards: kept 1, rejected 0" in caplog.text
+    after = project.files(project.artifacts.shards)
+    changed = {path.name if path.suffix != ".tar" else path for path in after if after[path] != before.get(path)}
+    assert changed == {Path("shards/test/all.tar"), "index.parquet", "CARD.md", "card.json", "examples.jpg"}
+    assert verify(project.artifacts.shards).findings == []

@@ -95,7 +95,12 @@ def train_on(folder: Path, shards_url: str) -> dict[str, bytes]:
     """Train in `folder`, which holds nothing but the parameters; return the model's files."""
     folder.mkdir()
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["train"] |= {"workers": 1, "batch_size": 2, "track_pairs": 2} | STEPS
+    params["train"] |= {
+        "workers": 1,
+        "batch_size": 2,
+        "track_pairs": 2,
+        "augment": {"color": 0.1, "mirror": False},
+    } | STEPS
     params["train"]["model"] |= MODEL
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     artifacts = Artifacts(folder / "artifacts")

@@ -28,7 +28,12 @@ def arguments(tmp_path: Path) -> Any:
     artifacts = Artifacts(tmp_path / "artifacts")
     write_talking_shards(artifacts.shards, clips)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["train"] |= {"workers": 1, "batch_size": 2, "track_pairs": 2} | STEPS
+    params["train"] |= {
+        "workers": 1,
+        "batch_size": 2,
+        "track_pairs": 2,
+        "augment": {"color": 0.1, "mirror": False},
+    } | STEPS
     params["train"]["model"] |= MODEL
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     threads = torch.get_num_threads()

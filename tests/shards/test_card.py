@@ -3,14 +3,18 @@ import json
 
 import yaml
 
+from mggtalk.evaluation.metrics import METRICS
 from mggtalk.records import Split
 from mggtalk.shards import CardContext, write_card
 from mggtalk.shards.card import summarise
+from mggtalk.shards.protocol import PROTOCOL_VERSION, shards_protocol
 from tests.shards.samples import make_clip
 
 CONTEXT = CardContext(
     name="people",
     description="Ünïcode people.",
+    examples="ab" * 32,
+    protocol=shards_protocol(size=512, crop_margin=1.2, head_parsing="selfie"),
     parameters={"jpeg_quality": 95, "size": 512},
     models={"face_landmarker": "64" * 32},
     code="c0de" * 16,
@@ -44,6 +48,8 @@ def test_card_json_counts_what_is_there(tmp_path, write_dataset):
     assert card["sound"]["none"] == {"clips": 1, "hours": 0.0, "dbfs": None}
     assert card["sound"]["silent"]["clips"] == card["sound"]["broken"]["clips"] == 0
     assert card["rejects"] == {"NO_FACE": 3, "TOO_SHORT": 1}
+    assert card["examples"] == "ab" * 32
+    assert (card["protocol"]["version"], set(card["protocol"]["metrics"])) == (PROTOCOL_VERSION, set(METRICS))
     assert card["code"] == "c0de" * 16
     assert (card["schema_version"], card["models"]) == (2, {"face_landmarker": "64" * 32})
 
@@ -68,6 +74,10 @@ def test_card_md_opens_with_front_matter_for_the_hub_and_says_it_all(tmp_path, w
         "jpeg_quality: 95",
         f"* `face_landmarker`: `{'64' * 32}`",
         "* opencv 5.0.0",
+        "](examples.jpg)",
+        f"version: {PROTOCOL_VERSION}",
+        "  margin: 1.2",
+        "head_mask: selfie",
     ]:
         assert line in body
 
@@ -91,6 +101,8 @@ def test_an_empty_data_set_has_a_card(tmp_path):
     text = (tmp_path / "CARD.md").read_text()
     assert "No clips." in text
     assert "Nothing." in text
+    assert "examples.jpg" not in text
+    assert "Metric protocol" not in text
 
 
 def test_the_level_of_a_clip_is_the_mean_power_of_its_samples(tmp_path, write_dataset):

@@ -58,6 +58,17 @@ def test_a_new_clip_changes_only_the_leaf_that_it_falls_in(sizes, target, new_cl
         assert after[prefix] == (new_clip,) or any(prefix.startswith(parent) for parent in changed)
 
 
+@settings(deadline=None)
+@given(SIZES, TARGETS, CLIP_IDS, st.integers(1, 40))
+def test_a_new_clip_costs_at_most_one_full_shard_beside_itself(sizes, target, new_clip, new_size):
+    sizes.pop(new_clip, None)
+    before, after = assign_leaves(sizes, target), assign_leaves({**sizes, new_clip: new_size}, target)
+    old = set(before.values())  # the same clips are the same bytes, which a store has whatever their name
+    sent = [clip for clips in after.values() if clips not in old for clip in clips]
+    assert new_clip in sent
+    assert sum(sizes[clip] for clip in sent if clip != new_clip) <= target
+
+
 def test_splits_by_the_next_digit_and_names_files_by_prefix():
     sizes = {"0a": 60, "0b": 30, "7c": 50}
     assert assign_leaves(sizes, 140) == {"": ("0a", "0b", "7c")}

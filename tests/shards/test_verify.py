@@ -1,5 +1,6 @@
 """`verify` finds whatever is not as it should be, and says where; a sound data set has no finding."""
 
+import hashlib
 import json
 import random
 import shutil
@@ -15,7 +16,17 @@ import pytest
 
 from mggtalk.errors import SchemaVersionError, ShardError
 from mggtalk.records import Rejected, RejectReason, Split
-from mggtalk.shards import CardContext, SampleRow, Shards, spool_clip, write_card, write_index, write_shards
+from mggtalk.shards import (
+    CardContext,
+    SampleRow,
+    Shards,
+    images,
+    spool_clip,
+    write_card,
+    write_examples,
+    write_index,
+    write_shards,
+)
 from mggtalk.shards.findings import Finding
 from mggtalk.shards.index import iterate_rows, read_index
 from mggtalk.shards.schema import dump_meta
@@ -53,8 +64,10 @@ def write(root: Path, made: list[MadeClip]) -> dict[str, SampleRow]:
     return {row.clip_id: row for row in rows}
 
 
-def finish(root: Path, rows) -> None:
-    write_card(root, rows, CONTEXT)
+def finish(root: Path, rows, examples: str | None = None) -> None:
+    """Write what follows from the shards; `examples` is the hash of the pictures, if not of those that they give."""
+    digest = write_examples(root, rows) if examples is None else examples
+    write_card(root, rows, replace(CONTEXT, examples=digest))
     write_rejects(root, [Rejected("x" * 16, RejectReason.NO_HEAD, "small")])
     write_index(root, rows)
 
@@ -166,7 +179,7 @@ def test_200_wrong_bytes_are_all_found_and_the_reader_names_them_or_never_reads_
     assert findings(root) == []
 
 
-@pytest.mark.parametrize("name", ["card.json", "CARD.md", "rejects.parquet"])
+@pytest.mark.parametrize("name", ["card.json", "CARD.md", "examples.jpg", "rejects.parquet"])
 def test_wrong_bytes_beside_the_shards_are_found(dataset, name):
     root, _ = dataset
     choose = random.Random(1)
@@ -468,7 +481,8 @@ def replaced(root: Path, row: SampleRow, member: str, data: bytes) -> None:
     (root / row.shard).write_bytes(tar.read_bytes())
     (changed,) = scan_tar(tar)
     kept = [other for other in iterate_rows(read_index(root)) if other.key != row.key]
-    finish(root, [*kept, replace(changed, shard=row.shard)])
+    (root / "examples.jpg").unlink()
+    finish(root, [*kept, replace(changed, shard=row.shard)], examples="")
 
 
 def picture(extension: str, size: int) -> bytes:
@@ -522,3 +536,44 @@ def test_the_card_is_held_against_the_index(dataset):
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(ShardError, match="no such folder"):
         verify(tmp_path / "nowhere")
+
+
+def test_examples_that_the_shards_do_not_give_are_found(dataset):
+    root, rows = dataset
+    other = images.encode_rgb(np.full((256, 768, 3), 77, np.uint8), 90)
+    assert images.decode_rgb((root / "examples.jpg").read_bytes()).shape == (256, 768, 3)
+    stated = json.loads((root / "card.json").read_bytes())["examples"]
+    (root / "examples.jpg").write_bytes(other)
+    (finding,) = findings(root)
+    assert (finding.file, finding.expected) == ("examples.jpg", stated)
+    write_card(root, rows.values(), replace(CONTEXT, examples=hashlib.sha256(other).hexdigest()))
+    (finding,) = findings(root)
+    assert str(finding) == "examples.jpg: not the picture that the shards give"
+
+
+def test_a_wrong_hash_of_the_examples_is_the_cards_fault(dataset):
+    root, rows = dataset
+    write_card(root, rows.values(), replace(CONTEXT, examples="0" * 64))
+    assert [finding.file for finding in findings(root)] == ["card.json"]
+
+
+def test_examples_of_another_jpeg_encoder_are_a_note(dataset):
+    root, rows = dataset
+    content = images.encode_rgb(images.decode_rgb((root / "examples.jpg").read_bytes()), 98)
+    (root / "examples.jpg").write_bytes(content)
+    write_card(root, rows.values(), replace(CONTEXT, examples=hashlib.sha256(content).hexdigest()))
+    result = verify(root)
+    assert result.findings == []
+    assert result.notes == ["examples.jpg: shows what the shards hold; another version of OpenCV wrote it"]
+
+
+def test_examples_are_there_if_and_only_if_the_card_names_them(dataset):
+    root, rows = dataset
+    content = (root / "examples.jpg").read_bytes()
+    (root / "examples.jpg").unlink()
+    assert [str(finding) for finding in findings(root)] == ["examples.jpg: missing, but the card names it"]
+    (root / "examples.jpg").write_bytes(content)
+    write_card(root, rows.values(), replace(CONTEXT, examples=""))
+    assert ("examples.jpg", "a file that does not belong here") in [
+        (finding.file, finding.what) for finding in findings(root)
+    ]

@@ -10,7 +10,7 @@ import torch
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.shards import Shards
 from mggtalk.shards.damage import OnDamage
-from mggtalk.training.config import LossWeights, TrainConfig
+from mggtalk.training.config import AugmentConfig, LossWeights, TrainConfig
 from mggtalk.training.loop import Worker, train
 from tests.models.small import small_model
 
@@ -27,6 +27,8 @@ def small_training(**changes: Any) -> TrainConfig:
         track_pairs=2,
         loader_workers=1,
         on_damage=OnDamage.STOP,
+        coarse_steps=0,
+        average_decay=0.0,
         learning_rate=2e-3,
         warmup_steps=1,
         weight_decay=1e-4,
@@ -35,6 +37,7 @@ def small_training(**changes: Any) -> TrainConfig:
         validate_every=1000,
         validation_pairs=0,
         checkpoint_every=1,
+        augment=AugmentConfig(color=0.0, mirror=False),
         loss=LossWeights(ssim=0.2, alpha=0.1, landmarks=0.5, depth_offset=0.01),
         model=small_model(),
     )

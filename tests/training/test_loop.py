@@ -12,6 +12,7 @@ from mggtalk.records import Split
 from mggtalk.shards import OnDamage, Shards, read_index
 from mggtalk.shards.index import iterate_rows
 from mggtalk.shards.schema import rgb_member
+from mggtalk.training.config import AugmentConfig
 from mggtalk.training.loop import learning_rate_share, make_loader
 from mggtalk.training.pairs import PairReader
 from mggtalk.training.validation import validate_pairs
@@ -53,8 +54,50 @@ def test_run_that_was_cut_off_goes_on_as_if_nothing_had_happened(shards, tmp_pat
     assert same_weights(resumed, uninterrupted)
     for step in (3, 4, 5):
         ours, theirs = dict(rest.metrics[step]), dict(whole.metrics[step])
-        del ours["frames_per_s"], theirs["frames_per_s"]
+        for speed in ("frames_per_s", "data_wait_share"):
+            del ours[speed], theirs[speed]
         assert ours == theirs
+
+
+def test_coarse_steps_leave_densification_and_inpainting_as_they_were(shards):
+    kept = ("densification", "inpainting")
+    untrained = weights(run(small_training(steps=1, learning_rate=1e-12), shards))
+    coarse = weights(run(small_training(steps=3, coarse_steps=3, weight_decay=0.0), shards))
+    whole = weights(run(small_training(steps=3, coarse_steps=2, weight_decay=0.0), shards))
+    moved = {
+        name: [(trained[name] - start).abs().max() > 1e-6 for trained in (coarse, whole)]
+        for name, start in untrained.items()
+    }
+    assert not any(first for name, (first, _) in moved.items() if name.startswith(kept))
+    for part in (*kept, "deformation", "visible_decoder", "symmetric_decoder", "geometry_refinement"):
+        assert any(second for name, (_, second) in moved.items() if name.startswith(part)), part
+
+
+def test_average_of_the_weights_is_what_is_kept(shards):
+    last = weights(run(small_training(steps=6), shards))
+    first = weights(run(small_training(steps=6, learning_rate=1e-12), shards))
+    kept = weights(run(small_training(steps=6, average_decay=0.9), shards))
+    name = "deformation.landmarks"
+    assert (kept[name] - first[name]).norm() < 0.97 * (last[name] - first[name]).norm()
+    assert not torch.equal(kept[name], first[name])
+
+
+def test_augmented_run_that_was_cut_off_goes_on_as_if_nothing_had_happened(shards, tmp_path):
+    settings = small_training(
+        steps=5,
+        checkpoint_every=2,
+        log_every=1,
+        coarse_steps=1,
+        average_decay=0.5,
+        augment=AugmentConfig(color=0.2, mirror=False),
+    )
+    uninterrupted = run(settings, shards)
+    with pytest.raises(InterruptedError):
+        run(settings, shards, Reports(stop_at=3), tmp_path / "state.pt")
+    assert same_weights(run(settings, shards, None, tmp_path / "state.pt"), uninterrupted)
+    assert not same_weights(
+        run(dataclasses.replace(settings, augment=AugmentConfig(color=0.0, mirror=False)), shards), uninterrupted
+    )
 
 
 def test_run_goes_on_with_other_threads(shards, tmp_path):
@@ -176,9 +219,8 @@ def test_validation_measures_the_pictures(shards):
     class Grey(TalkingHeadPredictor):
         """Answers with one grey: its error is known."""
 
-        def compose(self, avatar, driven, driver, *, coarse=False):
-            images = super().compose(avatar, driven, driver, coarse=coarse)
-            return dataclasses.replace(images, image=torch.full_like(images.image, 0.5))
+        def compose(self, avatar, driven, driver):
+            return torch.full_like(super().compose(avatar, driven, driver), 0.5)
 
     grey = validate_pairs(Grey(small_model()), shards, dataclasses.replace(settings, validation_pairs=1), CPU)
     pair = PairReader(shards, Split.VAL, 32, seed=0).sampler.pair(0)

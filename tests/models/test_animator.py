@@ -1,0 +1,54 @@
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mggtalk.models.animator import Animator
+from tests.models.small import driver_and_target, perturb, small_predictor, source_batch
+
+CALM = (0.0, 0.0)
+WAITING = {
+    "aten.lift_fresh.default",
+    "aten._local_scalar_dense.default",
+    "aten.nonzero.default",
+    "aten.bincount.default",
+}
+"""Operations that make a tensor of numbers of the host, or tell the host a number of the device."""
+
+
+class Operations(TorchDispatchMode):
+    """Keeps the names of all operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def test_animator_gives_the_predictor_s_pictures_frame_after_frame():
+    predictor = small_predictor()
+    perturb(predictor, scale=0.05)
+    source = source_batch([(0, 20.0, CALM), (1, -30.0, CALM)])
+    avatar = predictor.reconstruct(source)
+    animator = Animator(predictor, avatar)
+    for face in ((1.0, 0.0), (0.0, 0.7)):
+        driver, _ = driver_and_target([(0, 0.0, face), (1, 10.0, face)])
+        expected = predictor.compose(avatar, predictor.animate(avatar, driver.expression), driver)
+        assert torch.equal(animator(driver), expected)
+
+
+@torch.no_grad()
+def test_nothing_that_a_cuda_graph_cannot_record():
+    predictor = small_predictor()
+    source, (driver, _) = source_batch([(0, 20.0, CALM)]), driver_and_target([(0, 0.0, (1.0, 0.0))])
+    avatar = predictor.reconstruct(source)
+    rendered, alpha = predictor.render(predictor.animate(avatar, driver.expression).children, driver)
+    with Operations() as recorded:
+        predictor.animate(avatar, driver.expression)
+        predictor.inpaint(avatar, rendered, alpha, driver.expression)
+    assert "aten.index_put.default" in recorded.names
+    assert recorded.names & WAITING == set()

@@ -48,7 +48,7 @@ class AblateOptions:
         names: of the variants that are trained and evaluated; empty for all.
         overrides: parameters of all variants, by dotted keys, over those of the file.
         trains, evaluates: what of the two is done; the table follows an evaluation.
-        launcher: see `pipelines.train`. shards_url: read the shards for training from there.
+        launcher: see `pipelines.train`. shards_url: read the shards from there.
     """
 
     names: Sequence[str] = ()
@@ -97,7 +97,7 @@ def run(arguments: StageArguments, options: AblateOptions, variants: Sequence[Va
     finished = FinishedResults(arguments.artifacts.spool(FOLDER), ".json")
     with ray_session():  # one for all
         for plan in asked:
-            _evaluate(plan, data, finished)
+            _evaluate(plan, options.shards_url, data, finished)
     _write_table(arguments.artifacts.root / FOLDER, planned, data, finished)
 
 
@@ -154,7 +154,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _evaluate(plan: _Planned, data: str, finished: FinishedResults) -> None:
+def _evaluate(plan: _Planned, shards_url: str | None, data: str, finished: FinishedResults) -> None:
     folder = plan.arguments.artifacts.evaluation
     key = _evaluation_key(plan, data)
     if finished.path(key).is_file() and (folder / METRICS_FILE).is_file():
@@ -163,7 +163,7 @@ def _evaluate(plan: _Planned, data: str, finished: FinishedResults) -> None:
     from pipelines import evaluate  # noqa: PLC0415  hosts that only train need no MediaPipe and no PyAV
 
     _logger.info("ablate: evaluating %s", plan.variant.name)
-    evaluate.run(plan.arguments)
+    evaluate.run(plan.arguments, shards_url)
     finished.write(key, (folder / METRICS_FILE).read_bytes())
 
 

@@ -32,7 +32,7 @@ from mggtalk.runtime.train_runner import Launcher
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
 from pipelines import train
-from pipelines.arguments import Artifacts, StageArguments, stage_arguments, stage_parser, start_logging
+from pipelines.arguments import Artifacts, StageArguments, shards_place, stage_arguments, stage_parser, start_logging
 
 _logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class AblateOptions:
         names: of the variants that are trained and evaluated; empty for all.
         overrides: parameters of all variants, by dotted keys, over those of the file.
         trains, evaluates: what of the two is done; the table follows an evaluation.
-        launcher: see `pipelines.train`. shards_url: read the shards for training from there.
+        launcher: see `pipelines.train`. shards_url: read the shards from there.
     """
 
     names: Sequence[str] = ()
@@ -91,13 +91,13 @@ def run(arguments: StageArguments, options: AblateOptions, variants: Sequence[Va
             train.run(plan.arguments, options.launcher, options.shards_url)
     if not options.evaluates:
         return
-    data = Shards(arguments.artifacts.shards).index_sha256()
+    data = Shards(shards_place(arguments.artifacts, options.shards_url)).index_sha256()
     for plan in asked:
         _check_model(plan, data)
     finished = FinishedResults(arguments.artifacts.spool(FOLDER), ".json")
     with ray_session():  # one for all
         for plan in asked:
-            _evaluate(plan, data, finished)
+            _evaluate(plan, options.shards_url, data, finished)
     _write_table(arguments.artifacts.root / FOLDER, planned, data, finished)
 
 
@@ -154,7 +154,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _evaluate(plan: _Planned, data: str, finished: FinishedResults) -> None:
+def _evaluate(plan: _Planned, shards_url: str | None, data: str, finished: FinishedResults) -> None:
     folder = plan.arguments.artifacts.evaluation
     key = _evaluation_key(plan, data)
     if finished.path(key).is_file() and (folder / METRICS_FILE).is_file():
@@ -163,7 +163,7 @@ def _evaluate(plan: _Planned, data: str, finished: FinishedResults) -> None:
     from pipelines import evaluate  # noqa: PLC0415  hosts that only train need no MediaPipe and no PyAV
 
     _logger.info("ablate: evaluating %s", plan.variant.name)
-    evaluate.run(plan.arguments)
+    evaluate.run(plan.arguments, shards_url)
     finished.write(key, (folder / METRICS_FILE).read_bytes())
 
 

@@ -69,6 +69,11 @@ class StageArguments:
     artifacts: Artifacts
 
 
+def shards_place(artifacts: Artifacts, url: str | None) -> Path | str:
+    """Return where shards are read: at a URL or in a folder, absolute, that was named; else among the artifacts."""
+    return url if url and "://" in url else Path(url or artifacts.shards).resolve()
+
+
 def stage_parser(description: str) -> argparse.ArgumentParser:
     """Return the command line that every stage has."""
     parser = argparse.ArgumentParser(description=description)

@@ -33,7 +33,7 @@ from mggtalk.stages.ingest import read_videos
 from mggtalk.stages.tables import REJECTS_FILE, read_rows
 from mggtalk.stages.track_tables import ClipRow
 from mggtalk.video.encode import write_mp4
-from pipelines.arguments import Artifacts, StageArguments, stage_arguments, stage_parser, start_logging
+from pipelines.arguments import Artifacts, StageArguments, shards_place, stage_arguments, stage_parser, start_logging
 from pipelines.track_files import CLIPS_FILE
 
 _logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def run(arguments: StageArguments, shards_url: str | None = None) -> None:
     """
     settings = load_group(arguments.params, "evaluate", EvaluateConfig)
     artifacts = arguments.artifacts
-    place = shards_url if shards_url and "://" in shards_url else Path(shards_url or artifacts.shards).resolve()
+    place = shards_place(artifacts, shards_url)
     shards = Shards(place)
     clips = shards.clips(settings.split)
     # What is missing shows before anything is scored.

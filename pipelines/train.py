@@ -23,7 +23,7 @@ from mggtalk.runtime.train_runner import Launcher, run_training
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.loop import Report, Worker, train
-from pipelines.arguments import StageArguments, stage_arguments, stage_parser, start_logging
+from pipelines.arguments import StageArguments, shards_place, stage_arguments, stage_parser, start_logging
 
 _logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def run(arguments: StageArguments, launcher: Launcher, shards_url: str | None = 
     """
     settings = load_group(arguments.params, "train", TrainConfig)
     artifacts = arguments.artifacts
-    place = shards_url if shards_url and "://" in shards_url else Path(shards_url or artifacts.shards).resolve()
+    place = shards_place(artifacts, shards_url)
     shards = Shards(place)  # a missing or damaged data set shows here, before any worker starts
     origin = {"settings": dataclasses.asdict(settings), "data": shards.index_sha256()}
     run_key = content_key(

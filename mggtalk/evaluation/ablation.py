@@ -15,7 +15,6 @@ from mggtalk.evaluation.results import MODEL
 from mggtalk.evaluation.summary import DECIMALS
 
 FULL = "full"
-SWITCHES = ("geometry_refinement", "symmetry", "voxel_filter", "symmetric_decoder", "densification")
 GROUPS: Mapping[str, str] = {"self": "All pairs", "self_large_turn": "Large turns"}
 _SHOWN_COLUMNS = tuple(column for column in COLUMNS if column.key != "akd")
 # Our metric -> the paper's column that its sign is compared with; FID has no counterpart here.

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -12,12 +13,15 @@ import yaml
 
 from mggtalk.errors import ParamsError, StageError
 from mggtalk.evaluation.ablation import FULL, PaperRow, Variant
+from mggtalk.evaluation.ablation import VARIANTS as PAPER_VARIANTS
 from mggtalk.models.checkpoint import load_predictor
+from mggtalk.params import overridden, read_group
 from mggtalk.records import Split, VideoRecord
 from mggtalk.shards import Shards
 from mggtalk.stages.ingest import write_videos
 from mggtalk.stages.tables import CLIPS_FILE, write_rejects, write_rows
 from mggtalk.stages.track_tables import ClipRow
+from mggtalk.training.config import TrainConfig
 from pipelines.ablate import AblateOptions, run
 from pipelines.arguments import Artifacts, StageArguments
 from tests.synthetic_head import make_talking_clip, write_talking_shards
@@ -114,6 +118,16 @@ def test_a_model_that_is_not_its_variant_s_is_refused(arguments):
     (folder / "narrow" / "model").rename(folder / "full" / "model")
     with pytest.raises(StageError, match=r"train\.steps: got 2, expected 3$"):  # another budget is another ablation
         ablate(arguments, names=["full"], trains=False, overrides={"train.steps": 3})
+
+
+def test_every_variant_of_the_paper_has_its_switch_in_the_parameters():
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    full = read_group(content, "train", TrainConfig, "params.yaml").model
+    for variant in PAPER_VARIANTS[1:]:
+        changed = read_group(overridden(content, variant.overrides), "train", TrainConfig, variant.name).model
+        (switch,) = (field.name for field in fields(full) if getattr(full, field.name) != getattr(changed, field.name))
+        assert (getattr(full, switch), getattr(changed, switch)) == (True, False)
+        assert variant.name == f"no_{switch}"
 
 
 def test_overrides_and_names_are_read_strictly(arguments):

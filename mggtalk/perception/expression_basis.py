@@ -61,7 +61,7 @@ def pca_names(landmark_set_name: str) -> tuple[str, ...]:
     """Return the names of the coefficients that `pca_expression` gives for a landmark set.
 
     Raises:
-        KeyError: no such set.
+        StageError: no such set.
     """
     landmark_set(landmark_set_name)
     return expression_basis().names
@@ -78,7 +78,7 @@ def pca_expression(
         landmarks: of each frame in head space, cm. neutral: the clip's symmetric shape.
 
     Raises:
-        KeyError: no such set.
+        StageError: no such set.
     """
     chosen = landmark_set(landmark_set_name).ibug_68
     return expression_basis().coefficients((landmarks - neutral)[:, chosen])

@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 from scipy.interpolate import RBFInterpolator
 
+from mggtalk.errors import StageError
+
 EYE_DISTANCE_CM = 8.9
 """Distance between the outer eye corners, which fixes the scale of head space; MediaPipe's canonical face has it."""
 
@@ -129,6 +131,8 @@ def landmark_set(name: str) -> LandmarkSet:
     """Return the landmark set called `name`, as tracks and shards record it.
 
     Raises:
-        KeyError: no backend gives such a set.
+        StageError: there is no such set; tracks and shards of another version may name one.
     """
+    if name not in _SETS:
+        raise StageError(f"landmark set {name!r}: expected {' or '.join(_SETS)}")
     return _SETS[name]()

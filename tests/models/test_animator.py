@@ -1,5 +1,6 @@
 from typing import Any
 
+import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -52,3 +53,18 @@ def test_nothing_that_a_cuda_graph_cannot_record():
         predictor.inpaint(avatar, rendered, alpha, driver.expression)
     assert "aten.index_put.default" in recorded.names
     assert recorded.names & WAITING == set()
+
+
+@pytest.mark.gpu
+@torch.no_grad()
+def test_graphs_on_a_gpu_give_the_predictor_s_pictures():
+    """Within what bfloat16 leaves of the networks' residuals."""
+    predictor = small_predictor(64)
+    perturb(predictor, scale=0.02)
+    source = source_batch([(0, 20.0, CALM), (1, -30.0, CALM)], size=64)
+    drivers = [driver_and_target([(0, 0.0, face), (1, 10.0, face)], size=64)[0] for face in ((1.0, 0.0), (0.0, 0.7))]
+    expected = [Animator(predictor, predictor.reconstruct(source))(driver) for driver in drivers]
+    predictor.cuda()
+    animator = Animator(predictor, predictor.reconstruct(source.to("cuda")))
+    for driver, picture in zip(drivers, expected, strict=True):
+        assert (animator(driver.to("cuda")).cpu() - picture).abs().mean() < 0.01

@@ -4,6 +4,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from mggtalk.errors import StageError
 from mggtalk.perception.landmark_sets import EYE_DISTANCE_CM, ibug_68, landmark_set, mediapipe_478
 
 LANDMARKS = mediapipe_478()
@@ -135,7 +136,7 @@ def test_what_moves_with_the_mouth_counts_less_in_the_alignment_of_68_points():
 
 def test_sets_are_found_by_the_name_that_tracks_record(landmarks):
     assert landmark_set(landmarks.name) is landmarks
-    with pytest.raises(KeyError, match="ibug_49"):
+    with pytest.raises(StageError, match="ibug_49"):
         landmark_set("ibug_49")
 
 

@@ -55,8 +55,8 @@ def edit_config(folder: Path, **changes: object) -> None:
 
 
 def test_other_version_is_refused(model_folder):
-    edit_config(model_folder, version=2)
-    with pytest.raises(StageError, match=r"config\.json: version 2, expected 1"):
+    edit_config(model_folder, version=1)
+    with pytest.raises(StageError, match=r"config\.json: version 1, expected 2"):
         load_predictor(model_folder)
 
 

@@ -60,7 +60,8 @@ def draw_examples(root: Path, rows: Iterable[SampleRow], examples: Sequence[Sequ
         ShardError: a picture is missing or damaged.
     """
     by_key = {row.key: row for row in rows}
-    sheet = np.zeros((len(examples) * _SIDE_PX, _PICTURES_PER_SPLIT * _SIDE_PX, 3), np.uint8)
+    widest = max(len(part) for part in examples)
+    sheet = np.zeros((len(examples) * _SIDE_PX, widest * _SIDE_PX, 3), np.uint8)
     for line, part in enumerate(examples):
         for column, example in enumerate(part):
             top, left = line * _SIDE_PX, column * _SIDE_PX

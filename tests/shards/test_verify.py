@@ -540,8 +540,8 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path):
 
 def test_examples_that_the_shards_do_not_give_are_found(dataset):
     root, rows = dataset
-    other = images.encode_rgb(np.full((256, 768, 3), 77, np.uint8), 90)
-    assert images.decode_rgb((root / "examples.jpg").read_bytes()).shape == (256, 768, 3)
+    other = images.encode_rgb(np.full((256, 384, 3), 77, np.uint8), 90)
+    assert images.decode_rgb((root / "examples.jpg").read_bytes()).shape == (256, 384, 3)
     stated = json.loads((root / "card.json").read_bytes())["examples"]
     (root / "examples.jpg").write_bytes(other)
     (finding,) = findings(root)

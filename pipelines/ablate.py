@@ -107,7 +107,14 @@ def _plan(arguments: StageArguments, overrides: Mapping[str, Any], variant: Vari
         raise ParamsError(
             f"override {strangers[0]!r}: an ablation has parameters of the groups train and evaluate only"
         )
-    content = overridden(load_yaml_mapping(arguments.params, ParamsError), {**overrides, **variant.overrides})
+    base = overridden(load_yaml_mapping(arguments.params, ParamsError), overrides)
+    for key, value in variant.overrides.items():
+        if _flat(base).get(key) == value:
+            raise ParamsError(
+                f"{arguments.params}: {key}: got {value}, which is what makes {variant.name}; "
+                "an ablation starts from the full method"
+            )
+    content = overridden(base, variant.overrides)
     root = arguments.artifacts.root
     artifacts = Artifacts(root / FOLDER / variant.name, data_root=root)
     where = f"{arguments.params}, variant {variant.name}"
@@ -126,9 +133,10 @@ def _check_model(plan: _Planned, data: str) -> None:
     Raises:
         StageError: it was not, or there is none.
     """
-    path = plan.arguments.artifacts.model / CONFIG_NAME
-    if not path.is_file():
-        raise StageError(f"{path}: no such file; train the variant {plan.variant.name} first")
+    for name in (WEIGHTS_NAME, CONFIG_NAME):
+        path = plan.arguments.artifacts.model / name
+        if not path.is_file():
+            raise StageError(f"{path}: no such file; train the variant {plan.variant.name} first")
     if faults := _mismatches(plan, load_yaml_mapping(path, StageError), data):
         raise StageError(
             f"{path}: not the variant {plan.variant.name} of these parameters and shards: {'; '.join(faults)}"
@@ -136,10 +144,12 @@ def _check_model(plan: _Planned, data: str) -> None:
 
 
 def _mismatches(plan: _Planned, found: Mapping[str, Any], data: str) -> list[str]:
-    origin = found.get("training") or {}
+    origin = found.get("training")
+    if not isinstance(origin, Mapping) or not isinstance(origin.get("settings"), Mapping):
+        return ["training.settings: got nothing that can be read, expected the parameters of the training"]
     course = json.loads(json.dumps(plan.training.course()))
     wanted = _flat({"train": course, "data": data})
-    there = _flat({"train": {**origin.get("settings", {}), "model": found.get("model")}, "data": origin.get("data")})
+    there = _flat({"train": {**origin["settings"], "model": found.get("model")}, "data": origin.get("data")})
     return [
         f"{key}: got {there.get(key, 'nothing')}, expected {value}"
         for key, value in wanted.items()
@@ -157,14 +167,15 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _evaluate(plan: _Planned, shards_url: str | None, data: str, finished: FinishedResults) -> None:
     folder = plan.arguments.artifacts.evaluation
     key = _evaluation_key(plan, data)
-    if finished.path(key).is_file() and (folder / METRICS_FILE).is_file():
+    metrics = folder / METRICS_FILE  # with the report beside it; that of another evaluation is made anew
+    if finished.path(key).is_file() and metrics.is_file() and metrics.read_bytes() == finished.read(key):
         _logger.info("ablate: %s was evaluated before", plan.variant.name)
         return
     from pipelines import evaluate  # noqa: PLC0415  hosts that only train need no MediaPipe and no PyAV
 
     _logger.info("ablate: evaluating %s", plan.variant.name)
     evaluate.run(plan.arguments, shards_url)
-    finished.write(key, (folder / METRICS_FILE).read_bytes())
+    finished.write(key, metrics.read_bytes())
 
 
 def _evaluation_key(plan: _Planned, data: str) -> str:
@@ -186,7 +197,12 @@ def _write_table(folder: Path, planned: Sequence[_Planned], data: str, finished:
     evaluated, missing = {}, []
     for plan in planned:
         config = plan.arguments.artifacts.model / CONFIG_NAME
-        is_there = config.is_file() and not _mismatches(plan, load_yaml_mapping(config, StageError), data)
+        weights = plan.arguments.artifacts.model / WEIGHTS_NAME
+        is_there = (
+            weights.is_file()
+            and config.is_file()
+            and not _mismatches(plan, load_yaml_mapping(config, StageError), data)
+        )
         if is_there and finished.path(key := _evaluation_key(plan, data)).is_file():
             evaluated[plan.variant.name] = json.loads(finished.read(key))
         else:

@@ -22,7 +22,7 @@ from mggtalk.runtime.progress import Progress
 from mggtalk.runtime.train_runner import Launcher, run_training
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
-from mggtalk.training.loop import Report, Worker, train
+from mggtalk.training.loop import Report, Worker, check_fit, train
 from pipelines.arguments import StageArguments, shards_place, stage_arguments, stage_parser, start_logging
 
 _logger = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ def run(arguments: StageArguments, launcher: Launcher, shards_url: str | None = 
     artifacts = arguments.artifacts
     place = shards_place(artifacts, shards_url)
     shards = Shards(place)  # a missing or damaged data set shows here, before any worker starts
+    check_fit(settings, shards)  # and what does not fit, before anything of a run before is lost
     origin = {"settings": dataclasses.asdict(settings), "data": shards.index_sha256()}
     run_key = content_key(
         **origin | {"settings": settings.course()},

@@ -21,6 +21,7 @@ _SHOWN_COLUMNS = tuple(column for column in COLUMNS if column.key != "akd")
 COMPARED = {"psnr": "psnr", "psnr_head": "psnr", "aed": "aed"}
 _LEGEND = (
     "In brackets: the difference to the full method; ✓ where its sign is that of the paper's row, ✗ where it is not.",
+    "AED, APD and CSIM count frames where a face was found: compare them only where it was found as often.",
     "Paper: as reported for HDTF, whose crops and masks are others: signs compare, values do not.",
 )
 
@@ -134,7 +135,7 @@ def _markdown_group(table: Mapping[str, Any], group: str) -> str:
     if not counted["frames"]:
         return "\n".join([*lines, "None: there is no such frame.", ""])
     heads = [f"{column.name} {'↑' if column.higher_is_better else '↓'}" for column in _SHOWN_COLUMNS]
-    header = ["variant", *heads, "paper PSNR ↑", "paper AED ↓"]
+    header = ["variant", *heads, "face found", "paper PSNR ↑", "paper AED ↓"]
     lines += [
         f"{counted['frames']} frames of {counted['clips']} clips.",
         "",
@@ -162,7 +163,7 @@ def _cells(row: Mapping[str, Any], group: str) -> list[str]:
         _cell(row["paper"][name], None if is_full else row["paper_difference"][name], None, decimals)
         for name, decimals in (("psnr", 2), ("aed", 3))
     ]
-    return [row["variant"], *ours, *paper]
+    return [row["variant"], *ours, f"{row['detection_rate']:.0%}", *paper]
 
 
 def _cell(value: float | None, difference: float | None, agrees: bool | None, decimals: int) -> str:

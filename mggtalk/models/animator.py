@@ -35,15 +35,25 @@ class CudaGraph:
             self._outputs = function(*self._inputs)
 
     def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
-        """Return the function's values, in memory that the next call overwrites."""
+        """Return the function's values, in memory that the next call overwrites.
+
+        Raises:
+            ValueError: a value has another shape than its example.
+        """
         for place, value in zip(self._inputs, values, strict=True):
+            if value.shape != place.shape:
+                raise ValueError(f"recorded for {tuple(place.shape)}, got {tuple(value.shape)}")
             place.copy_(value)
         self._graph.replay()
         return self._outputs
 
 
 class Animator:
-    """A predictor and a batch of heads to drive; all frames have the batch's size."""
+    """A predictor and a batch of heads to drive; all frames have the batch's size.
+
+    The first frame on a GPU records the graphs, and takes longer for it. They hold the places of weights and points, so
+    the predictor must stay on its device.
+    """
 
     def __init__(self, predictor: TalkingHeadPredictor, avatar: Avatar) -> None:
         self._predictor = predictor
@@ -55,11 +65,12 @@ class Animator:
         """Return the final images under these expressions and poses; on CUDA the next call overwrites them."""
         if not driver.expression.is_cuda:
             return self._inpaint(*self._render(self.animate(driver.expression), driver), driver.expression)[0]
-        if self._graphs is None:
-            self._graphs = self._record(driver)
-        animate, inpaint = self._graphs
-        rendered, alpha = self._render(animate(driver.expression), driver)
-        return inpaint(rendered, alpha, driver.expression)[0]
+        with torch.cuda.device(driver.expression.device):
+            if self._graphs is None:
+                self._graphs = self._record(driver)
+            animate, inpaint = self._graphs
+            rendered, alpha = self._render(animate(driver.expression), driver)
+            return inpaint(rendered, alpha, driver.expression)[0]
 
     def animate(self, expression: Float[Tensor, "batch num_coefficients"]) -> tuple[Tensor, ...]:
         """Return the children's means, rotations, scales, opacities and colours."""

@@ -17,9 +17,8 @@ class DeformationField(nn.Module):
     """MLP that gives every point of head space its own direction for each expression coefficient.
 
     The displacement is linear in the change of expression, as blendshapes are: a head driven by itself stays as it is,
-    exactly, and coefficients that the training data never moved move nothing. Against an MLP on position and both
-    expressions, of the same width and trained as long on the sample's two faces, it left 0.083 cm instead of 0.101
-    between landmarks in training and 0.181 instead of 0.183 on unseen moments, in one pass instead of two.
+    exactly, and coefficients that the training data never moved move nothing. Before landmarks told it where a point
+    lies, it left 0.083 cm where an MLP on position and both expressions left 0.101 (docs/results.md), in half the time.
     Starts as no displacement at all.
 
     Ours, not the paper's: a point is described not by its position alone but by the landmarks of its face around it.
@@ -45,8 +44,8 @@ class DeformationField(nn.Module):
         Args:
             points, landmarks: of the same frame of a head, in head space, cm.
         """
-        # Squared distances but for the point's own square, which softmax does not see. torch.cdist took 25 ms a step of
-        # 16 heads on an H100, more than all the rest.
+        # Squared distances but for the point's own square, which softmax does not see. torch.cdist took two thirds of a
+        # training step's GPU time (docs/results.md).
         products = points.detach() @ landmarks.mT
         nearness = (products - 0.5 * landmarks.square().sum(dim=-1).unsqueeze(1)) / _REACH_CM**2
         share = torch.softmax(nearness, dim=-1)

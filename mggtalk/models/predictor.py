@@ -186,11 +186,6 @@ class TalkingHeadPredictor(nn.Module):
             return torch.arange(len(visible.head), device=visible.head.device)
         return mirror_hidden(visible, source, offset, self.settings.voxel_size_cm)
 
-    def _render(self, gaussians: Gaussians, driver: DriverBatch) -> tuple[Tensor, Tensor]:
-        side = self.settings.resolution
-        rendering = rasterize(gaussians, driver.head_to_camera, driver.intrinsics, side, side)
-        return rendering.color.permute(0, 3, 1, 2), rendering.alpha.unsqueeze(1)
-
 
 def _select(gaussians: RawGaussians, numbers: Int64[Tensor, " num_selected"]) -> RawGaussians:
     return RawGaussians(*(getattr(gaussians, name).index_select(0, numbers) for name in RawGaussians.__slots__))

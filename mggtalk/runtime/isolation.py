@@ -12,6 +12,7 @@ import fcntl
 import math
 import multiprocessing
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -144,7 +145,9 @@ class Isolated(Generic[RecordT, OutputT]):
         context = multiprocessing.get_context("spawn")
         self._beats = context.RawValue(ctypes.c_ulong)
         self._pool = ProcessPool(max_workers=1, context=context, initializer=_begin, initargs=(self._beats,))
-        future = self._pool.schedule(_build, args=(self._factory, self._key_of), timeout=_STARTUP_S)
+        # As bytes: the modules of the stage load, which may take minutes, once the work has been taken up.
+        recipe = pickle.dumps((self._factory, self._key_of))
+        future = self._pool.schedule(_build, args=(recipe,), timeout=_STARTUP_S)
         if not wait([future], timeout=_TAKEN_UP_S).done and not future.running():
             raise BrokenProcessPool(f"no sign of it for {_TAKEN_UP_S:.0f} s")
         built = future.result()
@@ -208,9 +211,10 @@ def _describe_exit(code: int) -> str:
 _built: tuple[Stage[Any, Any], Callable[[Any], str]] | None = None
 
 
-def _build(factory: Callable[[], Stage[Any, Any]], key_of: Callable[[Any], str]) -> int | Failure:
+def _build(recipe: bytes) -> int | Failure:
     global _built  # noqa: PLW0603  the process exists for this one stage
     try:
+        factory, key_of = pickle.loads(recipe)  # noqa: S301  of the process that started this one
         _built = factory(), key_of
     except Exception as exception:
         return Failure.of(exception, "while the stage was built")

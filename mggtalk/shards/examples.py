@@ -98,7 +98,7 @@ def _read(root: Path, row: SampleRow, frame: int) -> UInt8[np.ndarray, "side sid
             shard.seek(row.member_offsets[number])
             data = shard.read(min(row.member_sizes[number], path.stat().st_size))  # a damaged size may be any number
         image = _decode(data, row.member_crc32[number])
-    except (ValueError, OSError) as cause:
+    except (ValueError, IndexError, OSError) as cause:
         raise ShardError(
             f"{root / row.shard}: sample {row.key}: member {member}: cannot be read for {EXAMPLES}: {cause}",
             shard=row.shard,

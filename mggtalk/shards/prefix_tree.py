@@ -52,16 +52,17 @@ def id_bits(clip_id: str) -> str:
 
 
 def leaf_name(prefix: str) -> str:
-    """Return the name of a leaf: the characters that its bits make, then `_` and the bits of the next hex digit.
+    """Return the name of a leaf: the characters that its bits make, then `.` and the bits of the next hex digit.
 
-    `3` begins with the digit 3, `3_1` with 3 and one of 8 to f, `_01` with one of 4 to 7; the root is `all`.
+    `3` begins with the digit 3, `3.1` with 3 and one of 8 to f, `all.01` with one of 4 to 7; the root is `all`. Ids
+    have no dots, so no two leaves have one name; none begins with `.` or `_`, which Ray and Arrow take for hidden.
     """
     name = ""
     while len(prefix) >= (length := _DIGIT_BITS if prefix[:1] == "0" else _OTHER_BITS):
         name += _HEX[int(prefix[:length], 2)] if length == _DIGIT_BITS else chr(int(prefix[1:length], 2))
         prefix = prefix[length:]
     rest = prefix[1:] if prefix[:1] == "0" else prefix and f"x{prefix[1:]}"
-    return name + (f"_{rest}" if rest else "") or ROOT_NAME
+    return (name or ROOT_NAME) + (f".{rest}" if rest else "")
 
 
 def shard_name(leaf: str) -> str:

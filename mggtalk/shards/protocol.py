@@ -7,7 +7,7 @@ shards, and figures are compared only under one version. What each figure means 
 from typing import Any
 
 PROTOCOL_VERSION = 2
-"""Raised when an existing figure comes to mean something else."""
+"""Raised when figures are added or come to mean something else."""
 
 # Two equal pictures have an infinite PSNR, which neither JSON nor a mean can take. One grey level in one of
 # 256 x 256 x 3 values is 101 dB, so no difference that matters reaches the cap.

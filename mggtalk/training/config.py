@@ -50,8 +50,8 @@ class TrainConfig:
         track_pairs: pairs per step, over all workers, of which only the landmarks are used: they cost next to nothing.
         loader_workers: threads of each worker that decode ahead, one batch each; 0 decodes when a step asks.
         on_damage: what a sample that is damaged or missing does: `stop` the run, or `skip` to the next pair.
-        coarse_steps: the first so many steps render parents only: depth, deformation and the two decoders learn before
-            densification and inpainting.
+        coarse_share: the first so much of the steps renders parents only: depth, deformation and the two decoders learn
+            before densification and inpainting.
         average_decay: of the running average of the weights, which is what is validated and kept; 0 keeps the last.
         warmup_steps: the learning rate rises over these, then falls as a half cosine to a hundredth.
         gradient_clip: largest norm of the gradient.
@@ -65,7 +65,7 @@ class TrainConfig:
     track_pairs: int = Field(ge=1)
     loader_workers: int = Field(ge=0)
     on_damage: OnDamage = Field()
-    coarse_steps: int = Field(ge=0)
+    coarse_share: float = Field(ge=0, le=1)
     average_decay: float = Field(ge=0, lt=1)
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(ge=0)
@@ -88,6 +88,11 @@ class TrainConfig:
         for name in ("batch_size", "track_pairs"):
             if getattr(self, name) % self.workers:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a multiple of workers {self.workers}")
+
+    @property
+    def coarse_steps(self) -> int:
+        """The number of steps that render parents only."""
+        return round(self.coarse_share * self.steps)
 
     def course(self) -> dict[str, Any]:
         """Return what the course of a run follows from: all but the numbers of processes and threads."""

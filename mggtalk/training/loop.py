@@ -16,7 +16,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 from mggtalk.errors import StageError
-from mggtalk.models.config import ModelConfig
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.records import Split
@@ -60,7 +59,7 @@ def train(
     Raises:
         StageError: the shards hold no training clips, or do not fit the model. ShardError: a sample is damaged.
     """
-    _check_fit(shards, settings.model)
+    check_fit(settings, shards)
     _make_reproducible(settings.seed, worker.device)
     step_module = TrainingStep(TalkingHeadPredictor(settings.model), settings.loss).to(worker.device)
     optimizer = torch.optim.AdamW(
@@ -150,12 +149,13 @@ def _take_up(checkpoint: Path | None, run_key: str, state: RunState, worker: Wor
         restore_state(content, state)
 
 
-def _check_fit(shards: Shards, model: ModelConfig) -> None:
-    """Check that the shards hold what the model is made for, before anything is computed.
+def check_fit(settings: TrainConfig, shards: Shards) -> None:
+    """Check that the shards hold what the model and its training are made for, before anything is computed.
 
     Raises:
         StageError: they do not.
     """
+    model = settings.model
     for clip in shards.clips(Split.TRAIN)[:1]:  # one `shards` stage made all of them with the same parameters
         meta = shards.meta(clip.clip_id)
         if model.expression_size != len(meta.expression_names):
@@ -172,6 +172,7 @@ def _check_fit(shards: Shards, model: ModelConfig) -> None:
             raise StageError(
                 f"train.model.resolution: got {model.resolution}, at most the shards' {meta.size} expected"
             )
+        _augmentation(settings, shards)
 
 
 def _optimize(

@@ -37,7 +37,7 @@ class TrainingStep(nn.Module):
         """Return the parts of the loss and `total`, their weighted sum.
 
         Args:
-            coarse: parents only; see `TrainConfig.coarse_steps`.
+            coarse: parents only; see `TrainConfig.coarse_share`.
         """
         weights = self.weights
         avatar, images = self.predictor(source, driver, coarse=coarse)

@@ -1,11 +1,14 @@
 """How fast a run goes, and whether it waits for data or the GPU for it."""
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import TypeVar
 
 import torch
+
+_logger = logging.getLogger(__name__)
 
 ItemT = TypeVar("ItemT")
 
@@ -20,8 +23,7 @@ class Throughput:
             batch_size: pairs of a step over all workers.
         """
         self._batch_size = batch_size
-        # NVML tells it; torch asks through a package that not every installation has.
-        self._device = device if device.type == "cuda" and find_spec("pynvml") else None
+        self._device = device if device.type == "cuda" and _busy_share(device) is not None else None
         self.restart()
 
     def restart(self) -> None:
@@ -49,6 +51,19 @@ class Throughput:
         passed = time.perf_counter() - self._began
         figures = {"frames_per_s": self._steps * self._batch_size / passed, "data_wait_share": self._waited / passed}
         if self._device is not None:
-            figures["gpu_busy_share"] = torch.cuda.utilization(self._device) / 100
+            figures["gpu_busy_share"] = _busy_share(self._device) or 0.0
         self.restart()
         return figures
+
+
+def _busy_share(device: torch.device) -> float | None:
+    """Return what NVML says of the last second; None without its package, library or a whole GPU."""
+    if find_spec("pynvml") is None:
+        return None
+    from pynvml import NVMLError  # type: ignore[import-untyped]  # noqa: PLC0415  may not be there
+
+    try:
+        return torch.cuda.utilization(device) / 100
+    except (NVMLError, RuntimeError) as cause:
+        _logger.info("train: NVML does not say how busy the GPU is: %s", cause)
+        return None

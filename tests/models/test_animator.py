@@ -57,14 +57,14 @@ def test_nothing_that_a_cuda_graph_cannot_record():
 
 @pytest.mark.gpu
 @torch.no_grad()
-def test_graphs_on_a_gpu_give_the_predictor_s_pictures():
-    """Within what bfloat16 leaves of the networks' residuals."""
+def test_graphs_on_a_gpu_give_the_pictures_of_the_launched_operations():
     predictor = small_predictor(64)
     perturb(predictor, scale=0.02)
-    source = source_batch([(0, 20.0, CALM), (1, -30.0, CALM)], size=64)
-    drivers = [driver_and_target([(0, 0.0, face), (1, 10.0, face)], size=64)[0] for face in ((1.0, 0.0), (0.0, 0.7))]
-    expected = [Animator(predictor, predictor.reconstruct(source))(driver) for driver in drivers]
     predictor.cuda()
-    animator = Animator(predictor, predictor.reconstruct(source.to("cuda")))
-    for driver, picture in zip(drivers, expected, strict=True):
-        assert (animator(driver.to("cuda")).cpu() - picture).abs().mean() < 0.01
+    source = source_batch([(0, 20.0, CALM), (1, -30.0, CALM)], size=64).to("cuda")
+    avatar = predictor.reconstruct(source)
+    animator = Animator(predictor, avatar)
+    for face in ((1.0, 0.0), (0.0, 0.7)):
+        driver = driver_and_target([(0, 0.0, face), (1, 10.0, face)], size=64)[0].to("cuda")
+        launched = predictor.compose(avatar, predictor.animate(avatar, driver.expression), driver)
+        assert (animator(driver) - launched).abs().max() < 1e-3

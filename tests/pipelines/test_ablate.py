@@ -104,11 +104,16 @@ def test_an_ablation_in_pieces_gives_one_table(arguments, caplog):
     assert content["counted"]["self_large_turn"]["frames"] > 0  # the synthetic head turns by 60 degrees
     assert content["data"] == Shards(arguments.artifacts.shards).index_sha256()
     assert "| narrow |" in (folder / "table.md").read_text()
+    report = folder / "full" / "evaluation" / "metrics.json"
+    before = report.read_bytes()
+    report.write_text("{}")  # as another evaluation leaves its own there
+    ablate(arguments, names=["full"], trains=False)
+    assert json.loads(report.read_text())["self"] == json.loads(before)["self"]
 
 
 def test_a_model_that_is_not_its_variant_s_is_refused(arguments):
     folder = arguments.artifacts.root / "ablation"
-    with pytest.raises(StageError, match=r"full/model/config\.json: no such file; train the variant full first"):
+    with pytest.raises(StageError, match=r"full/model/model\.safetensors: no such file; train the variant full first"):
         ablate(arguments, trains=False)
     ablate(arguments, names=["full"], evaluates=False)
     (folder / "full" / "model").rename(folder / "narrow" / "model")
@@ -116,6 +121,12 @@ def test_a_model_that_is_not_its_variant_s_is_refused(arguments):
     with pytest.raises(StageError, match=wrong):
         ablate(arguments, names=["narrow"], trains=False)
     (folder / "narrow" / "model").rename(folder / "full" / "model")
+    config = folder / "full" / "model" / "config.json"
+    content = config.read_text()
+    config.write_text(json.dumps(json.loads(content) | {"training": [1]}))
+    with pytest.raises(StageError, match=r"training\.settings: got nothing that can be read"):
+        ablate(arguments, names=["full"], trains=False)
+    config.write_text(content)
     with pytest.raises(StageError, match=r"train\.steps: got 2, expected 3$"):  # another budget is another ablation
         ablate(arguments, names=["full"], trains=False, overrides={"train.steps": 3})
 
@@ -133,6 +144,8 @@ def test_every_variant_of_the_paper_has_its_switch_in_the_parameters():
 def test_overrides_and_names_are_read_strictly(arguments):
     with pytest.raises(ParamsError, match=r"variant full: train: unknown key 'step'"):
         ablate(arguments, overrides={"train.step": 3})
+    with pytest.raises(ParamsError, match=r"train\.model\.hidden_channels: got 8, which is what makes narrow"):
+        ablate(arguments, overrides={"train.model.hidden_channels": 8})
     with pytest.raises(ParamsError, match="groups train and evaluate only"):
         ablate(arguments, overrides={"shards.size": 64})
     with pytest.raises(StageError, match="--variants: got fat; expected some of full, narrow"):

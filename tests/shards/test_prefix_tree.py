@@ -89,18 +89,18 @@ def test_a_new_clip_costs_at_most_one_full_shard_beside_itself(sizes, target, ne
 def test_splits_by_the_next_bit_and_names_leaves_by_it():
     sizes = {"0a": 60, "0b": 30, "7c": 50}
     assert assign_leaves(sizes, 140) == {"all": ("0a", "0b", "7c")}
-    assert assign_leaves(sizes, 139) == {"_00": ("0a", "0b"), "_01": ("7c",)}
-    assert assign_leaves(sizes, 89) == {"0a": ("0a",), "0b": ("0b",), "_01": ("7c",)}
-    assert shard_name("_01") == "_01.tar"
+    assert assign_leaves(sizes, 139) == {"all.00": ("0a", "0b"), "all.01": ("7c",)}
+    assert assign_leaves(sizes, 89) == {"0a": ("0a",), "0b": ("0b",), "all.01": ("7c",)}
+    assert shard_name("all.01") == "all.01.tar"
 
 
 @pytest.mark.parametrize(
     ("clips", "names"),
     [
-        (("3a-f0", "3c-f0"), {"3_10", "3_11"}),
-        (("3a", "3a-f0"), {"3a_x0000000000000000", "3a_x0000000000000001"}),
-        (("3a", "3ab"), {"3a", "3a_x"}),
-        (("3a-", "3ab"), {"3a", "3a_x"}),
+        (("3a-f0", "3c-f0"), {"3.10", "3.11"}),
+        (("3a", "3a-f0"), {"3a.x0000000000000000", "3a.x0000000000000001"}),
+        (("3a", "3ab"), {"3a", "3a.x"}),
+        (("3a-", "3ab"), {"3a", "3a.x"}),
     ],
 )
 def test_names_tell_leaves_apart(clips, names):
@@ -109,8 +109,10 @@ def test_names_tell_leaves_apart(clips, names):
 
 @settings(deadline=None)
 @given(SIZES, TARGETS)
-def test_no_two_leaves_have_one_name(sizes, target):
-    assert sum(map(len, assign_leaves(sizes, target).values())) == len(sizes)
+def test_no_two_leaves_have_one_name_and_none_is_hidden(sizes, target):
+    leaves = assign_leaves(sizes, target)
+    assert sum(map(len, leaves.values())) == len(sizes)
+    assert not [name for name in leaves if name.startswith((".", "_"))]  # readers of folders take those for hidden
 
 
 def test_no_clips_no_leaves_and_no_senseless_target():

@@ -201,7 +201,7 @@ def test_damaged_data_is_told_once_with_sample_and_member(dataset):
     crc = row.member_crc32[row.member_names.index("000.rgb.jpg")]
     assert (finding.what, finding.expected) == ("damaged: CRC-32", f"{crc:08x}")
     assert str(finding) == (
-        f"train/a_0.tar: sample {BOB}-0000: member 000.rgb.jpg: damaged: CRC-32: got {finding.got}, expected {crc:08x}"
+        f"train/a.0.tar: sample {BOB}-0000: member 000.rgb.jpg: damaged: CRC-32: got {finding.got}, expected {crc:08x}"
     )
 
 
@@ -357,7 +357,9 @@ def test_a_link_to_nothing_is_a_missing_shard(dataset):
     path = root / rows[CY].shard
     path.unlink()
     path.symlink_to("nowhere")
-    assert [str(finding) for finding in findings(root)] == ["train/_11.tar: missing, but the index has samples in it"]
+    assert [str(finding) for finding in findings(root)] == [
+        "train/all.11.tar: missing, but the index has samples in it"
+    ]
 
 
 def test_stray_files_and_folders_are_found(dataset):
@@ -371,12 +373,12 @@ def test_stray_files_and_folders_are_found(dataset):
 
 def test_shards_in_the_wrong_folder_or_under_a_wrong_name_are_found(dataset):
     root, rows = dataset
-    (root / "train" / "a_0.tar").rename(root / "train" / "a.tar")
+    (root / "train" / "a.0.tar").rename(root / "train" / "a.tar")
     write_index(root, [replace(row, shard="train/a.tar") if row.clip_id == BOB else row for row in rows.values()])
     (finding,) = findings(root)
-    assert (finding.what, finding.expected) == (f"clip {BOB} belongs in another shard", "train/a_0.tar")
-    (root / "train" / "a.tar").rename(root / "test" / "a_0.tar")
-    write_index(root, [replace(row, shard="test/a_0.tar") if row.clip_id == BOB else row for row in rows.values()])
+    assert (finding.what, finding.expected) == (f"clip {BOB} belongs in another shard", "train/a.0.tar")
+    (root / "train" / "a.tar").rename(root / "test" / "a.0.tar")
+    write_index(root, [replace(row, shard="test/a.0.tar") if row.clip_id == BOB else row for row in rows.values()])
     assert ("split", "test", "train") in {(told.what, told.expected, told.got) for told in findings(root)}
 
 
@@ -384,7 +386,7 @@ def test_without_a_card_any_target_size_will_do_but_the_tree_must_be_one(dataset
     root, rows = dataset
     (root / "card.json").unlink()
     assert [finding.file for finding in findings(root)] == ["card.json"]
-    (root / "train" / "a_0.tar").rename(root / "train" / "a.tar")
+    (root / "train" / "a.0.tar").rename(root / "train" / "a.tar")
     write_index(root, [replace(row, shard="train/a.tar") if row.clip_id == BOB else row for row in rows.values()])
     assert any("belongs in another shard" in finding.what for finding in findings(root))
 

@@ -68,7 +68,7 @@ def test_one_clip_lies_in_one_shard_however_small_the_target(tmp_path, write_dat
 def test_clips_of_one_video_split_by_what_follows_its_hash(tmp_path, write_dataset):
     clips = [make_clip(f"{'ab' * 8}-f00{start:04d}") for start in (0, 500)]
     rows = write_dataset(tmp_path / "shards", clips, 1)
-    assert [row.shard for row in rows] == [f"train/{'ab' * 8}-f000_0{bit}.tar" for bit in "01"]
+    assert [row.shard for row in rows] == [f"train/{'ab' * 8}-f000.0{bit}.tar" for bit in "01"]
 
 
 def stored_in(root: Path) -> list[StoredClip]:

@@ -27,7 +27,7 @@ def small_training(**changes: Any) -> TrainConfig:
         track_pairs=2,
         loader_workers=1,
         on_damage=OnDamage.STOP,
-        coarse_steps=0,
+        coarse_share=0.0,
         average_decay=0.0,
         learning_rate=2e-3,
         warmup_steps=1,

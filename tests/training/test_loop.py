@@ -62,8 +62,8 @@ def test_run_that_was_cut_off_goes_on_as_if_nothing_had_happened(shards, tmp_pat
 def test_coarse_steps_leave_densification_and_inpainting_as_they_were(shards):
     kept = ("densification", "inpainting")
     untrained = weights(run(small_training(steps=1, learning_rate=1e-12), shards))
-    coarse = weights(run(small_training(steps=3, coarse_steps=3, weight_decay=0.0), shards))
-    whole = weights(run(small_training(steps=3, coarse_steps=2, weight_decay=0.0), shards))
+    coarse = weights(run(small_training(steps=3, coarse_share=1.0, weight_decay=0.0), shards))
+    whole = weights(run(small_training(steps=3, coarse_share=0.6, weight_decay=0.0), shards))
     moved = {
         name: [(trained[name] - start).abs().max() > 1e-6 for trained in (coarse, whole)]
         for name, start in untrained.items()
@@ -87,7 +87,7 @@ def test_augmented_run_that_was_cut_off_goes_on_as_if_nothing_had_happened(shard
         steps=5,
         checkpoint_every=2,
         log_every=1,
-        coarse_steps=1,
+        coarse_share=0.2,
         average_decay=0.5,
         augment=AugmentConfig(color=0.2, mirror=False),
     )

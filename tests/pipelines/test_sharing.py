@@ -146,7 +146,7 @@ def test_pushed_pulled_streamed_and_trained_on(store, tmp_path, one_thread):
     write(sender / "shards", make_clips(5), tmp_path / "spool")
     new = files_of(sender / "shards")
     changed = {name for name, content in new.items() if old.get(name) != content}
-    assert {name for name in changed if name.endswith(".tar")} == {"train/d.tar"}
+    assert {name for name in changed if name.endswith(".tar")} == {"train/all.1.tar"}
     command(sender, "dvc", "add", "-q", "shards")
     command(sender, "dvc", "push", "-q")
     sent = {name: size for name, size in store.objects().items() if name not in before}

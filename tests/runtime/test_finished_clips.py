@@ -58,7 +58,7 @@ def test_a_clip_is_found_in_the_spool_before_the_assembly_and_in_the_shards_afte
     found = FinishedClips(spool, shards).find("0-1")
     assert sample_hashes(found) == sample_hashes(stored[1])
     assert isinstance(found, StoredClip)
-    assert found.path == shards / "train" / "f.tar"
+    assert found.path == shards / "train" / "all.1.tar"
 
 
 def test_assembling_again_from_the_shards_themselves_changes_no_byte(spool, shards):
@@ -89,7 +89,7 @@ def test_other_bytes_under_the_same_clip_id_do_not_pass_for_the_clip(spool, shar
 def test_a_clip_in_a_damaged_shard_is_not_found(spool, shards, damage):
     stored = keep(spool, shards)
     assemble(spool, shards, stored, ["0-0", "0-1"])
-    shard = shards / "train" / "f.tar"
+    shard = shards / "train" / "all.1.tar"
     content = bytearray(shard.read_bytes())
     match damage:
         case "gone":

@@ -29,7 +29,7 @@ from mggtalk.training.config import TrainConfig
 from mggtalk.training.losses import TrainingStep, photometric
 from tests.synthetic_head import make_head, source_frame
 
-PARAMS = Path("docs/params-256px.yaml")
+PARAMS = Path(__file__).parents[1] / "docs" / "params-256px.yaml"
 REPEATS = 30
 WHOLE = "animate + render + inpaint"
 

@@ -46,7 +46,7 @@ class StageRun:
         """Return the living processes of the run."""
         return [process for process in psutil.process_iter() if _bears(process, self._mark)]
 
-    def survivors(self, patience_s: float = 30.0) -> list[str]:
+    def survivors(self, patience_s: float = 90.0) -> list[str]:
         """Return the command lines of what still lives after `patience_s`; the run itself has ended."""
         deadline = time.monotonic() + patience_s
         while (left := self.processes()) and time.monotonic() < deadline:

@@ -22,7 +22,7 @@ from benchmarks.head_clouds import bandwidth, counted, milliseconds
 from mggtalk.models.animator import Animator
 from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackBatch, collate_drivers, collate_sources
 from mggtalk.models.config import ModelConfig
-from mggtalk.models.predictor import TalkingHeadPredictor
+from mggtalk.models.predictor import Avatar, TalkingHeadPredictor
 from mggtalk.params import load_group
 from mggtalk.rendering.gaussians import Gaussians
 from mggtalk.training.config import TrainConfig
@@ -62,6 +62,11 @@ def heads(batch: int, size: int, device: str) -> tuple[SourceBatch, DriverBatch]
     return source.to(device), dataclasses.replace(collate_drivers(turned), expression=faces[1]).to(device)
 
 
+def make_gaussians(predictor: TalkingHeadPredictor, avatar: Avatar, driver: DriverBatch) -> Gaussians:
+    """Return what is rendered of the heads under their drivers' expressions."""
+    return predictor.densify(avatar, predictor.animate(avatar, driver.expression))
+
+
 def matrix_rate(device: str) -> float:
     """Return the operations a millisecond of a large product in the networks' precision."""
     side, dtype = (8192, torch.bfloat16) if device == "cuda" else (1024, torch.float32)
@@ -93,11 +98,11 @@ def report_inference(size: int, device: str) -> None:
     for batch in (1, 8):
         source, driver = heads(batch, size, device)
         avatar = predictor.reconstruct(source)
-        gaussians = predictor.animate(avatar, driver.expression).children
+        gaussians = make_gaussians(predictor, avatar, driver)
         rendered, alpha = predictor.render(gaussians, driver)
         count = int(gaussians.opacities.count_nonzero()) // batch
         reconstruct = partial(predictor.reconstruct, source)
-        animate = partial(predictor.animate, avatar, driver.expression)
+        animate = partial(make_gaussians, predictor, avatar, driver)
         inpaint = partial(predictor.inpaint, avatar, rendered, alpha, driver.expression)
         render = partial(predictor.render, gaussians, driver)
         driving = [
@@ -135,13 +140,13 @@ def report_training(size: int, batch: int, device: str) -> None:
     model, names = step.predictor, Gaussians.__slots__
     with torch.no_grad():
         avatar = model.reconstruct(source)
-        children = model.animate(avatar, driver.expression).children
+        children = make_gaussians(model, avatar, driver)
         rendered, alpha = model.render(children, driver)
     children = Gaussians(*(getattr(children, name).requires_grad_() for name in names))
     picture = rendered.requires_grad_()
 
-    def make_gaussians() -> Tensor:
-        made = model.animate(model.reconstruct(source), driver.expression).children
+    def reconstruct_and_animate() -> Tensor:
+        made = make_gaussians(model, model.reconstruct(source), driver)
         return torch.stack([getattr(made, name).sum() for name in names]).sum()
 
     def compare() -> Tensor:
@@ -154,11 +159,11 @@ def report_training(size: int, batch: int, device: str) -> None:
         optimizer.step()
 
     parts: dict[str, Callable[[], object]] = {
-        "reconstruct + animate": lambda: make_gaussians().backward(),
+        "reconstruct + animate": lambda: reconstruct_and_animate().backward(),
         "render the children": lambda: model.render(children, driver)[0].sum().backward(),
         "inpaint": lambda: model.inpaint(avatar, picture, alpha, driver.expression).sum().backward(),
         "L1 + SSIM, one of three": lambda: compare().backward(),
-        "landmarks": lambda: step._landmark_distance(tracks).backward(),  # noqa: SLF001
+        "landmarks": lambda: step.landmark_distance(tracks).backward(),
         "whole step": learn,
     }
     print(f"\ntraining, {size} px, batch {batch}, forward and backward")

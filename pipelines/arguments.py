@@ -69,6 +69,13 @@ class StageArguments:
     artifacts: Artifacts
 
 
+def add_shards_argument(parser: argparse.ArgumentParser) -> None:
+    """Let the shards be read from elsewhere; `shards_place` takes what is given."""
+    parser.add_argument(
+        "--shards", metavar="URL", help="read shards from file://, https:// or s3://; default: those of the artifacts"
+    )
+
+
 def shards_place(artifacts: Artifacts, url: str | None) -> Path | str:
     """Return where shards are read: at a URL or in a folder, absolute, that was named; else among the artifacts."""
     return url if url and "://" in url else Path(url or artifacts.shards).resolve()

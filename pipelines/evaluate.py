@@ -33,7 +33,15 @@ from mggtalk.stages.ingest import read_videos
 from mggtalk.stages.tables import REJECTS_FILE, read_rows
 from mggtalk.stages.track_tables import ClipRow
 from mggtalk.video.encode import write_mp4
-from pipelines.arguments import Artifacts, StageArguments, shards_place, stage_arguments, stage_parser, start_logging
+from pipelines.arguments import (
+    Artifacts,
+    StageArguments,
+    add_shards_argument,
+    shards_place,
+    stage_arguments,
+    stage_parser,
+    start_logging,
+)
 from pipelines.track_files import CLIPS_FILE
 
 _logger = logging.getLogger(__name__)
@@ -167,9 +175,7 @@ def _counts_before(artifacts: Artifacts, shards: Shards) -> list[StageCounts]:
 def main() -> int:
     """Run the stage on the process's command line and return its exit code."""
     parser = stage_parser(__doc__ or "")
-    parser.add_argument(
-        "--shards", metavar="URL", help="read shards from file://, https:// or s3://; default: those of the artifacts"
-    )
+    add_shards_argument(parser)
     options = parser.parse_args()
     start_logging()
     return run_main(lambda: run(stage_arguments(options), options.shards))

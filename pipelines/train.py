@@ -23,7 +23,14 @@ from mggtalk.runtime.train_runner import Launcher, run_training
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.loop import Report, Worker, check_fit, train
-from pipelines.arguments import StageArguments, shards_place, stage_arguments, stage_parser, start_logging
+from pipelines.arguments import (
+    StageArguments,
+    add_shards_argument,
+    shards_place,
+    stage_arguments,
+    stage_parser,
+    start_logging,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -105,9 +112,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--launcher", choices=("ray", "local"), default="ray", help="local: in this process, without Ray; default: ray"
     )
-    parser.add_argument(
-        "--shards", metavar="URL", help="read shards from file://, https:// or s3://; default: those of the artifacts"
-    )
+    add_shards_argument(parser)
 
 
 def main() -> int:

@@ -1,8 +1,7 @@
 """Drives a reconstructed head frame after frame, without the cost of launching each small operation.
 
-On CUDA what comes before the rasteriser and what comes after it are each recorded once as a CUDA graph and replayed:
-of a head that is 512 pixels wide, launching takes longer than the work. gsplat itself sizes its buffers by what it
-finds, so it stands between the two graphs.
+On CUDA what comes before the rasteriser and what comes after it are each recorded once as a CUDA graph and replayed.
+gsplat itself sizes its buffers by what it finds, so it stands between the two graphs.
 """
 
 from collections.abc import Callable
@@ -74,7 +73,7 @@ class Animator:
 
     def animate(self, expression: Float[Tensor, "batch num_coefficients"]) -> tuple[Tensor, ...]:
         """Return the children's means, rotations, scales, opacities and colours."""
-        children = self._predictor.animate(self._avatar, expression).children
+        children = self._predictor.densify(self._avatar, self._predictor.animate(self._avatar, expression))
         return children.means, children.rotations, children.scales, children.opacities, children.colors
 
     def _render(self, gaussians: tuple[Tensor, ...], driver: DriverBatch) -> tuple[Tensor, Tensor]:

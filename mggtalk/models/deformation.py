@@ -18,7 +18,8 @@ class DeformationField(nn.Module):
 
     The displacement is linear in the change of expression, as blendshapes are: a head driven by itself stays as it is,
     exactly, and coefficients that the training data never moved move nothing. Before landmarks told it where a point
-    lies, it left 0.083 cm where an MLP on position and both expressions left 0.101 (docs/results.md), in half the time.
+    lies, it left 0.083 cm where an MLP on position and both expressions left 0.101, in one pass instead of two
+    (docs/results.md).
     Starts as no displacement at all.
 
     Ours, not the paper's: a point is described not by its position alone but by the landmarks of its face around it.

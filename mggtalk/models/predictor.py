@@ -54,10 +54,20 @@ class Avatar:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DrivenHead:
-    """Gaussians of a batch of driven heads, before and after densification."""
+    """A batch of driven heads before densification.
 
-    parents: Gaussians
-    children: Gaussians
+    Attributes:
+        shown, occluded: the Gaussians of visible and hidden points. layout: of both, first the visible.
+    """
+
+    shown: RawGaussians
+    occluded: RawGaussians
+    layout: PaddedLayout
+
+    @property
+    def parents(self) -> Gaussians:
+        """The Gaussians in head space, to be rendered."""
+        return _pack(_concatenate(self.shown, self.occluded), self.layout)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +132,7 @@ class TalkingHeadPredictor(nn.Module):
         return self.deformation.displacement(avatar.directions, change)
 
     def animate(self, avatar: Avatar, expression: Float[Tensor, "batch num_coefficients"]) -> DrivenHead:
-        """Return the Gaussians of the heads under an expression, in head space."""
+        """Return the heads under an expression."""
         visible, hidden = avatar.visible, avatar.hidden
         displacement = self.displace(avatar, expression).split([len(visible.head), len(hidden.head)])
         shown: RawGaussians = self.visible_decoder(visible, displacement[0], avatar.features)
@@ -131,15 +141,21 @@ class TalkingHeadPredictor(nn.Module):
             occluded: RawGaussians = self.symmetric_decoder(hidden, displacement[1], avatar.features, twin)
         else:
             occluded = self.visible_decoder(hidden, displacement[1], avatar.features)
-        parents = _pack(_concatenate(shown, occluded), avatar.layout)
+        return DrivenHead(shown, occluded, avatar.layout)
+
+    def densify(self, avatar: Avatar, driven: DrivenHead) -> Gaussians:
+        """Return the children of driven heads, in head space; the parents where there is no densification."""
         if not self.settings.densification:
-            return DrivenHead(parents, parents)
-        children = _concatenate(self.densification(shown, visible), self.densification(occluded, hidden))
-        return DrivenHead(parents, _pack(children, avatar.layout.split_each(self.densification.num_children)))
+            return driven.parents
+        children = (
+            self.densification(driven.shown, avatar.visible),
+            self.densification(driven.occluded, avatar.hidden),
+        )
+        return _pack(_concatenate(*children), driven.layout.split_each(self.densification.num_children))
 
     def compose(self, avatar: Avatar, driven: DrivenHead, driver: DriverBatch) -> Float[Tensor, "batch 3 height width"]:
         """Return the final images of driven heads before the driver's camera."""
-        return self.inpaint(avatar, *self.render(driven.children, driver), driver.expression)
+        return self.inpaint(avatar, *self.render(self.densify(avatar, driven), driver), driver.expression)
 
     def render(
         self, gaussians: Gaussians, driver: DriverBatch
@@ -156,7 +172,7 @@ class TalkingHeadPredictor(nn.Module):
         alpha: Float[Tensor, "batch 1 height width"],
         expression: Float[Tensor, "batch num_coefficients"],
     ) -> Float[Tensor, "batch 3 height width"]:
-        """Return the final images from what `render` gave of the children."""
+        """Return the final images from what `render` gave of what `densify` made."""
         expressions = torch.cat((avatar.expression, expression - avatar.expression), dim=1)
         image: Tensor = self.inpainting(rendered, alpha, avatar.background, expressions)
         return image * avatar.valid
@@ -169,13 +185,18 @@ class TalkingHeadPredictor(nn.Module):
         """
         avatar = self.reconstruct(source)
         driven = self.animate(avatar, driver.expression)
-        parents = dataclasses.replace(driven.parents, colors=driven.parents.colors[..., :3])
-        coarse_head, coarse_alpha = self.render(parents, driver)
         if coarse:
-            return avatar, DrivenImages(None, None, None, coarse_head, coarse_alpha)
-        rendered, alpha = self.render(driven.children, driver)
-        image = self.inpaint(avatar, rendered, alpha, driver.expression)
-        return avatar, DrivenImages(image, rendered[:, :3], alpha, coarse_head, coarse_alpha)
+            return avatar, DrivenImages(None, None, None, *self._render_coarse(driven, driver))
+        rendered, alpha = self.render(self.densify(avatar, driven), driver)
+        head, image = rendered[:, :3], self.inpaint(avatar, rendered, alpha, driver.expression)
+        before = self._render_coarse(driven, driver) if self.settings.densification else (head, alpha)
+        return avatar, DrivenImages(image, head, alpha, *before)
+
+    def _render_coarse(
+        self, driven: DrivenHead, driver: DriverBatch
+    ) -> tuple[Float[Tensor, "batch 3 height width"], Float[Tensor, "batch 1 height width"]]:
+        parents = driven.parents
+        return self.render(dataclasses.replace(parents, colors=parents.colors[..., :3]), driver)
 
     def _twins(
         self, visible: HeadPoints, source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"]

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -25,4 +26,5 @@ class WeightAverage(Generic[ModuleT]):
     def update(self, module: ModuleT, step: int) -> None:
         """Take up the weights after step number `step`, counted from 0."""
         decay = min(self._decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1 - decay)
+        average = get_ema_multi_avg_fn(decay)
+        average(list(self.module.parameters()), list(module.parameters()), step)

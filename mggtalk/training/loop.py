@@ -163,11 +163,9 @@ def check_fit(settings: TrainConfig, shards: Shards) -> None:
                 f"train.model.expression_size: got {model.expression_size}, "
                 f"the shards have {len(meta.expression_names)} coefficients"
             )
-        tracks, _ = shards.sample_tracks(clip.clip_id, 0)
-        if model.num_landmarks != tracks.landmarks.shape[1]:
-            raise StageError(
-                f"train.model.num_landmarks: got {model.num_landmarks}, the shards have {tracks.landmarks.shape[1]}"
-            )
+        num_landmarks = len(landmark_set(meta.landmark_set).neutral)
+        if model.num_landmarks != num_landmarks:
+            raise StageError(f"train.model.num_landmarks: got {model.num_landmarks}, the shards have {num_landmarks}")
         if model.resolution > meta.size:
             raise StageError(
                 f"train.model.resolution: got {model.resolution}, at most the shards' {meta.size} expected"

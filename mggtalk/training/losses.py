@@ -44,7 +44,7 @@ class TrainingStep(nn.Module):
         parts = self._image_parts(images, target)
         total = sum(parts.values())
         parts["alpha"] = self._alpha_difference(images, target)
-        parts["landmarks"] = self._landmark_distance(tracks)
+        parts["landmarks"] = self.landmark_distance(tracks)
         parts["depth_offset"] = avatar.depth_offset.square().mean()
         total = (
             total
@@ -69,7 +69,7 @@ class TrainingStep(nn.Module):
         alphas = [alpha for alpha in (images.head_alpha, images.coarse_alpha) if alpha is not None]
         return torch.stack([((alpha - target.head_mask).abs() * target.valid).mean() for alpha in alphas]).sum()
 
-    def _landmark_distance(self, tracks: TrackBatch) -> Tensor:
+    def landmark_distance(self, tracks: TrackBatch) -> Tensor:
         """Return how far, in cm, the deformation leaves the sources' landmarks from the targets'.
 
         Ours, not the paper's: the tracks say where 478 points of the face go, which teaches the deformation what

@@ -50,8 +50,8 @@ class Throughput:
         """
         passed = time.perf_counter() - self._began
         figures = {"frames_per_s": self._steps * self._batch_size / passed, "data_wait_share": self._waited / passed}
-        if self._device is not None:
-            figures["gpu_busy_share"] = _busy_share(self._device) or 0.0
+        if self._device is not None and (busy := _busy_share(self._device)) is not None:
+            figures["gpu_busy_share"] = busy
         self.restart()
         return figures
 

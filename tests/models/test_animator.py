@@ -47,9 +47,9 @@ def test_nothing_that_a_cuda_graph_cannot_record():
     predictor = small_predictor()
     source, (driver, _) = source_batch([(0, 20.0, CALM)]), driver_and_target([(0, 0.0, (1.0, 0.0))])
     avatar = predictor.reconstruct(source)
-    rendered, alpha = predictor.render(predictor.animate(avatar, driver.expression).children, driver)
+    rendered, alpha = predictor.render(predictor.densify(avatar, predictor.animate(avatar, driver.expression)), driver)
     with Operations() as recorded:
-        predictor.animate(avatar, driver.expression)
+        predictor.densify(avatar, predictor.animate(avatar, driver.expression))
         predictor.inpaint(avatar, rendered, alpha, driver.expression)
     assert "aten.index_put.default" in recorded.names
     assert recorded.names & WAITING == set()

@@ -25,6 +25,7 @@ import psutil
 import yaml
 
 from benchmarks.stage_processes import ROOT, StageRun
+from mggtalk.files import PARTIAL_SUFFIX
 from mggtalk.registry.downloads import extract_members, fetch_distribution
 
 VICTIMS = ("driver", "worker", "child")
@@ -168,8 +169,10 @@ def kill_and_rerun(project: Project, moment: Moment, artifacts: Path) -> Outcome
     before, stamps = contents(artifacts, stages), _stamps(artifacts, moment.stage)
     rerun_exit, said, more_survivors = _rerun(project, moment, artifacts)
     after, later = contents(artifacts, stages), _stamps(artifacts, moment.stage)
-    # Of `ingest` and `track`, what is no video's own file is written anew as videos come in.
-    lasting = before if moment.stage == "shards" else {name: before[name] for name in stamps if name in before}
+    # Of `ingest` and `track`, what is no video's own file is written anew as videos come in. A file that a kill cut off
+    # keeps a name of its own, and has to be gone after the rerun.
+    names = before if moment.stage == "shards" else stamps
+    lasting = {name: before[name] for name in names if name in before and not name.endswith(PARTIAL_SUFFIX)}
     folders = tuple(f"{_SUBDIRECTORY[stage]}/" for stage in stages)
     expected = {name: data for name, data in project.expected.items() if name.startswith(folders)}
     return Outcome(

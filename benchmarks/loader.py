@@ -28,7 +28,7 @@ import numpy as np
 import torch
 import webdataset
 
-from mggtalk.records import Split, StoredSource
+from mggtalk.records import Split
 from mggtalk.shards import ClipEntry, Shards, schema
 from mggtalk.shards.damage import OnDamage
 from mggtalk.shards.index import iterate_rows, read_index
@@ -148,12 +148,10 @@ class Steps(torch.utils.data.Dataset[list[torch.Tensor]]):
 
     def __getitem__(self, step: int) -> list[torch.Tensor]:
         batch = self._batches.load(step).batch
-        frames = [*batch.targets, *(source.frame for source in batch.sources)]
-        arrays = [array for frame in frames for array in (frame.image, frame.head_mask, frame.valid)]
-        for source in batch.sources:
-            assert isinstance(source, StoredSource)
-            arrays += [source.depth_units, source.normal_colors]
-        return [torch.from_numpy(array) for array in arrays]
+        frames = [
+            plane for part in (batch.targets, batch.sources) for plane in (part.image, part.head_mask, part.valid)
+        ]
+        return [*frames, batch.sources.depth, batch.sources.normals]
 
 
 def processes(count: int) -> Callable[[Task], Iterator[Any]]:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 PARTIAL_SUFFIX = ".partial"
 
+METRICS_LINES = "metrics.jsonl"
+"""What a training logs where DVCLive is not installed: a JSON object a line."""
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:

@@ -1,11 +1,14 @@
-"""Training curves from DVCLive's TSV files, as points of small SVG charts."""
+"""Training curves from DVCLive's TSV files or JSON lines, as points of small SVG charts."""
 
 import csv
+import json
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from mggtalk.errors import StageError
+from mggtalk.files import METRICS_LINES
 
 CHART_WIDTH, CHART_HEIGHT = 320.0, 120.0
 MAX_POINTS = 400
@@ -36,13 +39,18 @@ class Curve:
 
 
 def read_curves(directory: Path) -> tuple[Curve, ...]:
-    """Return the curves under a DVCLive folder (`plots/metrics/**/NAME.tsv`), sorted by name; none if there are none.
+    """Return the curves of a training, sorted by name; none if there are none.
+
+    Args:
+        directory: with DVCLive's `plots/metrics/**/NAME.tsv`, or with JSON lines from a host that does not have it.
 
     Raises:
-        StageError: a file is not as DVCLive writes it.
+        StageError: a file is not as it is written.
     """
     root = directory / "plots" / "metrics"
     curves = [_read_curve(path, path.relative_to(root).with_suffix("").as_posix()) for path in root.rglob("*.tsv")]
+    if not curves and (directory / METRICS_LINES).is_file():
+        curves = _read_lines(directory / METRICS_LINES)
     return tuple(sorted((curve for curve in curves if curve.steps), key=lambda curve: curve.name))
 
 
@@ -58,3 +66,17 @@ def _read_curve(path: Path, name: str) -> Curve:
     except (OSError, KeyError, TypeError, ValueError) as cause:
         raise StageError(f"{path}: expected DVCLive's columns 'step' and {path.stem!r}: {cause!r}") from None
     return Curve(name, tuple(steps), tuple(values))
+
+
+def _read_lines(path: Path) -> list[Curve]:
+    points: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            values = json.loads(line)
+            step = int(values.pop("step"))
+            for name, value in values.items():
+                if math.isfinite(value):
+                    points[name].append((step, float(value)))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as cause:
+        raise StageError(f"{path}: expected a JSON object with 'step' and numbers in each line: {cause!r}") from None
+    return [Curve(name, *zip(*rows, strict=True)) for name, rows in points.items()]

@@ -1,12 +1,12 @@
 """Frames as batches of tensors on a device."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -14,12 +14,18 @@ from mggtalk.records import HeadFrame, SourceFrame, StoredSource
 
 
 class _Movable:
-    """Mixin: a frozen dataclass of tensors that moves to a device as one."""
+    """Mixin: a frozen dataclass of tensors that moves as one."""
 
     def to(self, device: torch.device | str) -> Self:
-        """Return the same batch on `device`."""
-        moved = {entry.name: getattr(self, entry.name) for entry in fields(self)}  # type: ignore[arg-type]
-        return type(self)(**{name: value.to(device, non_blocking=True) for name, value in moved.items()})
+        """Return the same batch on `device`; from pinned memory without waiting."""
+        return self._each(lambda value: value.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """Return the same batch in pinned memory, from where a GPU fetches it beside its work."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, move: Callable[[Tensor], Tensor]) -> Self:
+        return type(self)(**{entry.name: move(getattr(self, entry.name)) for entry in fields(self)})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,70 +71,106 @@ class TrackBatch(_Movable):
     target_expression: Float[Tensor, "batch num_coefficients"]
 
 
-CPU = torch.device("cpu")
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedFrames(_Movable):
+    """Frames as decoders leave them: a quarter of the bytes to hold and to move; they become floats on the device."""
+
+    image: UInt8[Tensor, "batch height width 3"]
+    head_mask: Bool[Tensor, "batch height width"]
+    valid: Bool[Tensor, "batch height width"]
+    expression: Float[Tensor, "batch num_coefficients"]
+    head_to_camera: Float[Tensor, "batch 4 4"]
+    intrinsics: Float[Tensor, "batch 3 3"]
+
+    def pictures(self) -> dict[str, Tensor]:
+        """Return image and masks in floats, by their names."""
+        return {
+            "image": self.image.float().permute(0, 3, 1, 2) / 255.0,
+            "head_mask": self.head_mask.float().unsqueeze(1),
+            "valid": self.valid.float().unsqueeze(1),
+        }
+
+    def pose(self) -> dict[str, Tensor]:
+        """Return what drives a head in floats, by name."""
+        names = ("expression", "head_to_camera", "intrinsics")
+        return {name: getattr(self, name).float() for name in names}
+
+    def driver(self) -> DriverBatch:
+        """Return what drives a head from these frames."""
+        return DriverBatch(**self.pose())
+
+    def target(self) -> TargetBatch:
+        """Return these frames as ground truth."""
+        return TargetBatch(**self.pictures())
 
 
-def collate_sources(sources: Sequence[SourceFrame | StoredSource], device: torch.device = CPU) -> SourceBatch:
-    """Return source frames of one size as a batch; all of them resampled, or all as stored."""
-    frames = [source.frame for source in sources]
-    depth, normals = _geometry(sources, device)
-    return SourceBatch(
-        image=_images(frames, device),
-        head_mask=_masks([frame.head_mask for frame in frames], device),
-        valid=_masks([frame.valid for frame in frames], device),
-        depth=depth.unsqueeze(1),
-        normals=normals.permute(0, 3, 1, 2),
-        landmarks=_stack([frame.landmarks for frame in frames], device),
-        expression=_stack([frame.expression for frame in frames], device),
-        head_to_camera=_stack([frame.head_to_camera for frame in frames], device),
-        intrinsics=_stack([frame.intrinsics for frame in frames], device),
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedSources(PackedFrames):
+    """Source frames, all of them as stored (integers) or all resampled (floats).
+
+    Attributes:
+        depth: in units of `depth_scale`, cm. normals: unit vectors n, or n / 2 + 1 / 2 as 8-bit colours; 0 = none.
+    """
+
+    landmarks: Float[Tensor, "batch num_landmarks 3"]
+    depth: Shaped[Tensor, "batch height width"]
+    depth_scale: Float[Tensor, " batch"]
+    normals: Shaped[Tensor, "batch height width 3"]
+
+    def source(self) -> SourceBatch:
+        """Return the source frames in floats."""
+        normals = self.normals.float()
+        if self.normals.dtype == torch.uint8:
+            known = (self.normals > 0).any(dim=-1, keepdim=True)
+            normals = functional.normalize(normals * (2 / 255) - 1, dim=-1) * known
+        return SourceBatch(
+            **self.pictures(),
+            **self.pose(),
+            depth=(self.depth.float() * self.depth_scale[:, None, None]).unsqueeze(1),
+            normals=normals.permute(0, 3, 1, 2),
+            landmarks=self.landmarks.float(),
+        )
 
 
-def collate_drivers(frames: Sequence[HeadFrame], device: torch.device = CPU) -> DriverBatch:
-    """Return what drives a head from these frames."""
-    return DriverBatch(
-        expression=_stack([frame.expression for frame in frames], device),
-        head_to_camera=_stack([frame.head_to_camera for frame in frames], device),
-        intrinsics=_stack([frame.intrinsics for frame in frames], device),
-    )
+def pack_frames(frames: Sequence[HeadFrame]) -> PackedFrames:
+    """Return frames of one size as one packed batch on the CPU."""
+    return PackedFrames(**_stacked(frames, *_FRAME))
 
 
-def collate_targets(frames: Sequence[HeadFrame], device: torch.device = CPU) -> TargetBatch:
-    """Return these frames as ground truth."""
-    return TargetBatch(
-        image=_images(frames, device),
-        head_mask=_masks([frame.head_mask for frame in frames], device),
-        valid=_masks([frame.valid for frame in frames], device),
-    )
-
-
-def _geometry(
-    sources: Sequence[SourceFrame | StoredSource], device: torch.device
-) -> tuple[Float[Tensor, "batch height width"], Float[Tensor, "batch height width 3"]]:
-    """Return depth in cm and unit normals; from what `shards.images` stores, or as they are."""
+def pack_sources(sources: Sequence[SourceFrame | StoredSource]) -> PackedSources:
+    """Return source frames of one size, all of them resampled or all as stored, as one packed batch on the CPU."""
     stored = [source for source in sources if isinstance(source, StoredSource)]
-    if not stored:
-        resampled = [source for source in sources if isinstance(source, SourceFrame)]
-        depth = _stack([source.depth for source in resampled], device)
-        return depth, _stack([source.normals for source in resampled], device)
-    scale = torch.tensor([source.depth_scale for source in stored], dtype=torch.float32, device=device)
-    depth = _stack([source.depth_units for source in stored], device) * scale[:, None, None]
-    colors = _stack([source.normal_colors for source in stored], device)
-    known = (colors > 0).any(dim=-1, keepdim=True)
-    return depth, functional.normalize(colors * (2 / 255) - 1, dim=-1) * known
+    resampled = [source for source in sources if isinstance(source, SourceFrame)]
+    scales = [source.depth_scale for source in stored] or [1.0] * len(resampled)
+    return PackedSources(
+        **_stacked([source.frame for source in sources], *_FRAME, "landmarks"),
+        depth=_stack([source.depth_units for source in stored] or [source.depth for source in resampled]),
+        depth_scale=torch.tensor(scales),
+        normals=_stack([source.normal_colors for source in stored] or [source.normals for source in resampled]),
+    )
 
 
-def _stack(arrays: Sequence[np.ndarray], device: torch.device) -> Tensor:
-    """Return arrays as one tensor of floats, which they become on the device: as bytes there is less to move."""
-    return torch.stack([torch.from_numpy(array).to(device) for array in arrays]).float()
+def collate_sources(sources: Sequence[SourceFrame | StoredSource]) -> SourceBatch:
+    """Return source frames of one size as a batch; all of them resampled, or all as stored."""
+    return pack_sources(sources).source()
 
 
-def _images(frames: Sequence[HeadFrame], device: torch.device) -> Float[Tensor, "batch 3 height width"]:
-    return _stack([frame.image for frame in frames], device).permute(0, 3, 1, 2) / 255.0
+def collate_drivers(frames: Sequence[HeadFrame]) -> DriverBatch:
+    """Return what drives a head from these frames."""
+    return pack_frames(frames).driver()
 
 
-def _masks(
-    masks: Sequence[Bool[np.ndarray, "height width"]], device: torch.device
-) -> Float[Tensor, "batch 1 height width"]:
-    return _stack(masks, device).unsqueeze(1)
+def collate_targets(frames: Sequence[HeadFrame]) -> TargetBatch:
+    """Return these frames as ground truth."""
+    return pack_frames(frames).target()
+
+
+_FRAME = tuple(entry.name for entry in fields(PackedFrames))
+
+
+def _stacked(frames: Sequence[HeadFrame], *names: str) -> dict[str, Tensor]:
+    return {name: _stack([getattr(frame, name) for frame in frames]) for name in names}
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))

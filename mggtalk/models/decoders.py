@@ -79,7 +79,7 @@ class VisibleDecoder(nn.Module):
         self.disc: Tensor  # buffers, for a CUDA graph cannot make a tensor of numbers
         self.register_buffer("disc", torch.tensor([_SPREAD, _SPREAD, _SPREAD * _FLATNESS]).log(), persistent=False)
         self.encoding = PositionalEncoding(octaves=3)
-        self.body = Perceptron(settings.feature_channels + self.encoding.channels + 9, hidden, layers=3)
+        self.body = Perceptron(settings.feature_channels + self.encoding.channels + 11, hidden, layers=3)
         self.attributes = ZeroLinear(hidden, _ATTRIBUTES)
         self.color = ZeroLinear(hidden, 3 + settings.rendered_features)
         self.rendered_features = settings.rendered_features
@@ -98,6 +98,7 @@ class VisibleDecoder(nn.Module):
                 self.encoding(moved),
                 displacement,
                 points.normals,
+                points.evidence,
                 points.colors,
             ),
             dim=-1,
@@ -125,7 +126,7 @@ class SymmetricDecoder(nn.Module):
         self.register_buffer("reflection", torch.tensor([1.0, 1.0, -1.0, -1.0]), persistent=False)
         self.encoding = PositionalEncoding(octaves=3)
         channels = 3 + settings.rendered_features
-        described = settings.feature_channels + self.encoding.channels + 6 + hidden + _ATTRIBUTES - 3 + channels
+        described = settings.feature_channels + self.encoding.channels + 8 + hidden + _ATTRIBUTES - 3 + channels
         self.body = Perceptron(described, hidden, layers=3)
         self.attributes = ZeroLinear(hidden, _ATTRIBUTES)
         self.color = ZeroLinear(hidden, channels)
@@ -151,6 +152,7 @@ class SymmetricDecoder(nn.Module):
                 self.encoding(moved),
                 displacement,
                 points.normals,
+                points.evidence,
                 twin.features,
                 twin.log_scales,
                 rotations,

@@ -19,6 +19,7 @@ from mggtalk.models.layers import UNet
 
 _COVERED = 0.5
 _DEPTH_UNIT_CM = 10.0
+_RIM_SHARE = 1 / 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +30,8 @@ class HeadPoints:
         head: which head of the batch a point belongs to.
         cell: row and column in the feature map, one cell for `point_stride`^2 pixels; a mirrored point has its twin's.
         normals: unit, or zero where unknown.
+        evidence: how far the source can be trusted: cosine between normal and line of sight, and the head's share of
+            the picture around, which is less than 1 near its rim. A mirrored point has its twin's.
         child_offsets: from the parent to the surface points of the source pixels under it.
         spacing: distance of neighbouring source pixels on the surface's plane parallel to the image, cm.
         colors: of the parent, in [0, 1]. child_colors: of the source pixels under it.
@@ -38,6 +41,7 @@ class HeadPoints:
     cell: Int64[Tensor, "num_points 2"]
     positions: Float[Tensor, "num_points 3"]
     normals: Float[Tensor, "num_points 3"]
+    evidence: Float[Tensor, "num_points 2"]
     child_offsets: Float[Tensor, "num_points children 3"]
     spacing: Float[Tensor, " num_points"]
     colors: Float[Tensor, "num_points 3"]
@@ -50,6 +54,7 @@ class HeadPoints:
             cell=self.cell[twins],
             positions=mirror_points(self.positions.index_select(0, twins)),
             normals=mirror_points(self.normals.index_select(0, twins)),
+            evidence=self.evidence[twins],
             child_offsets=mirror_points(self.child_offsets.index_select(0, twins)),
             spacing=self.spacing[twins],
             colors=self.colors[twins],
@@ -106,6 +111,7 @@ def lift_points(source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns
             camera.transpose(1, 2).reshape(batch, 3, height, width),
             source.normals,
             source.image,
+            _share_around(source.head_mask),
             known.float(),
         ),
         dim=1,
@@ -113,24 +119,32 @@ def lift_points(source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns
     cells = planes.unfold(2, stride, stride).unfold(3, stride, stride).permute(0, 2, 3, 4, 5, 1)
     rows, columns = covered.shape[2:]
     chosen = cells.flatten(3, 4).flatten(0, 2).index_select(0, (head * rows + row) * columns + column)
-    position, normal, color, weight = chosen.split((3, 3, 3, 1), dim=-1)
+    position, normal, color, around, weight = chosen.split((3, 3, 3, 1, 1), dim=-1)
     share = weight / weight.sum(dim=1, keepdim=True)
     camera_to_head = invert_rigid(source.head_to_camera)[head]
     turn, move = camera_to_head[:, :3, :3], camera_to_head[:, :3, 3]
     parent = (share * position).sum(dim=1)
     # A pixel of the cell that the head does not cover gives its child the parent's place and colour.
     child = torch.where(weight > 0, position, parent.unsqueeze(1))
-    parent_color = (share * color).sum(dim=1)
+    parent_color, parent_normal = (share * color).sum(dim=1), functional.normalize((share * normal).sum(dim=1), dim=-1)
+    facing = -(parent_normal * functional.normalize(parent.detach(), dim=-1)).sum(dim=-1, keepdim=True)
     return HeadPoints(
         head=head,
         cell=torch.stack((row, column), dim=1),
         positions=torch.einsum("nij,nj->ni", turn, parent) + move,
-        normals=functional.normalize(torch.einsum("nij,nj->ni", turn, (share * normal).sum(dim=1)), dim=-1),
+        normals=torch.einsum("nij,nj->ni", turn, parent_normal),
+        evidence=torch.cat((facing, (share * around).sum(dim=1)), dim=-1),
         child_offsets=torch.einsum("nij,nkj->nki", turn, child - parent.unsqueeze(1)),
         spacing=(parent[:, 2] / source.intrinsics[head, 0, 0]).detach(),
         colors=parent_color,
         child_colors=torch.where(weight > 0, color, parent_color.unsqueeze(1)),
     )
+
+
+def _share_around(mask: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
+    """Return the mean of the mask within 1/32 of the image of each pixel."""
+    reach = max(round(mask.shape[-1] * _RIM_SHARE), 1)
+    return functional.avg_pool2d(mask, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
 
 
 def mirror_hidden(

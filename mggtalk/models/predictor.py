@@ -100,6 +100,22 @@ class TalkingHeadPredictor(nn.Module):
         self.densification = Densification(settings)
         self.inpainting = Inpainting(settings)
 
+    def set_trained(self, *, coarse: bool) -> None:
+        """Let those networks have gradients that the loss reaches: not what the settings leave out.
+
+        Args:
+            coarse: parents alone are rendered, so neither what makes children nor the inpainting is reached.
+        """
+        settings = self.settings
+        reached = {
+            self.geometry_refinement: settings.geometry_refinement,
+            self.symmetric_decoder: settings.symmetry and settings.symmetric_decoder,
+            self.densification: settings.densification and not coarse,
+            self.inpainting: not coarse,
+        }
+        for network, is_reached in reached.items():
+            network.requires_grad_(is_reached)
+
     def reconstruct(self, source: SourceBatch) -> Avatar:
         """Return the heads in a batch of source frames."""
         settings, size = self.settings, source.depth.shape

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from mggtalk.files import atomic_write
+from mggtalk.files import METRICS_LINES, atomic_write
 from mggtalk.training.loop import Report
 
 _logger = logging.getLogger(__name__)
 
-JSON_LINES_NAME = "metrics.jsonl"
 _TABLES = Path("plots", "metrics")
 
 
@@ -33,7 +32,7 @@ def metrics_logger(directory: Path, *, resume: bool) -> Iterator[Report]:
         with _dvclive(directory) as log:
             yield log
     else:
-        path = directory / JSON_LINES_NAME
+        path = directory / METRICS_LINES
         _logger.info("train: DVCLive is not installed; metrics go to %s as JSON lines", path)
         yield _json_lines(path)
 
@@ -41,7 +40,7 @@ def metrics_logger(directory: Path, *, resume: bool) -> Iterator[Report]:
 def has_metrics(directory: Path) -> bool:
     """Tell whether a run has logged metrics of any step in `directory`."""
     tables = (directory / _TABLES).rglob("*.tsv")
-    return any(path.is_file() for path in (*tables, directory / JSON_LINES_NAME))
+    return any(path.is_file() for path in (*tables, directory / METRICS_LINES))
 
 
 @contextmanager

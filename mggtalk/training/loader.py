@@ -33,6 +33,7 @@ class LoaderPlan:
     Attributes:
         steps: of the whole run. batch_size, track_pairs: pairs of a step over all ranks, with pictures and without.
         threads: that decode; 0 decodes a batch when it is asked for.
+        pin_memory: batches lie where a GPU can fetch them beside its work.
         on_damage: `stop` raises at the step that a damaged sample belongs to; `skip` takes the next pair of the epoch.
     """
 
@@ -41,6 +42,7 @@ class LoaderPlan:
     track_pairs: int
     threads: int
     on_damage: OnDamage
+    pin_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +120,8 @@ class PairLoader:
         pairs = [read(number) for number in share(step, plan.batch_size, *self.place)]
         tracks = [read_tracks(number) for number in share(step, plan.track_pairs, *self.place)]
         sources, targets = zip(*(pair for pair, _ in pairs), strict=True)
-        batch = PackedBatch(sources, targets, collate_tracks([track for track, _ in tracks]))
+        batch = PackedBatch.of(sources, targets, collate_tracks([track for track, _ in tracks]))
+        batch = batch.pin_memory() if plan.pin_memory else batch
         return LoadedBatch(step, batch, sum(replaced for _, replaced in [*pairs, *tracks]))
 
     def _read(self, sampler: PairSampler, read: Callable[[FramePair], ReadT], number: int) -> tuple[ReadT, bool]:

@@ -71,12 +71,15 @@ def train(
     augment = _augmentation(settings, shards)
     state = RunState(step_module, average.module, optimizer, schedule, loader)
     _take_up(checkpoint, run_key, state, worker)
-    parallel = _parallel(step_module, worker)
+    parallel = None
     meter, replaced = Throughput(settings.batch_size, worker.device), 0
     for loaded in meter.watched(loader):
         numbers = (share(loaded.step, size, *loader.place) for size in (settings.batch_size, settings.track_pairs))
         batch = augment(loaded.batch.unpack(worker.device), *numbers)
         is_coarse = loaded.step < settings.coarse_steps
+        if parallel is None or loaded.step == settings.coarse_steps:
+            step_module.predictor.set_trained(coarse=is_coarse)
+            parallel = _parallel(step_module, worker)
         parts = _optimize(parallel, optimizer, batch, settings.gradient_clip, coarse=is_coarse)
         schedule.step()
         average.update(step_module.predictor, loaded.step)
@@ -102,10 +105,8 @@ def train(
 
 
 def _parallel(module: TrainingStep, worker: Worker) -> nn.Module:
-    if worker.world_size == 1:
-        return module
-    # What renders children has no gradient in the coarse steps, nor has what an ablation leaves out.
-    return DistributedDataParallel(module, find_unused_parameters=True)
+    """Return the module with gradients shared among the workers, of what is trained now."""
+    return module if worker.world_size == 1 else DistributedDataParallel(module)
 
 
 def _augmentation(settings: TrainConfig, shards: Shards) -> Augmentation:
@@ -125,7 +126,12 @@ def make_loader(settings: TrainConfig, shards: Shards, worker: Worker) -> PairLo
     """
     reader = PairReader(shards, Split.TRAIN, settings.model.resolution, settings.seed)
     plan = LoaderPlan(
-        settings.steps, settings.batch_size, settings.track_pairs, settings.loader_workers, settings.on_damage
+        settings.steps,
+        settings.batch_size,
+        settings.track_pairs,
+        settings.loader_workers,
+        settings.on_damage,
+        pin_memory=worker.device.type == "cuda",
     )
     return PairLoader(reader, plan, worker.rank, worker.world_size)
 

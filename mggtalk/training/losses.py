@@ -13,14 +13,14 @@ Image = Float[Tensor, "batch 3 height width"]
 Mask = Float[Tensor, "batch 1 height width"]
 
 
-def photometric(image: Image, expected: Image, valid: Mask, ssim_weight: float) -> Tensor:
-    """Return L1 + `ssim_weight` * (1 - SSIM), both as means over the valid pixels of each image, then over the images.
+def photometric(image: Image, expected: Image, valid: Mask, ssim_weight: float) -> Float[Tensor, " batch"]:
+    """Return L1 + `ssim_weight` * (1 - SSIM) of each image, both as means over its valid pixels.
 
-    So the loss of a batch does not depend on how it is shared out among workers.
+    Of each image, so that the loss of a batch does not depend on how it is shared out among workers.
     """
     image, expected = image * valid, expected * valid
     difference = (image - expected).abs() + ssim_weight * (1 - structural_similarity(image, expected)) * valid
-    return (difference.mean(dim=(1, 2, 3)) / valid.mean(dim=(1, 2, 3)).clamp(min=1e-6)).mean()
+    return difference.mean(dim=(1, 2, 3)) / valid.mean(dim=(1, 2, 3)).clamp(min=1e-6)
 
 
 class TrainingStep(nn.Module):
@@ -55,13 +55,17 @@ class TrainingStep(nn.Module):
         return {"total": total, **parts}
 
     def _image_parts(self, images: DrivenImages, target: TargetBatch) -> dict[str, Tensor]:
-        head, ssim = target.image * target.head_mask, self.weights.ssim
-        expected = {"final": (images.image, target.image), "head": (images.head, head), "coarse": (images.coarse, head)}
-        return {
-            name: photometric(image, truth, target.valid, ssim)
-            for name, (image, truth) in expected.items()
-            if image is not None
+        head = target.image * target.head_mask
+        compared = {
+            "final": (images.image, target.image),
+            "head": (images.head, head),
+            "coarse": (images.coarse, head),
         }
+        pairs = [(image, expected) for image, expected in compared.values() if image is not None]
+        made, expected = (torch.cat(part) for part in zip(*pairs, strict=True))
+        losses = photometric(made, expected, target.valid.repeat(len(pairs), 1, 1, 1), self.weights.ssim)
+        names = [name for name, (image, _) in compared.items() if image is not None]
+        return dict(zip(names, losses.reshape(len(pairs), -1).mean(dim=1).unbind(), strict=True))
 
     @staticmethod
     def _alpha_difference(images: DrivenImages, target: TargetBatch) -> Tensor:

@@ -1,17 +1,19 @@
-"""Batches as decoders leave them: a quarter of the bytes to hold and to move; they become floats on the device."""
+"""Batches of frame pairs as loaders hand them over: packed, and pinned where they go to a GPU."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from mggtalk.models.batches import (
     DriverBatch,
+    PackedFrames,
+    PackedSources,
     SourceBatch,
     TargetBatch,
     TrackBatch,
-    collate_drivers,
-    collate_sources,
-    collate_targets,
+    pack_frames,
+    pack_sources,
 )
 from mggtalk.records import HeadFrame, SourceFrame, StoredSource
 
@@ -20,17 +22,24 @@ Batch = tuple[SourceBatch, DriverBatch, TargetBatch, TrackBatch]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedBatch:
-    """Frame pairs of one size, and the tracks of others; all sources are as stored, or all resampled."""
+    """Frame pairs of one size, and the tracks of others."""
 
-    sources: tuple[SourceFrame | StoredSource, ...]
-    targets: tuple[HeadFrame, ...]
+    sources: PackedSources
+    targets: PackedFrames
     tracks: TrackBatch
+
+    @classmethod
+    def of(
+        cls, sources: Sequence[SourceFrame | StoredSource], targets: Sequence[HeadFrame], tracks: TrackBatch
+    ) -> "PackedBatch":
+        """Return these frames as a batch; all sources are as stored, or all resampled."""
+        return cls(pack_sources(sources), pack_frames(targets), tracks)
+
+    def pin_memory(self) -> "PackedBatch":
+        """Return the batch in pinned memory, from where a GPU fetches it beside its work."""
+        return PackedBatch(self.sources.pin_memory(), self.targets.pin_memory(), self.tracks.pin_memory())
 
     def unpack(self, device: torch.device) -> Batch:
         """Return the batch on `device` in floats."""
-        return (
-            collate_sources(self.sources, device),
-            collate_drivers(self.targets, device),
-            collate_targets(self.targets, device),
-            self.tracks.to(device),
-        )
+        targets = self.targets.to(device)
+        return self.sources.to(device).source(), targets.driver(), targets.target(), self.tracks.to(device)

@@ -18,16 +18,15 @@ def structural_similarity(
 ) -> Float[Tensor, "batch channels height width"]:
     """Return the SSIM of every pixel, for values in [0, 1]; the pictures go on as their mirror images.
 
-    Source: Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004), eq. 13.
+    Source: Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004), eq. 13; it
+    has the sum of the two variances alone, so one mean of squares does for both.
     """
-    planes = torch.cat((image, expected, image * image, expected * expected, image * expected), dim=1)
-    first, second, first_square, second_square, product = _smoothed(planes).chunk(5, dim=1)
+    planes = torch.cat((image, expected, image * image + expected * expected, image * expected), dim=1)
+    first, second, squares, product = _smoothed(planes).chunk(4, dim=1)
     means = first * second
-    squares = first * first + second * second
-    covariance = product - means
-    variances = first_square + second_square - squares
-    numerator: Tensor = (2 * means + _LUMINANCE) * (2 * covariance + _CONTRAST)
-    return numerator / ((squares + _LUMINANCE) * (variances + _CONTRAST))
+    mean_squares = first * first + second * second
+    numerator: Tensor = (2 * means + _LUMINANCE) * (2 * (product - means) + _CONTRAST)
+    return numerator / ((mean_squares + _LUMINANCE) * (squares - mean_squares + _CONTRAST))
 
 
 def _smoothed(planes: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:

@@ -27,7 +27,7 @@ def validate_pairs(
         for number in range(settings.validation_pairs):
             pair = reader.sampler.pair(number)
             (source_frame, target_frame), tracks = reader.read(pair), collate_tracks([reader.read_tracks(pair)])
-            source, driver, target, _ = PackedBatch((source_frame,), (target_frame,), tracks).unpack(device)
+            source, driver, target, _ = PackedBatch.of((source_frame,), (target_frame,), tracks).unpack(device)
             avatar = predictor.reconstruct(source)
             image = predictor.compose(avatar, predictor.animate(avatar, driver.expression), driver)
             error = (image.clamp(0, 1) - target.image).square().mean(dim=1, keepdim=True)

@@ -82,7 +82,7 @@ def test_no_batch_is_short_where_epochs_end(shards, uninterrupted):
 
 def test_batch_larger_than_an_epoch_is_full(shards):
     (loaded,) = make_loader(shards, batch_size=40, steps=1)
-    assert len(loaded.batch.targets) == 40
+    assert len(loaded.batch.targets.image) == 40
 
 
 def test_finished_loader_gives_nothing_more(shards):
@@ -178,7 +178,7 @@ def test_damaged_pairs_are_replaced_by_the_next_of_their_epoch(damaged, shards, 
         while number in broken:
             number = (number + 1) % epoch
         expected = reader.read(reader.sampler.pair(number))[1]
-        assert (loaded.batch.targets[0].image == expected.image).all()
+        assert (loaded.batch.targets.image[0].numpy() == expected.image).all()
         assert loaded.replaced == (step in broken)
     assert "skipped, damaged sample no. 1" in caplog.text
     assert "003.rgb.jpg: damaged" in caplog.text

@@ -20,7 +20,7 @@ def test_unpacked_batch_is_that_of_the_frames(shards, size):
     reader = PairReader(shards, Split.TRAIN, size, seed=0)
     sources, targets = zip(*(reader.read(pair) for pair in PAIRS), strict=True)
     tracks = collate_tracks([reader.read_tracks(pair) for pair in PAIRS])
-    source, driver, target, same_tracks = PackedBatch(sources, targets, tracks).unpack(CPU)
+    source, driver, target, same_tracks = PackedBatch.of(sources, targets, tracks).unpack(CPU)
     whole = [shards.source_frame(pair.clip_id, pair.source_frame, size) for pair in PAIRS]
     for ours, expected in (
         (source, collate_sources(whole)),
@@ -41,7 +41,7 @@ def test_normals_are_of_unit_length_or_none(shards):
     reader = PairReader(shards, Split.TRAIN, 64, seed=0)
     source, target = reader.read(PAIRS[0])
     tracks = collate_tracks([reader.read_tracks(PAIRS[0])])
-    length = PackedBatch((source,), (target,), tracks).unpack(CPU)[0].normals.norm(dim=1)
+    length = PackedBatch.of((source,), (target,), tracks).unpack(CPU)[0].normals.norm(dim=1)
     known = shards.source_frame(CLIP, 2).depth > 0
     assert known.any()
     assert not known.all()

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from mggtalk.errors import ParamsError, StageError, run_main
-from mggtalk.evaluation.curves import read_curves
+from mggtalk.evaluation.curves import read_curves, read_last_picture
 from mggtalk.evaluation.inspection import inspection_jpeg
 from mggtalk.evaluation.protocols import IdentityEncoder
 from mggtalk.evaluation.reenactment import EvaluateConfig, ReenactClip, driver_frames
@@ -105,6 +105,7 @@ def run(arguments: StageArguments, shards_url: str | None = None) -> None:
         results=results,
         stages=(*counts_before, own_counts),
         curves=read_curves(artifacts.training),
+        training_picture=read_last_picture(artifacts.training),
         parameters=load_yaml_mapping(arguments.params, ParamsError),
         versions={"python": platform.python_version(), **library_versions(*LIBRARIES)},
     )

@@ -23,6 +23,7 @@ from mggtalk.runtime.train_runner import Launcher, run_training
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.loop import Report, Worker, check_fit, train
+from mggtalk.training.pictures import Reported, numbers
 from pipelines.arguments import (
     StageArguments,
     add_shards_argument,
@@ -82,9 +83,9 @@ def run(arguments: StageArguments, launcher: Launcher, shards_url: str | None = 
     ):
         latest: dict[str, float] = {}
 
-        def report(step: int, metrics: Mapping[str, float]) -> None:
+        def report(step: int, metrics: Mapping[str, Reported]) -> None:
             log(step, metrics)
-            latest.update(metrics)
+            latest.update(numbers(metrics))
             progress.reach(step, f"loss {latest['loss/total']:.3f}" if "loss/total" in latest else "")
 
         run_training(

@@ -1,4 +1,4 @@
-"""Training curves from DVCLive's TSV files or JSON lines, as points of small SVG charts."""
+"""Training curves from DVCLive's TSV files or JSON lines, as points of small SVG charts, and its last picture."""
 
 import csv
 import json
@@ -52,6 +52,13 @@ def read_curves(directory: Path) -> tuple[Curve, ...]:
     if not curves and (directory / METRICS_LINES).is_file():
         curves = _read_lines(directory / METRICS_LINES)
     return tuple(sorted((curve for curve in curves if curve.steps), key=lambda curve: curve.name))
+
+
+def read_last_picture(directory: Path) -> bytes | None:
+    """Return the JPEG of the latest validation under a DVCLive folder (`plots/images/val/pairs/STEP.jpg`), if any."""
+    found = (directory / "plots" / "images" / "val" / "pairs").glob("*.jpg")
+    last = max(found, key=lambda path: int(path.stem), default=None)
+    return last.read_bytes() if last else None
 
 
 def _read_curve(path: Path, name: str) -> Curve:

@@ -33,6 +33,7 @@ from mggtalk.files import atomic_write
 
 REPORT_FILE = "report.html"
 MEDIA_DIRECTORY = "media"
+TRAINING_PICTURE = "training.jpg"
 METHOD_NAMES = {MODEL: "Model", COPY_SOURCE: "Copy source", MESH_WARP: "Landmark warp"}
 EXAMPLES_PER_STAGE = 200
 
@@ -68,7 +69,7 @@ class ReportContent:
     Attributes:
         summary: the content of `metrics.json`.
         stages: what went into each stage before, what was kept and what was rejected.
-        curves: training curves, none if the training left none.
+        curves: training curves, none if the training left none. training_picture: its last one, a JPEG.
         parameters: parameters of the stages by group. versions: name -> version of what computed.
     """
 
@@ -77,6 +78,7 @@ class ReportContent:
     results: Sequence[ClipResult]
     stages: Sequence[StageCounts] = ()
     curves: Sequence[Curve] = ()
+    training_picture: bytes | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -102,6 +104,8 @@ def write_report(directory: Path, content: ReportContent) -> Path:
     shutil.rmtree(media, ignore_errors=True)
     for result in results:
         _write_media(media / result.clip_id, result)
+    if content.training_picture:
+        (media / TRAINING_PICTURE).write_bytes(content.training_picture)
     page = (
         _environment()
         .get_template("report.html.j2")
@@ -119,6 +123,7 @@ def write_report(directory: Path, content: ReportContent) -> Path:
             stages=content.stages,
             examples_per_stage=EXAMPLES_PER_STAGE,
             curves=content.curves,
+            training_picture=f"{MEDIA_DIRECTORY}/{TRAINING_PICTURE}" if content.training_picture else None,
             chart_size=(CHART_WIDTH, CHART_HEIGHT),
             parameters=content.parameters,
             versions=content.versions,

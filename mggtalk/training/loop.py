@@ -28,13 +28,14 @@ from mggtalk.training.loader import LoaderPlan, PairLoader
 from mggtalk.training.losses import TrainingStep
 from mggtalk.training.packed import Batch
 from mggtalk.training.pairs import PairReader, share
+from mggtalk.training.pictures import Reported
 from mggtalk.training.resume import RunState, read_state, restore_state, save_state
 from mggtalk.training.throughput import Throughput
 from mggtalk.training.validation import validate_pairs
 
 _logger = logging.getLogger(__name__)
 
-Report = Callable[[int, Mapping[str, float]], None]
+Report = Callable[[int, Mapping[str, Reported]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def train(
     Args:
         checkpoint: where worker 0 keeps the state of the run; None keeps none.
         run_key: names parameters, data and code; a checkpoint of another key is not taken up.
-        report: called on worker 0 with the step and its metrics.
+        report: called on worker 0 with the step, its metrics and pictures.
 
     Raises:
         StageError: the shards hold no training clips, or do not fit the model. ShardError: a sample is damaged.
@@ -85,7 +86,7 @@ def train(
         average.update(step_module.predictor, loaded.step)
         done, replaced = loaded.step + 1, replaced + loaded.replaced
         is_logged = done % settings.log_every == 0 or done == settings.steps
-        metrics: dict[str, float] = {}
+        metrics: dict[str, Reported] = {}
         if is_logged and settings.on_damage is OnDamage.SKIP:
             metrics["replaced_pairs"], replaced = _summed(replaced, worker), 0
         if worker.rank != 0:

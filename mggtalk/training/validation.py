@@ -10,30 +10,38 @@ from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.packed import PackedBatch
 from mggtalk.training.pairs import PairReader, collate_tracks
+from mggtalk.training.pictures import NUM_ROWS, Reported, row, sheet
 
 
 def validate_pairs(
     predictor: TalkingHeadPredictor, shards: Shards, settings: TrainConfig, device: torch.device
-) -> dict[str, float]:
+) -> dict[str, Reported]:
     """Return the mean PSNR in dB over head pixels and over all valid pixels; nothing where the split is empty.
+
+    `val/pairs` shows the first pairs, a row each: source, target, rendered head, final image.
 
     Source: PSNR = -10 log10(MSE) of values in [0, 1], as in METHOD's protocol.
     """
     if not shards.clips(Split.VAL) or settings.validation_pairs < 1:
         return {}
     reader = PairReader(shards, Split.VAL, settings.model.resolution, settings.seed)
-    head, full = [], []
+    head, full, rows = [], [], []
     with torch.no_grad():
         for number in range(settings.validation_pairs):
             pair = reader.sampler.pair(number)
             (source_frame, target_frame), tracks = reader.read(pair), collate_tracks([reader.read_tracks(pair)])
             source, driver, target, _ = PackedBatch.of((source_frame,), (target_frame,), tracks).unpack(device)
             avatar = predictor.reconstruct(source)
-            image = predictor.compose(avatar, predictor.animate(avatar, driver.expression), driver)
+            children = predictor.densify(avatar, predictor.animate(avatar, driver.expression))
+            rendered, alpha = predictor.render(children, driver)
+            image = predictor.inpaint(avatar, rendered, alpha, driver.expression)
             error = (image.clamp(0, 1) - target.image).square().mean(dim=1, keepdim=True)
             head.append(_psnr(error, target.head_mask * target.valid))
             full.append(_psnr(error, target.valid))
-    return {"val/psnr_head": sum(head) / len(head), "val/psnr": sum(full) / len(full)}
+            if number < NUM_ROWS:
+                rows.append(row((source.image, target.image, rendered[:, :3], image)))
+    means = {"val/psnr_head": sum(head) / len(head), "val/psnr": sum(full) / len(full)}
+    return {**means, "val/pairs": sheet(rows)}
 
 
 def _psnr(error: torch.Tensor, mask: torch.Tensor) -> float:

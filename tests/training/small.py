@@ -12,6 +12,7 @@ from mggtalk.shards import Shards
 from mggtalk.shards.damage import OnDamage
 from mggtalk.training.config import AugmentConfig, LossWeights, TrainConfig
 from mggtalk.training.loop import Worker, train
+from mggtalk.training.pictures import Picture, Reported, numbers, pictures
 from tests.models.small import small_model
 
 ALONE = Worker(rank=0, world_size=1, device=torch.device("cpu"))
@@ -49,10 +50,11 @@ class Reports:
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.metrics: dict[int, dict[str, float]] = {}
+        self.pictures: dict[int, dict[str, Picture]] = {}
         self._stop_at = stop_at
 
-    def __call__(self, step: int, metrics: Mapping[str, float]) -> None:
-        self.metrics[step] = dict(metrics)
+    def __call__(self, step: int, metrics: Mapping[str, Reported]) -> None:
+        self.metrics[step], self.pictures[step] = numbers(metrics), pictures(metrics)
         if step == self._stop_at:
             raise InterruptedError(f"cut off at step {step}")
 

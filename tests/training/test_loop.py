@@ -15,6 +15,7 @@ from mggtalk.shards.schema import rgb_member
 from mggtalk.training.config import AugmentConfig
 from mggtalk.training.loop import learning_rate_share, make_loader
 from mggtalk.training.pairs import PairReader
+from mggtalk.training.pictures import numbers, pictures
 from mggtalk.training.validation import validate_pairs
 from tests.models.small import small_model, small_predictor
 from tests.synthetic_head import make_talking_clip, write_talking_shards
@@ -36,7 +37,7 @@ def test_training_overfits_one_source(tmp_path):
     )
     reports = Reports()
     run(settings, shards, reports)
-    before = validate_pairs(small_predictor(), shards, settings, CPU)["val/psnr_head"]
+    before = numbers(validate_pairs(small_predictor(), shards, settings, CPU))["val/psnr_head"]
     assert before < 22.5
     assert reports.metrics[110]["val/psnr_head"] > 30  # measured: 21.6 -> 33.2 dB
 
@@ -202,6 +203,7 @@ def test_metrics_come_when_they_are_due_and_at_the_end(shards):
     for step, metrics in reports.metrics.items():
         assert ("loss/total" in metrics) == (step in {2, 4, 5}), step
         assert (set(metrics) >= validation) == (step in {3, 5}), step
+        assert ("val/pairs" in reports.pictures[step]) == (step in {3, 5}), step
     assert sorted(reports.metrics) == [2, 3, 4, 5]
     last = reports.metrics[5]
     assert last["frames_per_s"] > 0
@@ -214,15 +216,17 @@ def test_metrics_come_when_they_are_due_and_at_the_end(shards):
 def test_validation_measures_the_pictures(shards):
     settings = small_training(validation_pairs=3)
     metrics = validate_pairs(small_predictor(), shards, settings, CPU)
-    assert metrics == validate_pairs(small_predictor(), shards, settings, CPU)
+    again = validate_pairs(small_predictor(), shards, settings, CPU)
+    assert numbers(metrics) == numbers(again)
+    assert pictures(metrics)["val/pairs"].pixels.tobytes() == pictures(again)["val/pairs"].pixels.tobytes()
 
     class Grey(TalkingHeadPredictor):
         """Answers with one grey: its error is known."""
 
-        def compose(self, avatar, driven, driver):
-            return torch.full_like(super().compose(avatar, driven, driver), 0.5)
+        def inpaint(self, avatar, rendered, alpha, expression):
+            return torch.full_like(super().inpaint(avatar, rendered, alpha, expression), 0.5)
 
-    grey = validate_pairs(Grey(small_model()), shards, dataclasses.replace(settings, validation_pairs=1), CPU)
+    grey = numbers(validate_pairs(Grey(small_model()), shards, dataclasses.replace(settings, validation_pairs=1), CPU))
     pair = PairReader(shards, Split.VAL, 32, seed=0).sampler.pair(0)
     target = shards.head_frame(pair.clip_id, pair.target_frame, 32)
     image = torch.from_numpy(target.image).double() / 255

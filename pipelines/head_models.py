@@ -1,13 +1,12 @@
 """What the head parser and the depth backend of the stage `shards` need: files, their hashes, libraries."""
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mggtalk.errors import INSTALL_NETWORKS, RegistryError
+from mggtalk.errors import RegistryError
 from mggtalk.perception.head_backends import HEAD_GEOMETRIES, HEAD_PARSERS
-from mggtalk.perception.networks import check_model_type
+from mggtalk.perception.networks import check_library, check_model_type
 from mggtalk.registry.models import MODELS, Model, model_hash, require, resolve
 
 
@@ -68,8 +67,7 @@ def head_models(
         for name in backend.models:
             found.paths[name], found.hashes[name] = require(name, models), model_hash(name, models)
         if backend.network:
-            if importlib.util.find_spec("transformers") is None:
-                raise RegistryError(f"{backend.network} needs the package transformers; run `{INSTALL_NETWORKS}`")
+            check_library(backend.network)
             try:
                 model = resolve(chosen[backend.network], models)
                 check_model_type(model.path, backend.model_type)

@@ -23,6 +23,7 @@ from mggtalk.runtime.train_runner import Launcher, run_training
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.loop import Report, Worker, check_fit, train
+from mggtalk.training.perceptual import find_network
 from mggtalk.training.pictures import Reported, numbers
 from pipelines.arguments import (
     StageArguments,
@@ -65,11 +66,13 @@ def run(arguments: StageArguments, launcher: Launcher, shards_url: str | None = 
     place = shards_place(artifacts, shards_url)
     shards = Shards(place)  # a missing or damaged data set shows here, before any worker starts
     check_fit(settings, shards)  # and what does not fit, before anything of a run before is lost
+    network = find_network(settings.loss)
     origin = {"settings": dataclasses.asdict(settings), "data": shards.index_sha256()}
     run_key = content_key(
         **origin | {"settings": settings.course()},
         code=code_digest("mggtalk.training.loop"),
-        libraries=library_versions("torch", "gsplat"),
+        libraries=library_versions("torch", "gsplat", *(["transformers"] if network else [])),
+        **({"perceptual": network.sha256} if network else {}),
     )
     checkpoint = artifacts.spool("train") / f"{run_key}.pt"
     prune(checkpoint.parent, {checkpoint.name})

@@ -4,6 +4,7 @@ Networks were trained on pictures that Pillow had resized; torch's antialiased k
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -53,6 +54,7 @@ class Preprocessing:
             raise RegistryError(f"{path}: {', '.join(undone)}: expected true, anything else is not supported")
         try:
             height, width = _size(content["size"])
+            mean, deviation = _normalization(content)
             return cls(
                 height=height,
                 width=width,
@@ -60,8 +62,8 @@ class Preprocessing:
                 multiple=int(content.get("ensure_multiple_of") or 1),
                 mode=_RESAMPLING[content["resample"]],
                 scale=float(content.get("rescale_factor", 1 / 255)) if content.get("do_rescale", True) else 1.0,
-                mean=_channels(content["image_mean"]),
-                deviation=_positive(_channels(content["image_std"])),
+                mean=mean,
+                deviation=deviation,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RegistryError(f"{path}: cannot be used: {type(error).__name__} {error}") from error
@@ -102,6 +104,23 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RegistryError(f"{path}: holds {type(content).__name__}, expected an object")
     return content
+
+
+def read_normalization(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation of pictures in [0, 1] from `preprocessor_config.json`, whatever else it says.
+
+    Raises:
+        RegistryError: it is missing or damaged.
+    """
+    content = read_json(path)
+    try:
+        return _normalization(content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RegistryError(f"{path}: cannot be used: {type(error).__name__} {error}") from error
+
+
+def _normalization(content: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return _channels(content["image_mean"]), _positive(_channels(content["image_std"]))
 
 
 def _size(size: Any) -> tuple[int, int]:

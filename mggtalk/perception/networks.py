@@ -1,5 +1,6 @@
 """Networks of the library transformers, from folders of files that are there; nothing is downloaded here."""
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mggtalk import heartbeat
 from mggtalk.errors import INSTALL_NETWORKS, RegistryError
 from mggtalk.perception.network_images import read_json
 
-_UNUSED = ("mask_token",)  # DINOv2's, for its training
+_UNUSED = ("mask_token", "num_batches_tracked")  # DINOv2's and batch norms', for their training
 # What runs at once bounds the memory of a worker; a GPU needs several pictures to be busy.
 _BATCH = {"cuda": 8, "cpu": 2}
 
@@ -24,24 +25,33 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def load_network(class_name: str, model_type: str, folder: Path, device: str) -> Any:
-    """Return a network of transformers for inference: float16 on CUDA, float32 elsewhere.
+def check_library(wanted_by: str) -> None:
+    """Check that the library of the networks is installed, without importing it.
+
+    Raises:
+        RegistryError: it is not.
+    """
+    if importlib.util.find_spec("transformers") is None:
+        raise RegistryError(f"{wanted_by} needs the package transformers; run `{INSTALL_NETWORKS}`")
+
+
+def load_network(class_name: str, model_type: str, folder: Path, device: str, dtype: torch.dtype | None = None) -> Any:
+    """Return a network of transformers for inference.
 
     Args:
         class_name: in transformers. model_type: what `config.json` has to say.
         folder: with `config.json` and `model.safetensors`.
+        dtype: of its weights; default: float16 on CUDA, float32 elsewhere.
 
     Raises:
         RegistryError: transformers is not installed; the folder holds another network, or not all of its weights.
     """
     check_model_type(folder, model_type)
-    try:
-        import transformers  # noqa: PLC0415  seconds to import, and optional
-    except ModuleNotFoundError as error:
-        raise RegistryError(f"{class_name} needs the package transformers; run `{INSTALL_NETWORKS}`") from error
+    check_library(class_name)
+    import transformers  # noqa: PLC0415  seconds to import, and optional
 
     transformers.utils.logging.disable_progress_bar()
-    dtype = torch.float16 if torch.device(device).type == "cuda" else torch.float32
+    dtype = dtype or (torch.float16 if torch.device(device).type == "cuda" else torch.float32)
     try:
         network, report = getattr(transformers, class_name).from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=dtype, output_loading_info=True

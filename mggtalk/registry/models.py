@@ -153,6 +153,13 @@ _HUB_MODELS = (
         license="Apache-2.0",
         purpose="relative depth (shards, depth: depth_anything)",
     ),
+    HubModel(
+        name="resnet_18",
+        repository="microsoft/resnet-18",
+        revision="main",
+        license="Apache-2.0",
+        purpose="features for the perceptual loss (train, loss.perceptual)",
+    ),
 )
 
 MODELS: Mapping[str, Model] = {model.name: model for model in (*_MODEL_FILES, *_HUB_MODELS)}

@@ -19,12 +19,16 @@ class LossWeights:
         alpha: L1 between rendered alpha and the target's head mask.
         landmarks: mean distance in cm between displaced source landmarks and the target's, both in head space.
         depth_offset: mean square of geometry refinement's offsets, cm^2, which keeps points without evidence in place.
+        perceptual: distance of features on the same images as the SSIM; 0 needs no network, METHOD has 0.01.
+        perceptual_network: a ResNet of transformers: a name in the registry, or the path of a folder.
     """
 
     ssim: float = Field(ge=0)
     alpha: float = Field(ge=0)
     landmarks: float = Field(ge=0)
     depth_offset: float = Field(ge=0)
+    perceptual: float = Field(ge=0)
+    perceptual_network: str = Field(min_length=1)
 
 
 @config

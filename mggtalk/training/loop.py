@@ -28,6 +28,7 @@ from mggtalk.training.loader import LoaderPlan, PairLoader
 from mggtalk.training.losses import TrainingStep
 from mggtalk.training.packed import Batch
 from mggtalk.training.pairs import PairReader, share
+from mggtalk.training.perceptual import make_perceptual
 from mggtalk.training.pictures import Reported
 from mggtalk.training.resume import RunState, read_state, restore_state, save_state
 from mggtalk.training.throughput import Throughput
@@ -59,10 +60,13 @@ def train(
 
     Raises:
         StageError: the shards hold no training clips, or do not fit the model. ShardError: a sample is damaged.
+        RegistryError: the network of the perceptual term is not there.
     """
     check_fit(settings, shards)
     _make_reproducible(settings.seed, worker.device)
-    step_module = TrainingStep(TalkingHeadPredictor(settings.model), settings.loss).to(worker.device)
+    step_module = TrainingStep(
+        TalkingHeadPredictor(settings.model), settings.loss, make_perceptual(settings.loss, worker.device)
+    ).to(worker.device)
     optimizer = torch.optim.AdamW(
         step_module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )

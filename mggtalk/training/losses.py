@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackBatch
 from mggtalk.models.predictor import DrivenImages, TalkingHeadPredictor
 from mggtalk.training.config import LossWeights
+from mggtalk.training.perceptual import PerceptualDistance
 from mggtalk.training.structural_similarity import structural_similarity
 
 Image = Float[Tensor, "batch 3 height width"]
@@ -26,10 +27,13 @@ def photometric(image: Image, expected: Image, valid: Mask, ssim_weight: float) 
 class TrainingStep(nn.Module):
     """Forward pass and loss as one module, so that data-parallel training wraps both."""
 
-    def __init__(self, predictor: TalkingHeadPredictor, weights: LossWeights) -> None:
+    def __init__(
+        self, predictor: TalkingHeadPredictor, weights: LossWeights, perceptual: PerceptualDistance | None = None
+    ) -> None:
         super().__init__()
         self.predictor = predictor
         self.weights = weights
+        self.perceptual = perceptual  # no module: nothing of it is trained or kept
 
     def forward(
         self, source: SourceBatch, driver: DriverBatch, target: TargetBatch, tracks: TrackBatch, *, coarse: bool = False
@@ -52,6 +56,9 @@ class TrainingStep(nn.Module):
             + weights.landmarks * parts["landmarks"]
             + weights.depth_offset * parts["depth_offset"]
         )
+        if self.perceptual:
+            parts["perceptual"] = self.perceptual(images, target)
+            total = total + weights.perceptual * parts["perceptual"]
         return {"total": total, **parts}
 
     def _image_parts(self, images: DrivenImages, target: TargetBatch) -> dict[str, Tensor]:

@@ -65,6 +65,16 @@ def save_parsing_network(folder: Path, labels: tuple[str, ...] = CELEBA_LABELS, 
     return _write_preprocessing(folder, {"size": {"height": side, "width": side}, "resample": 2})
 
 
+def save_feature_network(folder: Path, seed: int = 0) -> Path:
+    """Save a ResNet of one layer a stage, with a classifier on top, as those of the hub have."""
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    torch.manual_seed(seed)
+    sizes = {"embedding_size": 4, "hidden_sizes": [4, 8, 8, 8], "depths": [1, 1, 1, 1]}
+    _save(ResNetForImageClassification(ResNetConfig(layer_type="basic", num_labels=3, **sizes)), folder)
+    return _write_preprocessing(folder, {"size": 224, "crop_pct": 0.875, "resample": 3})
+
+
 def _save(network: Any, folder: Path) -> None:
     import transformers
 

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ def red(value: float) -> Picture:
     return Picture(pixels)
 
 
-def pictures_of(directory: Path) -> dict[str, float]:
+def pictures_of(directory: Path) -> dict[str, Any]:
     """Return how red each picture is that lies in the folder."""
     shown = {}
     for path in sorted((directory / "plots/images").rglob("*.*")):

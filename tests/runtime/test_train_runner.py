@@ -6,26 +6,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from mggtalk.errors import StageError
 from mggtalk.runtime.failures import StageBugError
 from mggtalk.runtime.train_runner import Launcher, run_training
+from mggtalk.training.pictures import Reported, numbers, pictures
 from tests.runtime.toy_training import KILLABLE, KILLED_AT, KillableRun, sum_of_ranks, train_killable
 from tests.synthetic_head import make_talking_clip, write_talking_shards
 from tests.training.two_workers import TwoWorkerRun, load_weights, run_two_workers
 
 
-def run(payload: str, storage: Path, num_workers: int = 2, **options: Any) -> list[tuple[int, Mapping[str, float]]]:
-    reports: list[tuple[int, Mapping[str, float]]] = []
+def run(payload: str, storage: Path, num_workers: int = 2, **options: Any) -> list[tuple[int, dict[str, float]]]:
+    reports: list[tuple[int, dict[str, float]]] = []
+
+    def on_report(step: int, metrics: Mapping[str, Reported]) -> None:
+        assert (pictures(metrics)["picture"].pixels == np.full((2, 3, 3), 7)).all()
+        reports.append((step, numbers(metrics)))
+
     run_training(
         sum_of_ranks,
         payload,
         num_workers=num_workers,
         use_gpu=options.pop("use_gpu", False),
         storage=storage,
-        on_report=lambda step, metrics: reports.append((step, metrics)),
+        on_report=on_report,
         **options,
     )
     return reports
@@ -38,7 +45,7 @@ def test_two_workers_compute_together_and_their_reports_come_here(tmp_path):
 
 @pytest.mark.usefixtures("local_ray")
 def test_what_the_listener_to_reports_raises_is_raised_here(tmp_path):
-    def on_report(step: int, metrics: Mapping[str, float]) -> None:
+    def on_report(step: int, metrics: Mapping[str, Reported]) -> None:
         raise OSError(f"no space left at step {step}")
 
     with pytest.raises(OSError, match="no space left at step 1"):
@@ -81,7 +88,7 @@ def test_a_killed_worker_costs_steps_but_changes_nothing(tmp_path):
     run_two_workers([TwoWorkerRun(KILLABLE, tmp_path / "shards", whole)], tmp_path / "meeting_point")
     reports: list[int] = []
 
-    def on_report(step: int, metrics: Mapping[str, float]) -> None:
+    def on_report(step: int, metrics: Mapping[str, Reported]) -> None:
         reports.append(step)
         if step == KILLED_AT:
             os.kill(int((cut_off / "pid.1").read_text()), signal.SIGKILL)

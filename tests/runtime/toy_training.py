@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import distributed
 
 from mggtalk.shards import Shards
 from mggtalk.training.loop import Report, Worker, train
+from mggtalk.training.pictures import Picture, Reported
 from tests.training.small import small_training, weights
 
 KILLED_AT = 3
@@ -33,7 +35,8 @@ def sum_of_ranks(payload: str, worker: Worker, report: Report) -> None:
     if worker.world_size > 1:
         distributed.all_reduce(total)
     if worker.rank == 0:
-        report(1, {"total": float(total), "world_size": worker.world_size, "threads": torch.get_num_threads()})
+        counts = {"world_size": worker.world_size, "threads": torch.get_num_threads()}
+        report(1, {"total": float(total), **counts, "picture": Picture(np.full((2, 3, 3), 7, np.uint8))})
     if worker.rank == worker.world_size - 1:
         match payload:
             case "bug":
@@ -52,7 +55,7 @@ def train_killable(payload: KillableRun, worker: Worker, report: Report) -> None
     (payload.folder / f"pid.{worker.rank}").write_text(str(os.getpid()))
     started = False
 
-    def report_and_wait(step: int, metrics: Mapping[str, float]) -> None:
+    def report_and_wait(step: int, metrics: Mapping[str, Reported]) -> None:
         nonlocal started
         if not started:
             with (payload.folder / "first_steps").open("a") as file:

@@ -39,7 +39,9 @@ def small_training(**changes: Any) -> TrainConfig:
         validation_pairs=0,
         checkpoint_every=1,
         augment=AugmentConfig(color=0.0, mirror=False),
-        loss=LossWeights(ssim=0.2, alpha=0.1, landmarks=0.5, depth_offset=0.01),
+        loss=LossWeights(
+            ssim=0.2, alpha=0.1, landmarks=0.5, depth_offset=0.01, perceptual=0.0, perceptual_network="resnet_18"
+        ),
         model=small_model(),
     )
     return dataclasses.replace(settings, **changes)

@@ -4,7 +4,7 @@ import torch
 from mggtalk.models.batches import collate_drivers, collate_sources
 from mggtalk.records import Split
 from mggtalk.training.pairs import PairReader
-from mggtalk.training.pictures import NUM_ROWS, PANEL_PX, Picture, numbers, pictures, row, sheet
+from mggtalk.training.pictures import NUM_ROWS, PANEL_PX, Picture, Reported, numbers, pictures, row, sheet
 from mggtalk.training.validation import validate_pairs
 from tests.models.small import perturb, small_predictor
 from tests.training.small import small_training
@@ -48,6 +48,6 @@ def test_large_panels_shrink_by_areas_and_colours_are_cut_off():
 
 def test_metrics_are_told_apart_from_pictures():
     picture = Picture(np.zeros((1, 1, 3), np.uint8))
-    metrics = {"loss/total": 1.0, "val/pairs": picture}
+    metrics: dict[str, Reported] = {"loss/total": 1.0, "val/pairs": picture}
     assert numbers(metrics) == {"loss/total": 1.0}
     assert pictures(metrics) == {"val/pairs": picture}

@@ -1,6 +1,7 @@
 """How well the predictor does during training, on fixed pairs of the validation split."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -9,7 +10,7 @@ from mggtalk.records import Split
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.packed import PackedBatch
-from mggtalk.training.pairs import PairReader, collate_tracks
+from mggtalk.training.pairs import FramePair, PairReader, collate_tracks
 from mggtalk.training.pictures import NUM_ROWS, Reported, row, sheet
 
 
@@ -18,17 +19,18 @@ def validate_pairs(
 ) -> dict[str, Reported]:
     """Return the mean PSNR in dB over head pixels and over all valid pixels; nothing where the split is empty.
 
-    `val/pairs` shows the first pairs, a row each: source, target, rendered head, final image.
+    `val/pairs` shows some of the pairs, a row each: source, target, rendered head, final image.
 
     Source: PSNR = -10 log10(MSE) of values in [0, 1], as in METHOD's protocol.
     """
     if not shards.clips(Split.VAL) or settings.validation_pairs < 1:
         return {}
     reader = PairReader(shards, Split.VAL, settings.model.resolution, settings.seed)
+    pairs = [reader.sampler.pair(number) for number in range(settings.validation_pairs)]
+    shown = shown_pairs(pairs)
     head, full, rows = [], [], []
     with torch.no_grad():
-        for number in range(settings.validation_pairs):
-            pair = reader.sampler.pair(number)
+        for number, pair in enumerate(pairs):
             (source_frame, target_frame), tracks = reader.read(pair), collate_tracks([reader.read_tracks(pair)])
             source, driver, target, _ = PackedBatch.of((source_frame,), (target_frame,), tracks).unpack(device)
             avatar = predictor.reconstruct(source)
@@ -38,10 +40,16 @@ def validate_pairs(
             error = (image.clamp(0, 1) - target.image).square().mean(dim=1, keepdim=True)
             head.append(_psnr(error, target.head_mask * target.valid))
             full.append(_psnr(error, target.valid))
-            if number < NUM_ROWS:
+            if number in shown:
                 rows.append(row((source.image, target.image, rendered[:, :3], image)))
     means = {"val/psnr_head": sum(head) / len(head), "val/psnr": sum(full) / len(full)}
     return {**means, "val/pairs": sheet(rows)}
+
+
+def shown_pairs(pairs: Sequence[FramePair]) -> set[int]:
+    """Return the numbers of the pairs on the sheet: of each clip the first, then the first others."""
+    firsts = {pair.clip_id: number for number, pair in reversed([*enumerate(pairs)])}.values()
+    return set(sorted(range(len(pairs)), key=lambda number: number not in firsts)[:NUM_ROWS])
 
 
 def _psnr(error: torch.Tensor, mask: torch.Tensor) -> float:

@@ -6,7 +6,7 @@ import pytest
 from pyarrow import parquet
 
 from mggtalk.errors import StageError
-from mggtalk.evaluation.curves import CHART_HEIGHT, CHART_WIDTH, Curve, read_curves
+from mggtalk.evaluation.curves import CHART_HEIGHT, CHART_WIDTH, Curve, read_curves, read_last_picture
 from mggtalk.evaluation.reenactment import EvaluateConfig
 from mggtalk.evaluation.rejects import StageCounts, read_rejects
 from mggtalk.evaluation.report import ReportContent, metric_table, write_report
@@ -186,6 +186,25 @@ def test_curves_are_read_as_dvclive_writes_them(tmp_path):
     (folder / "loss.tsv").write_text("step\tother\n0\t2.5\n")
     with pytest.raises(StageError, match="expected DVCLive's columns 'step' and 'loss'"):
         read_curves(tmp_path)
+
+
+def test_the_last_picture_of_the_training_is_that_of_the_highest_step(tmp_path):
+    assert read_last_picture(tmp_path) is None
+    folder = tmp_path / "plots" / "images" / "val" / "pairs"
+    folder.mkdir(parents=True)
+    for step in ("000900", "999000", "1000000"):
+        (folder / f"{step}.jpg").write_bytes(step.encode())
+    assert read_last_picture(tmp_path) == b"1000000"
+
+
+def test_the_report_shows_the_last_picture_of_the_training_if_there_is_one(content, tmp_path):
+    page = write_report(tmp_path, content).read_text(encoding="utf-8")
+    assert "media/training.jpg" not in page
+    path = write_report(tmp_path, replace(content, training_picture=b"pairs"))
+    links = Links(path.read_text(encoding="utf-8"))
+    assert "media/training.jpg" in links.links
+    assert links.images_without_text == 0
+    assert (tmp_path / "media" / "training.jpg").read_bytes() == b"pairs"
 
 
 def test_a_curve_fills_its_chart_from_the_top_left_for_a_falling_loss():

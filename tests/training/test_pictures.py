@@ -3,16 +3,16 @@ import torch
 
 from mggtalk.models.batches import collate_drivers, collate_sources
 from mggtalk.records import Split
-from mggtalk.training.pairs import PairReader
+from mggtalk.training.pairs import FramePair, PairReader
 from mggtalk.training.pictures import NUM_ROWS, PANEL_PX, Picture, Reported, numbers, pictures, row, sheet
-from mggtalk.training.validation import validate_pairs
+from mggtalk.training.validation import shown_pairs, validate_pairs
 from tests.models.small import perturb, small_predictor
 from tests.training.small import small_training
 
 CPU = torch.device("cpu")
 
 
-def test_validation_shows_its_first_pairs_beside_their_renders(shards):
+def test_validation_shows_pairs_beside_their_renders(shards):
     settings, predictor = small_training(validation_pairs=NUM_ROWS + 1), small_predictor()
     perturb(predictor, scale=0.05)
     shown = pictures(validate_pairs(predictor, shards, settings, CPU))["val/pairs"].pixels
@@ -34,6 +34,18 @@ def test_validation_shows_its_first_pairs_beside_their_renders(shards):
 def test_fewer_pairs_than_rows_are_all_shown(shards):
     shown = pictures(validate_pairs(small_predictor(), shards, small_training(validation_pairs=2), CPU))
     assert shown["val/pairs"].pixels.shape == (2 * 32, 4 * 32, 3)
+
+
+def test_the_sheet_shows_as_many_clips_as_it_can():
+    def shown(clips: str) -> set[int]:
+        return shown_pairs([FramePair(clip, 0, 0) for clip in clips])
+
+    assert NUM_ROWS == 4
+    assert shown("aaabacad") == {0, 3, 5, 7}
+    assert shown("aaabaaaa") == {0, 1, 2, 3}
+    assert shown("aaaaab") == {0, 1, 2, 5}
+    assert shown("abcdef") == {0, 1, 2, 3}
+    assert shown("aa") == {0, 1}
 
 
 def test_large_panels_shrink_by_areas_and_colours_are_cut_off():

@@ -51,6 +51,7 @@ def load_network(class_name: str, model_type: str, folder: Path, device: str, dt
     import transformers  # noqa: PLC0415  seconds to import, and optional
 
     transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()  # it tells at length of weights that are there and not asked for
     dtype = dtype or (torch.float16 if torch.device(device).type == "cuda" else torch.float32)
     try:
         network, report = getattr(transformers, class_name).from_pretrained(

@@ -71,7 +71,7 @@ def save_feature_network(folder: Path, seed: int = 0) -> Path:
 
     torch.manual_seed(seed)
     sizes: dict[str, Any] = {"embedding_size": 4, "hidden_sizes": [4, 8, 8, 8], "depths": [1, 1, 1, 1]}
-    _save(ResNetForImageClassification(ResNetConfig(layer_type="basic", num_labels=3, **sizes)), folder)
+    _save(ResNetForImageClassification(ResNetConfig(layer_type="basic", **sizes)), folder)
     return _write_preprocessing(folder, {"size": 224, "crop_pct": 0.875, "resample": 3})
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import logging
 import re
 import sys
 from pathlib import Path
@@ -172,6 +173,16 @@ def test_two_workers_with_the_term_agree(shards, folder, tmp_path):
     run_two_workers([TwoWorkerRun(settings, shards.root, tmp_path)], tmp_path / "meeting_point")
     ours, theirs = load_weights(tmp_path, 0), load_weights(tmp_path, 1)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_classifier_on_top_is_left_out_without_a_word(folder, caplog):
+    library = logging.getLogger("transformers")  # which hands nothing on
+    library.addHandler(caplog.handler)
+    try:
+        PerceptualDistance(folder, CPU)
+    finally:
+        library.removeHandler(caplog.handler)
+    assert caplog.records == []
 
 
 def test_without_a_weight_nothing_is_looked_at():

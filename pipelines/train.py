@@ -68,11 +68,12 @@ def run(arguments: StageArguments, launcher: Launcher, shards_url: str | None = 
     check_fit(settings, shards)  # and what does not fit, before anything of a run before is lost
     network = find_network(settings.loss)
     origin = {"settings": dataclasses.asdict(settings), "data": shards.index_sha256()}
+    if network:
+        origin["perceptual_network"] = network.sha256
     run_key = content_key(
         **origin | {"settings": settings.course()},
         code=code_digest("mggtalk.training.loop"),
         libraries=library_versions("torch", "gsplat", *(["transformers"] if network else [])),
-        **({"perceptual": network.sha256} if network else {}),
     )
     checkpoint = artifacts.spool("train") / f"{run_key}.pt"
     prune(checkpoint.parent, {checkpoint.name})

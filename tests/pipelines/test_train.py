@@ -1,5 +1,6 @@
 """Training as a stage: its metrics are kept whatever the order of reports, and it is done only if they are there."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 import yaml
 
 from mggtalk.records import Split
+from mggtalk.registry.hub_models import folder_digest
 from pipelines import train
 from pipelines.arguments import Artifacts, StageArguments
 from tests.perception.tiny_networks import save_feature_network
@@ -101,4 +103,6 @@ def test_other_weights_of_the_perceptual_network_are_another_run(arguments, tmp_
         train.run(arguments, "local")
         assert steps_of(arguments, "loss/perceptual") == ["3", "4"]
         checkpoints += [path.name for path in arguments.artifacts.spool("train").iterdir()]
+        origin = json.loads((arguments.artifacts.model / "config.json").read_text())["training"]
+        assert origin["perceptual_network"] == folder_digest(network)
     assert checkpoints[0] == checkpoints[1] != checkpoints[2]

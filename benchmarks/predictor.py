@@ -56,7 +56,7 @@ def model_at(size: int) -> ModelConfig:
 
 
 def heads(batch: int, size: int, device: str) -> tuple[SourceBatch, DriverBatch]:
-    """Return synthetic heads that fill most of the picture, with noise for expressions, and drivers turned from them."""
+    """Return synthetic heads that fill the picture, with noise for expressions, and drivers turned from them."""
     people = [make_head(number) for number in range(batch)]
     people = [dataclasses.replace(head, radii=tuple(CLOSE * radius for radius in head.radii)) for head in people]
     frames = [source_frame(head, size, 10.0) for head in people]

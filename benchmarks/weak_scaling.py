@@ -1,26 +1,30 @@
-"""Times training on one and on several GPUs: `python -m benchmarks.weak_scaling SHARDS [--workers 2] [--steps 120]`.
+"""Times training on one and on several GPUs: `python -m benchmarks.weak_scaling SHARDS [--workers 2] [--steps 60]`.
 
-Three runs of `pipelines.train` on Ray Train, each in a process of its own: one worker; several workers with as many
-pairs each (weak scaling: efficiency is their pairs a second over as many times the one's); several workers that share
-the one's batch, whose losses have to be the one's but for rounding. Paces are medians of the readings after the first.
+Three trainings in the same processes: one worker; several workers with as many pairs each (weak scaling: efficiency is
+their pairs a second over as many times the one's); several workers that share the one's batch, whose losses have to be
+the one's but for rounding. Without Ray, whose start takes longer than they do. Paces are medians after the first ones.
 """
 
 import argparse
-import copy
+import dataclasses
+import json
+import logging
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import yaml
+import torch
+from torch import distributed, multiprocessing
 
-from mggtalk.evaluation.curves import read_curves
+from mggtalk.params import load_group
+from mggtalk.shards.reader import Shards
+from mggtalk.training.config import TrainConfig
+from mggtalk.training.loop import Worker, train
 
 PARAMS = Path(__file__).parents[1] / "docs" / "params-256px.yaml"
 WARM_UP = 2
-"""Readings that are left out: kernels are compiled, algorithms chosen."""
+"""Readings that are left out: algorithms are chosen, memory is taken."""
 
 
 class Run(NamedTuple):
@@ -31,52 +35,85 @@ class Run(NamedTuple):
     batch_size: int
 
 
-def parameters(run: Run, steps: int, log_every: int) -> dict[str, Any]:
-    """Return the documented parameters, cut down to a run without validation or checkpoints."""
-    values: dict[str, Any] = copy.deepcopy(yaml.safe_load(PARAMS.read_text()))
-    values["train"] |= {
-        "workers": run.workers,
-        "batch_size": run.batch_size,
-        "steps": steps,
-        "log_every": log_every,
-        "validation_pairs": 0,
-        "checkpoint_every": steps + 1,
-    }
-    return values
+class Task(NamedTuple):
+    """What every process is told; results go to `output`."""
+
+    shards: Path
+    params: Path
+    runs: tuple[Run, ...]
+    steps: int
+    log_every: int
+    output: Path
 
 
-def train(run: Run, shards: Path, steps: int, log_every: int) -> dict[str, list[float]]:
+def settings_of(task: Task, run: Run) -> TrainConfig:
+    """Return the parameters, cut down to a training without validation."""
+    return dataclasses.replace(
+        load_group(task.params, "train", TrainConfig),
+        workers=run.workers,
+        batch_size=run.batch_size,
+        steps=task.steps,
+        log_every=task.log_every,
+        validation_pairs=0,
+        checkpoint_every=task.steps,
+    )
+
+
+def trained(settings: TrainConfig, shards: Shards, worker: Worker) -> list[dict[str, object]]:
     """Train and return what was logged."""
-    with tempfile.TemporaryDirectory() as folder:
-        params = Path(folder, "params.yaml")
-        params.write_text(yaml.safe_dump(parameters(run, steps, log_every)))
-        command = [sys.executable, "-m", "pipelines.train", "--params", str(params), "--artifacts", folder]
-        subprocess.run([*command, "--shards", str(shards.resolve())], check=True, stdout=subprocess.DEVNULL)
-        return {curve.name: list(curve.values) for curve in read_curves(Path(folder, "training"))}
+    logged: list[dict[str, object]] = []
+    train(settings, shards, worker, None, "", lambda step, metrics: logged.append({"step": step, **metrics}))
+    return logged
+
+
+def work(rank: int, task: Task) -> None:
+    """Train one run after the other as worker `rank`; ranks that a run does not have wait for it."""
+    logging.disable(logging.WARNING)
+    on_gpu, most = torch.cuda.is_available(), max(run.workers for run in task.runs)
+    device = torch.device(f"cuda:{rank}" if on_gpu else "cpu")
+    if on_gpu:
+        torch.cuda.set_device(device)
+    meeting_point = f"file://{task.output}.meeting_point"
+    distributed.init_process_group("nccl" if on_gpu else "gloo", meeting_point, rank=rank, world_size=most)
+    shards, logged = Shards(task.shards), {}
+    for run in task.runs:
+        logged[run.name] = (
+            trained(settings_of(task, run), shards, Worker(rank, run.workers, device)) if rank < run.workers else []
+        )
+        distributed.barrier()
+    if rank == 0:
+        task.output.write_text(json.dumps(logged, default=str))
+    distributed.destroy_process_group()
 
 
 def main() -> None:
     """Print the paces, then the losses side by side."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shards", type=Path)
+    parser.add_argument("--params", type=Path, default=PARAMS)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=32, help="pairs of one worker")
-    parser.add_argument("--steps", type=int, default=120)
-    parser.add_argument("--log-every", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=96, help="pairs of one worker")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--log-every", type=int, default=5)
     options = parser.parse_args()
     many, batch = options.workers, options.batch
     alone = Run("one worker", 1, batch)
-    shared, wide = Run(f"{many} workers, same batch", many, batch), Run(f"{many} workers", many, many * batch)
-    logged = {run: train(run, options.shards, options.steps, options.log_every) for run in (alone, wide, shared)}
-    pace = {run: statistics.median(curves["frames_per_s"][WARM_UP:]) for run, curves in logged.items()}
-    print("| run | pairs a step | pairs/s | efficiency | GPU busy |\n|---|---|---|---|---|")
-    for run, curves in logged.items():
-        busy = statistics.median(curves.get("gpu_busy_share", [float("nan")])[-3:])
+    wide, shared = Run(f"{many} workers", many, many * batch), Run(f"{many} workers, same batch", many, batch)
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "logged.json")
+        task = Task(options.shards, options.params, (alone, wide, shared), options.steps, options.log_every, output)
+        multiprocessing.spawn(work, (task,), many)
+        logged = json.loads(output.read_text())
+    readings = {run: [entry for entry in logged[run.name] if "frames_per_s" in entry] for run in task.runs}
+    pace = {run: statistics.median(entry["frames_per_s"] for entry in readings[run][WARM_UP:]) for run in task.runs}
+    print("| run | pairs a step | pairs/s | efficiency |\n|---|---|---|---|")
+    for run in task.runs:
         efficiency = pace[run] / (run.workers * pace[alone])
-        print(f"| {run.name} | {run.batch_size} | {pace[run]:.0f} | {efficiency:.3f} | {busy:.2f} |")
+        print(f"| {run.name} | {run.batch_size} | {pace[run]:.0f} | {efficiency:.3f} |")
     print(f"\n| step | loss, {alone.name} | loss, {shared.name} | difference |\n|---|---|---|---|")
-    for number, values in enumerate(zip(logged[alone]["loss/total"], logged[shared]["loss/total"], strict=True), 1):
-        print(f"| {number * options.log_every} | {values[0]:.5f} | {values[1]:.5f} | {values[1] - values[0]:+.1e} |")
+    for number, entries in enumerate(zip(readings[alone], readings[shared], strict=True), 1):
+        one, several = (entry["loss/total"] for entry in entries)
+        print(f"| {number * options.log_every} | {one:.5f} | {several:.5f} | {several - one:+.1e} |")
 
 
 if __name__ == "__main__":

@@ -92,11 +92,12 @@ def train(
         is_logged = done % settings.log_every == 0 or done == settings.steps
         metrics: dict[str, Reported] = {}
         if is_logged and settings.on_damage is OnDamage.SKIP:
-            metrics["replaced_pairs"], replaced = _summed(replaced, worker), 0
+            metrics["replaced_pairs"], replaced = float(_summed(torch.tensor(replaced), worker)), 0
+        if is_logged:
+            metrics |= _loss_means(parts, worker)
         if worker.rank != 0:
             continue
         if is_logged:
-            metrics |= {f"loss/{name}": float(value) for name, value in parts.items()}
             metrics |= {"learning_rate": float(schedule.get_last_lr()[0]), **meter.read()}
         if done % settings.validate_every == 0 or done == settings.steps:
             metrics |= validate_pairs(average.module, shards, settings, worker.device)
@@ -195,12 +196,18 @@ def _optimize(
     return {name: value.detach() for name, value in parts.items()}
 
 
-def _summed(count: int, worker: Worker) -> float:
-    """Return the sum of `count` over the workers."""
-    total = torch.tensor(count, device=worker.device)
+def _loss_means(parts: Mapping[str, Tensor], worker: Worker) -> dict[str, float]:
+    """Return the parts of the loss over the whole batch, by their names in the log."""
+    means = _summed(torch.stack(list(parts.values())), worker) / worker.world_size
+    return {f"loss/{name}": value for name, value in zip(parts, means.tolist(), strict=True)}
+
+
+def _summed(values: Tensor, worker: Worker) -> Tensor:
+    """Return the sums of `values` over the workers."""
+    total = values.to(worker.device)
     if worker.world_size > 1:
         distributed.all_reduce(total)
-    return float(total)
+    return total
 
 
 def _make_reproducible(seed: int, device: torch.device) -> None:

@@ -94,11 +94,10 @@ def train(
         if is_logged and settings.on_damage is OnDamage.SKIP:
             metrics["replaced_pairs"], replaced = float(_summed(torch.tensor(replaced), worker)), 0
         if is_logged:
-            metrics |= _loss_means(parts, worker)
+            rate = float(schedule.get_last_lr()[0])
+            metrics |= {**_loss_means(parts, worker), "learning_rate": rate, **meter.read()}
         if worker.rank != 0:
             continue
-        if is_logged:
-            metrics |= {"learning_rate": float(schedule.get_last_lr()[0]), **meter.read()}
         if done % settings.validate_every == 0 or done == settings.steps:
             metrics |= validate_pairs(average.module, shards, settings, worker.device)
             meter.restart()

@@ -12,7 +12,7 @@ import logging
 import statistics
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import distributed, multiprocessing
@@ -59,9 +59,9 @@ def settings_of(task: Task, run: Run) -> TrainConfig:
     )
 
 
-def trained(settings: TrainConfig, shards: Shards, worker: Worker) -> list[dict[str, object]]:
+def trained(settings: TrainConfig, shards: Shards, worker: Worker) -> list[dict[str, Any]]:
     """Train and return what was logged."""
-    logged: list[dict[str, object]] = []
+    logged: list[dict[str, Any]] = []
     train(settings, shards, worker, None, "", lambda step, metrics: logged.append({"step": step, **metrics}))
     return logged
 
@@ -82,7 +82,7 @@ def work(rank: int, task: Task) -> None:
         )
         distributed.barrier()
     if rank == 0:
-        task.output.write_text(json.dumps(logged, default=str))
+        task.output.write_text(json.dumps(logged))
     distributed.destroy_process_group()
 
 
@@ -104,16 +104,15 @@ def main() -> None:
         task = Task(options.shards, options.params, (alone, wide, shared), options.steps, options.log_every, output)
         multiprocessing.spawn(work, (task,), many)
         logged = json.loads(output.read_text())
-    readings = {run: [entry for entry in logged[run.name] if "frames_per_s" in entry] for run in task.runs}
-    pace = {run: statistics.median(entry["frames_per_s"] for entry in readings[run][WARM_UP:]) for run in task.runs}
+    pace = {run: statistics.median(entry["frames_per_s"] for entry in logged[run.name][WARM_UP:]) for run in task.runs}
     print("| run | pairs a step | pairs/s | efficiency |\n|---|---|---|---|")
     for run in task.runs:
         efficiency = pace[run] / (run.workers * pace[alone])
         print(f"| {run.name} | {run.batch_size} | {pace[run]:.0f} | {efficiency:.3f} |")
     print(f"\n| step | loss, {alone.name} | loss, {shared.name} | difference |\n|---|---|---|---|")
-    for number, entries in enumerate(zip(readings[alone], readings[shared], strict=True), 1):
+    for entries in zip(logged[alone.name], logged[shared.name], strict=True):
         one, several = (entry["loss/total"] for entry in entries)
-        print(f"| {number * options.log_every} | {one:.5f} | {several:.5f} | {several - one:+.1e} |")
+        print(f"| {entries[0]['step']} | {one:.5f} | {several:.5f} | {several - one:+.1e} |")
 
 
 if __name__ == "__main__":

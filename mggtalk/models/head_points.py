@@ -15,11 +15,10 @@ from mggtalk.geometry.cameras import invert_rigid, pixel_centers, unproject
 from mggtalk.geometry.symmetry import mirror_points, stands_for_hidden
 from mggtalk.models.batches import SourceBatch
 from mggtalk.models.config import ModelConfig
-from mggtalk.models.layers import UNet
+from mggtalk.models.layers import RIM_SHARE, UNet, mean_around
 
 _COVERED = 0.5
 _DEPTH_UNIT_CM = 10.0
-_RIM_SHARE = 1 / 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,12 +105,13 @@ def lift_points(source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns
     depth = refined_depth(source, offset)
     pixels = pixel_centers(height, width, depth.device).reshape(1, -1, 2).expand(batch, -1, -1)
     camera = unproject(pixels, depth.reshape(batch, -1), source.intrinsics)
+    reach = max(round(width * RIM_SHARE), 1)
     planes = torch.cat(
         (
             camera.transpose(1, 2).reshape(batch, 3, height, width),
             source.normals,
             source.image,
-            _share_around(source.head_mask),
+            mean_around(source.head_mask, 2 * reach + 1),
             known.float(),
         ),
         dim=1,
@@ -139,12 +139,6 @@ def lift_points(source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns
         colors=parent_color,
         child_colors=torch.where(weight > 0, color, parent_color.unsqueeze(1)),
     )
-
-
-def _share_around(mask: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
-    """Return the mean of the mask within 1/32 of the image of each pixel."""
-    reach = max(round(mask.shape[-1] * _RIM_SHARE), 1)
-    return functional.avg_pool2d(mask, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
 
 
 def mirror_hidden(

@@ -7,9 +7,7 @@ from torch.nn import functional
 
 from mggtalk.models.batches import SourceBatch
 from mggtalk.models.config import SHUFFLE, ModelConfig
-from mggtalk.models.layers import UNet
-
-_SEAM_PX_SHARE = 1 / 32
+from mggtalk.models.layers import RIM_SHARE, UNet, mean_around
 
 
 def torso_background(source: SourceBatch) -> Float[Tensor, "batch 4 height width"]:
@@ -18,15 +16,11 @@ def torso_background(source: SourceBatch) -> Float[Tensor, "batch 4 height width
     From 1/64 to 3/64 of the image beside the head mask the picture fades in: no rim of hair stays behind to be doubled,
     and a hard seam beside a moving head would be seen.
     """
-    reach = max(round(source.image.shape[-1] * _SEAM_PX_SHARE), 1)
+    reach = max(round(source.image.shape[-1] * RIM_SHARE), 1)
     outer = functional.max_pool2d(source.head_mask, 2 * reach + 1, stride=1, padding=reach)
-    feathered = _mean_around(1 - outer, reach)
+    feathered = mean_around(1 - outer, reach | 1)
     known = source.valid * feathered
     return torch.cat((fill_unknown(source.image * known, known), known), dim=1)
-
-
-def _mean_around(plane: Float[Tensor, "batch 1 height width"], reach: int) -> Float[Tensor, "batch 1 height width"]:
-    return functional.avg_pool2d(plane, reach | 1, stride=1, padding=(reach | 1) // 2, count_include_pad=False)
 
 
 def fill_unknown(

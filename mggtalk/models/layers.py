@@ -22,6 +22,15 @@ def mixed_precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
+RIM_SHARE = 1 / 32
+"""How far from a head's rim its mask cannot be trusted, as a share of the image's width."""
+
+
+def mean_around(plane: Float[Tensor, "batch 1 height width"], diameter: int) -> Float[Tensor, "batch 1 height width"]:
+    """Return the mean of the `diameter` (odd) pixels squared around each pixel, as far as they lie within the image."""
+    return functional.avg_pool2d(plane, diameter, stride=1, padding=diameter // 2, count_include_pad=False)
+
+
 class ZeroLinear(nn.Linear):
     """A linear layer of zeros: a residual branch that starts by changing nothing. Gives single precision."""
 

@@ -63,16 +63,16 @@ class TrainingStep(nn.Module):
 
     def _image_parts(self, images: DrivenImages, target: TargetBatch) -> dict[str, Tensor]:
         head = target.image * target.head_mask
-        compared = {
-            "final": (images.image, target.image),
-            "head": (images.head, head),
-            "coarse": (images.coarse, head),
-        }
-        pairs = [(image, expected) for image, expected in compared.values() if image is not None]
-        made, expected = (torch.cat(part) for part in zip(*pairs, strict=True))
-        losses = photometric(made, expected, target.valid.repeat(len(pairs), 1, 1, 1), self.weights.ssim)
-        names = [name for name, (image, _) in compared.items() if image is not None]
-        return dict(zip(names, losses.reshape(len(pairs), -1).mean(dim=1).unbind(), strict=True))
+        expected = {"final": target.image, "head": head, "coarse": head}
+        rendered = {"final": images.image, "head": images.head, "coarse": images.coarse}
+        made = {name: image for name, image in rendered.items() if image is not None}
+        losses = photometric(
+            torch.cat([*made.values()]),
+            torch.cat([expected[name] for name in made]),
+            target.valid.repeat(len(made), 1, 1, 1),
+            self.weights.ssim,
+        )
+        return dict(zip(made, losses.reshape(len(made), -1).mean(dim=1).unbind(), strict=True))
 
     @staticmethod
     def _alpha_difference(images: DrivenImages, target: TargetBatch) -> Tensor:

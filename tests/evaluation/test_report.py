@@ -188,6 +188,16 @@ def test_curves_are_read_as_dvclive_writes_them(tmp_path):
         read_curves(tmp_path)
 
 
+def test_curves_are_read_from_json_lines_where_dvclive_was_not(tmp_path):
+    lines = tmp_path / "metrics.jsonl"
+    lines.write_text('{"step": 10, "loss/total": 2.5}\n{"step": 20, "loss/total": NaN, "fps": 30}\n')
+    assert read_curves(tmp_path) == (Curve("fps", (20,), (30.0,)), Curve("loss/total", (10,), (2.5,)))
+    for damaged in ("[1]\n", '{"loss/total": 2.5}\n', '{"step": 1, "loss/total": "low"}\n', "{"):
+        lines.write_text(damaged)
+        with pytest.raises(StageError, match=r"metrics\.jsonl: expected a JSON object with 'step' and numbers"):
+            read_curves(tmp_path)
+
+
 def test_the_last_picture_of_the_training_is_that_of_the_highest_step(tmp_path):
     assert read_last_picture(tmp_path) is None
     folder = tmp_path / "plots" / "images" / "val" / "pairs"

@@ -203,3 +203,22 @@ def test_refinement_sees_nothing_outside_the_head():
     noise = torch.rand(source.image.shape) * (1 - source.head_mask)
     other = dataclasses.replace(source, image=source.image * source.head_mask + noise)
     assert torch.equal(refinement(source), refinement(other))
+
+
+def test_evidence_is_how_squarely_the_camera_sees_a_point_and_how_much_of_a_head_is_around():
+    source = source_batch(VIEWS)
+    points = lift_points(source, no_offset(source, 2), 2)
+    facing, around = points.evidence.unbind(dim=1)
+    to_head = torch.linalg.inv(source.head_to_camera)[points.head]
+    sight = torch.nn.functional.normalize(to_head[:, :3, 3] - points.positions, dim=-1)
+    assert torch.allclose(facing, (sight * points.normals).sum(dim=-1), atol=1e-4)
+    mask = np.pad(source.head_mask[:, 0].numpy(), ((0, 0), (1, 1), (1, 1)), constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(mask, (3, 3), axis=(1, 2))  # 1/32 of 32 px to either side
+    shares = np.nanmean(windows, axis=(-2, -1))
+    known = ((source.head_mask > 0.5) & (source.depth > 0))[:, 0].numpy()
+    for number in range(0, len(around), 7):
+        head, (row, column) = int(points.head[number]), (2 * points.cell[number]).tolist()
+        cell = np.s_[head, row : row + 2, column : column + 2]
+        assert float(around[number]) == pytest.approx(float(shares[cell][known[cell]].mean()), abs=1e-5)
+    assert around.min() < 0.8 < around.max() == 1
+    assert torch.equal(points.mirrored(torch.tensor([3, 1])).evidence, points.evidence[[3, 1]])

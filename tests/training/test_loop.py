@@ -268,7 +268,8 @@ def test_two_workers_learn_what_one_does(shards, tmp_path):
     # Skipping, for what is replaced is counted together.
     together = dataclasses.replace(settings, workers=2, loader_workers=2, on_damage=OnDamage.SKIP)
     fresh, resumed = (_folder(tmp_path / name) for name in ("fresh", "resumed"))
-    alone = weights(run(settings, shards))
+    reports = Reports()
+    alone = weights(run(settings, shards, reports))
     with pytest.raises(InterruptedError):
         run(settings, shards, Reports(stop_at=3), resumed / "state.pt")
     runs = [
@@ -285,9 +286,13 @@ def test_two_workers_learn_what_one_does(shards, tmp_path):
             for parts in ([ours[name] - value for name, value in alone.items()], alone.values())
         )
         assert away <= 1e-5 * size
-    assert torch.load(fresh / "steps.0.pt", weights_only=True) == [1, 2, 3]
-    assert torch.load(resumed / "steps.0.pt", weights_only=True) == [3]
-    assert torch.load(resumed / "steps.1.pt", weights_only=True) == []
+    logged = torch.load(fresh / "metrics.0.pt", weights_only=True)
+    assert list(logged) == [1, 2, 3]
+    for step, metrics in logged.items():  # of the whole batch, not of worker 0's half
+        losses = {name: value for name, value in metrics.items() if name.startswith("loss/")}
+        assert losses == pytest.approx({name: reports.metrics[step][name] for name in losses}, rel=1e-4)
+    assert list(torch.load(resumed / "metrics.0.pt", weights_only=True)) == [3]
+    assert list(torch.load(resumed / "metrics.1.pt", weights_only=True)) == []
 
 
 def _folder(path: Path) -> Path:

@@ -150,3 +150,19 @@ def test_landmark_part_is_the_distance_that_an_untrained_deformation_leaves(batc
     left = (tracks.target_landmarks - tracks.source_landmarks).norm(dim=-1).mean()
     assert float(left) > 0.05
     assert evaluated(make_step(), *batch)["landmarks"] == pytest.approx(float(left), rel=1e-5)
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+@pytest.mark.parametrize(
+    "switch", [None, "geometry_refinement", "symmetry", "voxel_filter", "symmetric_decoder", "densification"]
+)
+def test_what_is_trained_is_what_the_loss_reaches(batch, switch, coarse):
+    """Data-parallel training waits for the gradient of every weight that asks for one."""
+    model = dataclasses.replace(small_model(), **({switch: False} if switch else {}))
+    step = TrainingStep(TalkingHeadPredictor(model), small_training().loss)
+    step.predictor.set_trained(coarse=coarse)
+    step(*batch, coarse=coarse)["total"].backward()
+    asked = {name for name, weight in step.named_parameters() if weight.requires_grad}
+    reached = {name for name, weight in step.named_parameters() if weight.grad is not None}
+    assert asked == reached
+    assert (len(asked) == len(list(step.parameters()))) == (not coarse and switch in (None, "voxel_filter"))

@@ -24,7 +24,7 @@ class TwoWorkerRun:
 
 
 def run_two_workers(runs: list[TwoWorkerRun], meeting_point: Path) -> None:
-    """Train one run after the other on two workers; each leaves `weights.RANK.pt` among its results."""
+    """Train one run after the other on two workers; each leaves `weights.RANK.pt` and `metrics.RANK.pt`."""
     context = start_processes(_work, (runs, meeting_point), nprocs=2, join=False, start_method="spawn")
     assert context is not None
     while not context.join(timeout=120):
@@ -46,5 +46,5 @@ def _work(rank: int, runs: list[TwoWorkerRun], meeting_point: Path) -> None:
         reports = Reports()
         predictor = run(planned.settings, Shards(planned.shards), reports, checkpoint, worker=worker)
         torch.save(weights(predictor), planned.results / f"weights.{rank}.pt")
-        torch.save(sorted(reports.metrics), planned.results / f"steps.{rank}.pt")
+        torch.save(reports.metrics, planned.results / f"metrics.{rank}.pt")
     distributed.destroy_process_group()

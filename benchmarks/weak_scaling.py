@@ -96,6 +96,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--log-every", type=int, default=5)
     options = parser.parse_args()
+    if options.steps // options.log_every <= WARM_UP:
+        parser.error(
+            f"--steps: expected more than {WARM_UP} times --log-every {options.log_every}, got {options.steps}"
+        )
     many, batch = options.workers, options.batch
     alone = Run("one worker", 1, batch)
     wide, shared = Run(f"{many} workers", many, many * batch), Run(f"{many} workers, same batch", many, batch)

@@ -181,5 +181,5 @@ def test_a_word_that_is_neither_a_name_nor_a_path_is_answered_with_the_known_nam
 
 def test_the_models_of_the_hub_in_the_table_are_optional() -> None:
     named = [model for model in MODELS.values() if isinstance(model, HubModel)]
-    assert [model.name for model in named] == ["face_parsing", "depth_anything_v2_small"]
+    assert [model.name for model in named] == ["face_parsing", "depth_anything_v2_small", "resnet_18"]
     assert not any(model.default for model in named)

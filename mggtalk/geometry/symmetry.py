@@ -27,7 +27,7 @@ to 0.7 mm (docs/results.md)."""
 
 def mirror_points(points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
     """Return points or directions of head space reflected in the symmetry plane x = 0."""
-    return points * points.new_tensor([-1.0, 1.0, 1.0])
+    return torch.cat((-points[..., :1], points[..., 1:]), dim=-1)
 
 
 def voxel_keys(

@@ -23,8 +23,10 @@ class PaddedLayout:
     def of(cls, head: Int64[Tensor, " num_points"], num_heads: int) -> "PaddedLayout":
         """Return the layout of points that belong to these heads, which may come in any order."""
         order = torch.argsort(head, stable=True)
-        counts = torch.bincount(head, minlength=num_heads)
-        first = counts.cumsum(0) - counts
+        heads = torch.arange(num_heads, device=head.device)
+        # Not bincount, which waits for the device to learn the largest number.
+        first = torch.searchsorted(head[order], heads)
+        counts = torch.diff(first, append=first.new_full((1,), len(head)))
         place = torch.empty_like(head)
         place[order] = torch.arange(len(head), device=head.device) - first[head[order]]
         return cls(head, place, (num_heads, max(int(counts.max()), 1)))

@@ -29,7 +29,7 @@ class Twins:
     landmarks: Int64[Tensor, " num_landmarks"]
     expression: Int64[Tensor, " num_coefficients"]
 
-    def to(self, device: torch.device) -> "Twins":
+    def to(self, device: torch.device | str) -> "Twins":
         """Return the same on a device."""
         return Twins(self.landmarks.to(device), self.expression.to(device))
 
@@ -61,22 +61,24 @@ def _other_side(name: str) -> str:
 class Augmentation:
     """Changes a batch; the same pair of a run is always changed in the same way, whichever worker has it."""
 
-    def __init__(self, settings: AugmentConfig, seed: int, twins: Twins | None) -> None:
+    def __init__(
+        self, settings: AugmentConfig, seed: int, twins: Twins | None, device: torch.device | str = "cpu"
+    ) -> None:
         """Keep what is asked for.
 
         Args:
-            twins: of the shards; needed to mirror.
+            twins: of the shards; needed to mirror. device: where the batches are.
         """
         self._settings = settings
         self._seed = seed
-        self._twins = twins
+        self._twins = twins.to(device) if twins else None
 
     def __call__(self, batch: Batch, pairs: range, track_pairs: range) -> Batch:
         """Return `batch` with the pairs of these numbers changed."""
         source, driver, target, tracks = batch
         device = source.image.device
         if self._settings.mirror and self._twins is not None:
-            twins = self._twins.to(device)
+            twins = self._twins
             is_mirrored = self._coins(pairs, _STREAM, device)
             source = _chosen(is_mirrored, mirrored_source(source, twins), source)
             driver = _chosen(is_mirrored, mirrored_driver(driver, twins, target.image.shape[-1]), driver)
@@ -90,7 +92,7 @@ class Augmentation:
 
     def _coins(self, numbers: range, stream: int, device: torch.device) -> Bool[Tensor, " batch"]:
         throws = [np.random.default_rng((self._seed, stream, number)).random() < 0.5 for number in numbers]
-        return torch.tensor(throws, device=device)
+        return _sent(np.array(throws), device)
 
     def _colors(
         self, numbers: range, device: torch.device
@@ -102,8 +104,13 @@ class Augmentation:
         keep = np.exp(2 * saturation)[:, :, None]
         matrix = (keep * np.eye(3) + (1 - keep) / 3) * np.exp(gains + contrast)[:, :, None]
         shift = brightness / 2 + _GREY * (1 - np.exp(contrast))
-        placed = (torch.tensor(array, dtype=torch.float32, device=device) for array in (matrix, shift))
-        return next(placed), next(placed).expand(-1, 3)
+        return _sent(matrix.astype(np.float32), device), _sent(shift.astype(np.float32), device).expand(-1, 3)
+
+
+def _sent(array: np.ndarray, device: torch.device) -> Tensor:
+    """Return an array on a device, without waiting for the work that a GPU has before it."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def mirrored_source(source: SourceBatch, twins: Twins) -> SourceBatch:
@@ -113,7 +120,7 @@ def mirrored_source(source: SourceBatch, twins: Twins) -> SourceBatch:
         head_mask=source.head_mask.flip(-1),
         valid=source.valid.flip(-1),
         depth=source.depth.flip(-1),
-        normals=source.normals.flip(-1) * source.normals.new_tensor([-1.0, 1.0, 1.0]).reshape(1, 3, 1, 1),
+        normals=mirror_points(source.normals.flip(-1).movedim(1, -1)).movedim(-1, 1),
         landmarks=mirror_points(source.landmarks[:, twins.landmarks]),
         expression=source.expression[:, twins.expression],
         head_to_camera=_mirrored_pose(source.head_to_camera),
@@ -147,8 +154,10 @@ def mirrored_tracks(tracks: TrackBatch, twins: Twins) -> TrackBatch:
 
 def _mirrored_pose(head_to_camera: Float[Tensor, "batch 4 4"]) -> Float[Tensor, "batch 4 4"]:
     """Return the pose of the mirrored head before the mirrored camera: both change the sign of x."""
-    sign = head_to_camera.new_tensor([-1.0, 1.0, 1.0, 1.0])
-    return head_to_camera * sign * sign.unsqueeze(1)
+    mirrored = head_to_camera.clone()
+    mirrored[:, 0].neg_()
+    mirrored[:, :, 0].neg_()
+    return mirrored
 
 
 def _mirrored_camera(intrinsics: Float[Tensor, "batch 3 3"], width: int) -> Float[Tensor, "batch 3 3"]:

@@ -73,7 +73,7 @@ def train(
     schedule = LambdaLR(optimizer, lambda step: learning_rate_share(step, settings.warmup_steps, settings.steps))
     average = WeightAverage(step_module.predictor, settings.average_decay)
     loader = make_loader(settings, shards, worker)
-    augment = _augmentation(settings, shards)
+    augment = _augmentation(settings, shards, worker.device)
     state = RunState(step_module, average.module, optimizer, schedule, loader)
     _take_up(checkpoint, run_key, state, worker)
     parallel = None
@@ -114,13 +114,13 @@ def _parallel(module: TrainingStep, worker: Worker) -> nn.Module:
     return module if worker.world_size == 1 else DistributedDataParallel(module)
 
 
-def _augmentation(settings: TrainConfig, shards: Shards) -> Augmentation:
+def _augmentation(settings: TrainConfig, shards: Shards, device: torch.device | str = "cpu") -> Augmentation:
     twins = None
     if settings.augment.mirror:
         meta = shards.meta(shards.clips(Split.TRAIN)[0].clip_id)
         mirror = torch.from_numpy(landmark_set(meta.landmark_set).mirror)
         twins = Twins(mirror, expression_twins(meta.expression_names))
-    return Augmentation(settings.augment, settings.seed, twins)
+    return Augmentation(settings.augment, settings.seed, twins, device)
 
 
 def make_loader(settings: TrainConfig, shards: Shards, worker: Worker) -> PairLoader:

@@ -130,7 +130,7 @@ def print_row(part: Part, batch: int, count: int, least: float, device: str) -> 
 def training_batch(batch: int, size: int, device: str) -> tuple[SourceBatch, DriverBatch, TargetBatch, TrackBatch]:
     """Return what a step gets."""
     source, driver = heads(batch, size, device)
-    target = TargetBatch(source.image.roll(3, -1), source.head_mask, source.valid)
+    target = TargetBatch(source.image.roll(3, -1), source.head_mask, source.valid, source.landmarks[..., :2])
     landmarks = source.landmarks.repeat(max(settings().track_pairs // batch, 1), 1, 1)
     faces = torch.rand(2, len(landmarks), source.expression.shape[1], device=device)
     return source, driver, target, TrackBatch(landmarks, landmarks + 0.1, faces[0], faces[1])

@@ -54,11 +54,12 @@ class DriverBatch(_Movable):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TargetBatch(_Movable):
-    """What a driven head should look like."""
+    """What a driven head should look like, and where its landmarks are in the picture."""
 
     image: Float[Tensor, "batch 3 height width"]
     head_mask: Float[Tensor, "batch 1 height width"]
     valid: Float[Tensor, "batch 1 height width"]
+    landmarks_px: Float[Tensor, "batch num_landmarks 2"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +82,7 @@ class PackedFrames(_Movable):
     expression: Float[Tensor, "batch num_coefficients"]
     head_to_camera: Float[Tensor, "batch 4 4"]
     intrinsics: Float[Tensor, "batch 3 3"]
+    landmarks_px: Float[Tensor, "batch num_landmarks 2"]
 
     def pictures(self) -> dict[str, Tensor]:
         """Return image and masks in floats, by their names."""
@@ -101,7 +103,7 @@ class PackedFrames(_Movable):
 
     def target(self) -> TargetBatch:
         """Return these frames as ground truth."""
-        return TargetBatch(**self.pictures())
+        return TargetBatch(**self.pictures(), landmarks_px=self.landmarks_px.float())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -79,7 +79,8 @@ class VisibleDecoder(nn.Module):
         self.disc: Tensor  # buffers, for a CUDA graph cannot make a tensor of numbers
         self.register_buffer("disc", torch.tensor([_SPREAD, _SPREAD, _SPREAD * _FLATNESS]).log(), persistent=False)
         self.encoding = PositionalEncoding(octaves=3)
-        self.body = Perceptron(settings.feature_channels + self.encoding.channels + 11, hidden, layers=3)
+        described = settings.feature_channels + self.encoding.channels + 11 + 2 * settings.expression_size
+        self.body = Perceptron(described, hidden, layers=3)
         self.attributes = ZeroLinear(hidden, _ATTRIBUTES)
         self.color = ZeroLinear(hidden, 3 + settings.rendered_features)
         self.rendered_features = settings.rendered_features
@@ -89,8 +90,13 @@ class VisibleDecoder(nn.Module):
         points: HeadPoints,
         displacement: Float[Tensor, "num_points 3"],
         features: Float[Tensor, "batch feature_channels rows columns"],
+        expressions: Float[Tensor, "num_points 2*num_coefficients"],
     ) -> RawGaussians:
-        """Return one Gaussian for each visible point."""
+        """Return one Gaussian for each visible point.
+
+        Args:
+            expressions: of the source, and of the driver less that: a lid that opens shows an eye that was not there.
+        """
         moved = points.positions + displacement
         described = torch.cat(
             (
@@ -100,6 +106,7 @@ class VisibleDecoder(nn.Module):
                 points.normals,
                 points.evidence,
                 points.colors,
+                expressions,
             ),
             dim=-1,
         )
@@ -127,6 +134,7 @@ class SymmetricDecoder(nn.Module):
         self.encoding = PositionalEncoding(octaves=3)
         channels = 3 + settings.rendered_features
         described = settings.feature_channels + self.encoding.channels + 8 + hidden + _ATTRIBUTES - 3 + channels
+        described += 2 * settings.expression_size
         self.body = Perceptron(described, hidden, layers=3)
         self.attributes = ZeroLinear(hidden, _ATTRIBUTES)
         self.color = ZeroLinear(hidden, channels)
@@ -136,11 +144,13 @@ class SymmetricDecoder(nn.Module):
         points: HeadPoints,
         displacement: Float[Tensor, "num_mirrored 3"],
         features: Float[Tensor, "batch feature_channels rows columns"],
+        expressions: Float[Tensor, "num_mirrored 2*num_coefficients"],
         twin: RawGaussians,
     ) -> RawGaussians:
         """Return one Gaussian for each mirrored point.
 
         Args:
+            expressions: see `VisibleDecoder`.
             twin: the Gaussian of each point's visible twin, in the order of `points`.
         """
         moved = points.positions + displacement
@@ -158,6 +168,7 @@ class SymmetricDecoder(nn.Module):
                 rotations,
                 twin.opacity_logits.unsqueeze(-1),
                 twin.colors,
+                expressions,
             ),
             dim=-1,
         )

@@ -151,12 +151,13 @@ class TalkingHeadPredictor(nn.Module):
         """Return the heads under an expression."""
         visible, hidden = avatar.visible, avatar.hidden
         displacement = self.displace(avatar, expression).split([len(visible.head), len(hidden.head)])
-        shown: RawGaussians = self.visible_decoder(visible, displacement[0], avatar.features)
+        told = _expressions(avatar, expression)
+        shown: RawGaussians = self.visible_decoder(visible, displacement[0], avatar.features, told[visible.head])
+        described = hidden, displacement[1], avatar.features, told[hidden.head]
         if self.settings.symmetric_decoder:
-            twin = _select(shown, avatar.twins)
-            occluded: RawGaussians = self.symmetric_decoder(hidden, displacement[1], avatar.features, twin)
+            occluded: RawGaussians = self.symmetric_decoder(*described, _select(shown, avatar.twins))
         else:
-            occluded = self.visible_decoder(hidden, displacement[1], avatar.features)
+            occluded = self.visible_decoder(*described)
         return DrivenHead(shown, occluded, avatar.layout)
 
     def densify(self, avatar: Avatar, driven: DrivenHead) -> Gaussians:
@@ -189,8 +190,7 @@ class TalkingHeadPredictor(nn.Module):
         expression: Float[Tensor, "batch num_coefficients"],
     ) -> Float[Tensor, "batch 3 height width"]:
         """Return the final images from what `render` gave of what `densify` made."""
-        expressions = torch.cat((avatar.expression, expression - avatar.expression), dim=1)
-        image: Tensor = self.inpainting(rendered, alpha, avatar.background, expressions)
+        image: Tensor = self.inpainting(rendered, alpha, avatar.background, _expressions(avatar, expression))
         return image * avatar.valid
 
     def forward(self, source: SourceBatch, driver: DriverBatch, *, coarse: bool = False) -> tuple[Avatar, DrivenImages]:
@@ -222,6 +222,13 @@ class TalkingHeadPredictor(nn.Module):
         if not self.settings.voxel_filter:
             return torch.arange(len(visible.head), device=visible.head.device)
         return mirror_hidden(visible, source, offset, self.settings.voxel_size_cm)
+
+
+def _expressions(
+    avatar: Avatar, expression: Float[Tensor, "batch num_coefficients"]
+) -> Float[Tensor, "batch 2*num_coefficients"]:
+    """Return the expressions of the sources, and what changes from them to `expression`."""
+    return torch.cat((avatar.expression, expression - avatar.expression), dim=1)
 
 
 def _select(gaussians: RawGaussians, numbers: Int64[Tensor, " num_selected"]) -> RawGaussians:

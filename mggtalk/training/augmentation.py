@@ -82,7 +82,7 @@ class Augmentation:
             is_mirrored = self._coins(pairs, _STREAM, device)
             source = _chosen(is_mirrored, mirrored_source(source, twins), source)
             driver = _chosen(is_mirrored, mirrored_driver(driver, twins, target.image.shape[-1]), driver)
-            target = _chosen(is_mirrored, mirrored_target(target), target)
+            target = _chosen(is_mirrored, mirrored_target(target, twins), target)
             tracks = _chosen(self._coins(track_pairs, _STREAM + 1, device), mirrored_tracks(tracks, twins), tracks)
         if self._settings.color > 0:
             gain, shift = self._colors(pairs, device)
@@ -137,9 +137,11 @@ def mirrored_driver(driver: DriverBatch, twins: Twins, width: int) -> DriverBatc
     )
 
 
-def mirrored_target(target: TargetBatch) -> TargetBatch:
+def mirrored_target(target: TargetBatch, twins: Twins) -> TargetBatch:
     """Return the mirror images of what is expected."""
-    return TargetBatch(target.image.flip(-1), target.head_mask.flip(-1), target.valid.flip(-1))
+    landmarks_px = mirror_points(target.landmarks_px[:, twins.landmarks])
+    landmarks_px[..., 0] += target.image.shape[-1]
+    return TargetBatch(target.image.flip(-1), target.head_mask.flip(-1), target.valid.flip(-1), landmarks_px)
 
 
 def mirrored_tracks(tracks: TrackBatch, twins: Twins) -> TrackBatch:

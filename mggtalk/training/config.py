@@ -16,6 +16,8 @@ class LossWeights:
 
     Attributes:
         ssim: of 1 - SSIM beside an L1 of weight 1, on the head before and after densification and on the final image.
+        squared: of the squared difference, beside that L1.
+        eyes_and_mouth: of the L1 around eyes and mouth alone: 1 in 50 pixels, and most of what an expression shows.
         alpha: L1 between rendered alpha and the target's head mask.
         landmarks: mean distance in cm between displaced source landmarks and the target's, both in head space.
         depth_offset: mean square of geometry refinement's offsets, cm^2, which keeps points without evidence in place.
@@ -24,6 +26,8 @@ class LossWeights:
     """
 
     ssim: float = Field(ge=0)
+    squared: float = Field(ge=0)
+    eyes_and_mouth: float = Field(ge=0)
     alpha: float = Field(ge=0)
     landmarks: float = Field(ge=0)
     depth_offset: float = Field(ge=0)

@@ -64,9 +64,7 @@ def train(
     """
     check_fit(settings, shards)
     _make_reproducible(settings.seed, worker.device)
-    step_module = TrainingStep(
-        TalkingHeadPredictor(settings.model), settings.loss, make_perceptual(settings.loss, worker.device)
-    ).to(worker.device)
+    step_module = _training_step(settings, shards, worker.device)
     optimizer = torch.optim.AdamW(
         step_module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
@@ -107,6 +105,16 @@ def train(
             save_state(checkpoint, run_key, done, state)
             meter.restart()
     return average.module.eval()
+
+
+def _training_step(settings: TrainConfig, shards: Shards, device: torch.device) -> TrainingStep:
+    contours = landmark_set(shards.meta(shards.clips(Split.TRAIN)[0].clip_id).landmark_set).contours
+    return TrainingStep(
+        TalkingHeadPredictor(settings.model),
+        settings.loss,
+        make_perceptual(settings.loss, device),
+        [contours[name] for name in ("right_eye", "left_eye", "lips_outer")],
+    ).to(device)
 
 
 def _parallel(module: TrainingStep, worker: Worker) -> nn.Module:

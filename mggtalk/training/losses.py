@@ -1,39 +1,91 @@
 """The training loss: L1 + SSIM on the head before and after densification and on the final image, and guides."""
 
+from collections.abc import Iterator, Sequence
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from mggtalk.geometry.cameras import pixel_centers
 from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackBatch
 from mggtalk.models.predictor import DrivenImages, TalkingHeadPredictor
 from mggtalk.training.config import LossWeights
 from mggtalk.training.perceptual import PerceptualDistance
 from mggtalk.training.structural_similarity import structural_similarity
 
+_REACH = 2.5
+"""Squared radius of a disc over the mean square of its landmarks' distance: a little wider than an eye or a mouth."""
+
 Image = Float[Tensor, "batch 3 height width"]
 Mask = Float[Tensor, "batch 1 height width"]
 
 
-def photometric(image: Image, expected: Image, valid: Mask, ssim_weight: float) -> Float[Tensor, " batch"]:
-    """Return L1 + `ssim_weight` * (1 - SSIM) of each image, both as means over its valid pixels.
+def photometric(
+    image: Image, expected: Image, valid: Mask, ssim_weight: float, squared_weight: float = 0.0
+) -> Float[Tensor, " batch"]:
+    """Return L1 + `ssim_weight` * (1 - SSIM) + `squared_weight` * L2^2 of each image, as means over its valid pixels.
 
     Of each image, so that the loss of a batch does not depend on how it is shared out among workers.
     """
     image, expected = image * valid, expected * valid
-    difference = (image - expected).abs() + ssim_weight * (1 - structural_similarity(image, expected)) * valid
+    apart = image - expected
+    difference = apart.abs() + ssim_weight * (1 - structural_similarity(image, expected)) * valid
+    if squared_weight:
+        difference = difference + squared_weight * apart.square()
     return difference.mean(dim=(1, 2, 3)) / valid.mean(dim=(1, 2, 3)).clamp(min=1e-6)
+
+
+def mask_around(
+    landmarks_px: Float[Tensor, "batch num_landmarks 2"],
+    parts: Sequence[Int64[Tensor, " part"]],
+    height: int,
+    width: int,
+) -> Mask:
+    """Return 1 in a disc around each part of the face, which its landmarks' spread sizes, and 0 elsewhere."""
+    pixels = pixel_centers(height, width, landmarks_px.device)
+    inside = torch.zeros(len(landmarks_px), height, width, dtype=torch.bool, device=landmarks_px.device)
+    for part in parts:
+        points = landmarks_px.index_select(1, part)
+        center = points.mean(dim=1)
+        reach = _REACH * (points - center.unsqueeze(1)).square().sum(dim=-1).mean(dim=1)
+        inside |= (pixels - center[:, None, None]).square().sum(dim=-1) < reach[:, None, None]
+    return inside.float().unsqueeze(1)
+
+
+def _compared(images: DrivenImages, target: TargetBatch) -> Iterator[tuple[str, Image, Image]]:
+    """Yield name, image and truth of what was rendered."""
+    head = target.image * target.head_mask
+    for name, made, expected in (
+        ("final", images.image, target.image),
+        ("head", images.head, head),
+        ("coarse", images.coarse, head),
+    ):
+        if made is not None:
+            yield name, made, expected
 
 
 class TrainingStep(nn.Module):
     """Forward pass and loss as one module, so that data-parallel training wraps both."""
 
     def __init__(
-        self, predictor: TalkingHeadPredictor, weights: LossWeights, perceptual: PerceptualDistance | None = None
+        self,
+        predictor: TalkingHeadPredictor,
+        weights: LossWeights,
+        perceptual: PerceptualDistance | None = None,
+        eyes_and_mouth: Sequence[Sequence[int]] = (),
     ) -> None:
+        """Keep what is trained and how it is judged.
+
+        Args:
+            eyes_and_mouth: the numbers of the landmarks around each of them.
+        """
         super().__init__()
         self.predictor = predictor
         self.weights = weights
         self.perceptual = perceptual  # no module: nothing of it is trained or kept
+        self._num_parts = len(eyes_and_mouth)
+        for number, part in enumerate(eyes_and_mouth):
+            self.register_buffer(f"part_{number}", torch.tensor(part), persistent=False)
 
     def forward(
         self, source: SourceBatch, driver: DriverBatch, target: TargetBatch, tracks: TrackBatch, *, coarse: bool = False
@@ -47,6 +99,9 @@ class TrainingStep(nn.Module):
         avatar, images = self.predictor(source, driver, coarse=coarse)
         parts = self._image_parts(images, target)
         total = sum(parts.values())
+        if weights.eyes_and_mouth:
+            parts["eyes_and_mouth"] = self._difference_around(images, target)
+            total = total + weights.eyes_and_mouth * parts["eyes_and_mouth"]
         parts["alpha"] = self._alpha_difference(images, target)
         parts["landmarks"] = self.landmark_distance(tracks)
         parts["depth_offset"] = avatar.depth_offset.square().mean()
@@ -62,17 +117,23 @@ class TrainingStep(nn.Module):
         return {"total": total, **parts}
 
     def _image_parts(self, images: DrivenImages, target: TargetBatch) -> dict[str, Tensor]:
-        head = target.image * target.head_mask
-        expected = {"final": target.image, "head": head, "coarse": head}
-        rendered = {"final": images.image, "head": images.head, "coarse": images.coarse}
-        made = {name: image for name, image in rendered.items() if image is not None}
+        names, made, expected = zip(*_compared(images, target), strict=True)
         losses = photometric(
-            torch.cat([*made.values()]),
-            torch.cat([expected[name] for name in made]),
+            torch.cat(made),
+            torch.cat(expected),
             target.valid.repeat(len(made), 1, 1, 1),
             self.weights.ssim,
+            self.weights.squared,
         )
-        return dict(zip(made, losses.reshape(len(made), -1).mean(dim=1).unbind(), strict=True))
+        return dict(zip(names, losses.reshape(len(made), -1).mean(dim=1).unbind(), strict=True))
+
+    def _difference_around(self, images: DrivenImages, target: TargetBatch) -> Tensor:
+        """Return the L1 around eyes and mouth, of each image, summed over what is rendered."""
+        parts = [self.get_buffer(f"part_{number}") for number in range(self._num_parts)]
+        mask = mask_around(target.landmarks_px, parts, *target.image.shape[-2:]) * target.valid
+        area = 3 * mask.sum(dim=(1, 2, 3)).clamp(min=1)
+        apart = [((made - expected).abs() * mask).sum(dim=(1, 2, 3)) for _, made, expected in _compared(images, target)]
+        return (torch.stack(apart) / area).mean(dim=1).sum()
 
     @staticmethod
     def _alpha_difference(images: DrivenImages, target: TargetBatch) -> Tensor:

@@ -40,7 +40,14 @@ def small_training(**changes: Any) -> TrainConfig:
         checkpoint_every=1,
         augment=AugmentConfig(color=0.0, mirror=False),
         loss=LossWeights(
-            ssim=0.2, alpha=0.1, landmarks=0.5, depth_offset=0.01, perceptual=0.0, perceptual_network="resnet_18"
+            ssim=0.2,
+            squared=0.0,
+            eyes_and_mouth=0.1,
+            alpha=0.1,
+            landmarks=0.5,
+            depth_offset=0.01,
+            perceptual=0.0,
+            perceptual_network="resnet_18",
         ),
         model=small_model(),
     )

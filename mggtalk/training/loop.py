@@ -64,13 +64,13 @@ def train(
     """
     check_fit(settings, shards)
     _make_reproducible(settings.seed, worker.device)
+    loader = make_loader(settings, shards, worker)
     step_module = _training_step(settings, shards, worker.device)
     optimizer = torch.optim.AdamW(
         step_module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     schedule = LambdaLR(optimizer, lambda step: learning_rate_share(step, settings.warmup_steps, settings.steps))
     average = WeightAverage(step_module.predictor, settings.average_decay)
-    loader = make_loader(settings, shards, worker)
     augment = _augmentation(settings, shards, worker.device)
     state = RunState(step_module, average.module, optimizer, schedule, loader)
     _take_up(checkpoint, run_key, state, worker)

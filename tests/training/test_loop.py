@@ -208,7 +208,8 @@ def test_metrics_come_when_they_are_due_and_at_the_end(shards):
     last = reports.metrics[5]
     assert last["frames_per_s"] > 0
     assert {name for name in last if name.startswith("loss/")} == {
-        f"loss/{part}" for part in ("total", "final", "head", "coarse", "alpha", "landmarks", "depth_offset")
+        f"loss/{part}"
+        for part in ("total", "final", "head", "coarse", "eyes_and_mouth", "alpha", "landmarks", "depth_offset")
     }
     assert 10 < last["val/psnr_head"] < 40
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
+from scipy.special import ndtri
 from torch import Tensor
 
 from mggtalk.errors import StageError
@@ -18,7 +19,9 @@ from mggtalk.training.packed import Batch
 
 _STREAM = 2
 """Draws for pairs with pictures; those for tracks are of the next one."""
-_GREY = 0.5
+_DRAWS, _DRAWS_A_COUNT = 8, 4
+"""Numbers drawn for a pair, and those that one step of Philox's counter gives."""
+_GREY = _HALF = 0.5
 BatchT = TypeVar("BatchT", SourceBatch, DriverBatch, TargetBatch, TrackBatch)
 
 
@@ -91,15 +94,24 @@ class Augmentation:
         return source, driver, target, tracks
 
     def _coins(self, numbers: range, stream: int, device: torch.device) -> Bool[Tensor, " batch"]:
-        throws = [np.random.default_rng((self._seed, stream, number)).random() < 0.5 for number in numbers]
-        return _sent(np.array(throws), device)
+        return _sent(self._uniform(numbers, stream)[:, 0] < _HALF, device)
+
+    def _uniform(self, numbers: range, stream: int) -> Float[np.ndarray, "batch 8"]:
+        """Return numbers within (0, 1) that follow from seed, stream and each pair's own number alone.
+
+        Source: Philox, a random number generator that starts at any counter (Salmon et al., "Parallel random numbers:
+        as easy as 1, 2, 3", 2011), at once for all pairs: a generator for each took 4 ms of a step of 96.
+        """
+        generator = np.random.Philox(key=[self._seed, stream], counter=numbers.start * _DRAWS // _DRAWS_A_COUNT)
+        drawn = generator.random_raw(len(numbers) * _DRAWS).reshape(-1, _DRAWS)
+        return ((drawn >> np.uint64(11)) + 0.5) * 2.0**-53
 
     def _colors(
         self, numbers: range, device: torch.device
     ) -> tuple[Float[Tensor, "batch 3 3"], Float[Tensor, "batch 3"]]:
         """Return what colours are multiplied by and moved by: gains, contrast about grey, saturation, brightness."""
         strength = self._settings.color
-        draws = np.stack([np.random.default_rng((self._seed, _STREAM + 2, n)).standard_normal(6) for n in numbers])
+        draws = ndtri(self._uniform(numbers, _STREAM + 2)[:, :6])
         gains, contrast, saturation, brightness = np.split(draws.clip(-2, 2) * strength, (3, 4, 5), axis=1)
         keep = np.exp(2 * saturation)[:, :, None]
         matrix = (keep * np.eye(3) + (1 - keep) / 3) * np.exp(gains + contrast)[:, :, None]

@@ -47,11 +47,13 @@ class Scene:
         if trained:
             perturb(self.visible_decoder)
         self.still = torch.zeros_like(self.points.positions)
-        self.shown: RawGaussians = self.visible_decoder(self.points, self.still, self.features)
+        self.expressions = torch.zeros(len(self.still), 2 * settings.expression_size)
+        self.shown: RawGaussians = self.visible_decoder(self.points, self.still, self.features, self.expressions)
 
     def occluded(self, decoder: SymmetricDecoder) -> RawGaussians:
         still = torch.zeros_like(self.hidden.positions)
-        made: RawGaussians = decoder(self.hidden, still, self.features, selected(self.shown, self.twins))
+        told = self.expressions[self.twins]
+        made: RawGaussians = decoder(self.hidden, still, self.features, told, selected(self.shown, self.twins))
         return made
 
 
@@ -97,8 +99,24 @@ def test_untrained_visible_gaussians_are_discs_as_wide_as_the_gaps_between_them(
 def test_visible_gaussians_follow_the_displacement():
     scene = Scene(trained=False)
     displacement = torch.rand(scene.still.shape)
-    moved = scene.visible_decoder(scene.points, displacement, scene.features)
+    moved = scene.visible_decoder(scene.points, displacement, scene.features, scene.expressions)
     torch.testing.assert_close(moved.means, scene.points.positions + displacement)
+
+
+def test_trained_decoders_heed_the_expression_of_each_point():
+    """An eye that opens shows what no displacement of lids could."""
+    scene = Scene(trained=True)
+    decoder = SymmetricDecoder(small_model())
+    perturb(decoder)
+    before, hidden_before = scene.shown, scene.occluded(decoder)
+    scene.expressions[0] = 1.0
+    after = scene.visible_decoder(scene.points, scene.still, scene.features, scene.expressions)
+    change = (after.colors - before.colors).abs().amax(dim=1)
+    assert change[0] > 1e-3
+    assert change[1:].max() < 1e-6
+    scene.expressions[scene.twins[0]] = 1.0
+    hidden_change = (scene.occluded(decoder).colors - hidden_before.colors).abs().amax(dim=1)
+    assert hidden_change[0] > 1e-3
 
 
 def test_untrained_symmetric_gaussians_mirror_the_untrained_twins():

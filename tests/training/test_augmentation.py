@@ -81,6 +81,9 @@ def test_some_pairs_are_mirrored_and_source_and_target_go_together():
         assert torch.equal(
             target.image[number], batch[2].image[number].flip(-1) if mirrored else batch[2].image[number]
         )
+        landmarks = batch[2].landmarks_px[number]
+        swapped = landmarks[MIRROR] * torch.tensor([-1.0, 1.0]) + torch.tensor([32.0, 0.0])
+        torch.testing.assert_close(target.landmarks_px[number], swapped if mirrored else landmarks)
         expression = batch[1].expression[number]
         assert torch.equal(driver.expression[number], expression.flip(0) if mirrored else expression)
 

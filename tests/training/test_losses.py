@@ -6,12 +6,14 @@ import torch
 
 from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackBatch
 from mggtalk.models.predictor import TalkingHeadPredictor
+from mggtalk.perception.landmark_sets import mediapipe_478
 from mggtalk.shards import Shards
 from mggtalk.training.loop import make_loader
-from mggtalk.training.losses import TrainingStep, photometric
+from mggtalk.training.losses import TrainingStep, mask_around, photometric
 from tests.models.small import perturb, small_model
 from tests.training.small import ALONE, small_training
 
+PARTS = [mediapipe_478().contours[name] for name in ("right_eye", "left_eye", "lips_outer")]
 Batch = tuple[SourceBatch, DriverBatch, TargetBatch, TrackBatch]
 
 
@@ -25,7 +27,7 @@ def make_step() -> TrainingStep:
     torch.manual_seed(0)
     # Two channels to a norm's group, as in earnest: alone in its group, a channel's bias would be normalised away.
     model = dataclasses.replace(small_model(), unet_channels=8)
-    return TrainingStep(TalkingHeadPredictor(model), small_training().loss)
+    return TrainingStep(TalkingHeadPredictor(model), small_training().loss, eyes_and_mouth=PARTS)
 
 
 def evaluated(step: TrainingStep, *batch: Any) -> dict[str, float]:
@@ -64,12 +66,13 @@ def test_total_is_the_weighted_sum_of_the_parts(batch):
         parts["final"]
         + parts["head"]
         + parts["coarse"]
+        + weights.eyes_and_mouth * parts["eyes_and_mouth"]
         + weights.alpha * parts["alpha"]
         + weights.landmarks * parts["landmarks"]
         + weights.depth_offset * parts["depth_offset"]
     )
     assert parts["total"] == pytest.approx(expected, rel=1e-5)
-    assert min(parts[name] for name in ("final", "head", "coarse", "alpha", "landmarks")) > 0
+    assert min(parts[name] for name in ("final", "head", "coarse", "eyes_and_mouth", "alpha", "landmarks")) > 0
 
 
 def test_each_part_judges_its_own_picture(batch):
@@ -124,6 +127,35 @@ def test_photometric_loss_of_equal_images_is_zero_and_grows_with_the_difference(
         photometric(image, image.flip(-1), valid, 0.0)
     )
     assert 0.1 < structure < 0.3  # SSIM of unrelated noise is about 0, at a weight of 0.2
+
+
+def test_squared_difference_joins_the_loss():
+    image, valid = torch.full((1, 3, 32, 32), 0.5), torch.ones(1, 1, 32, 32)
+    assert float(photometric(image, image + 0.1, valid, 0.0, 4.0)) == pytest.approx(0.1 + 4 * 0.01, rel=1e-5)
+
+
+def test_mask_around_covers_each_part_of_the_face_and_little_more():
+    landmarks_px = torch.full((2, 478, 2), 1000.0)
+    corners = torch.tensor([[10.0, 20.0], [14.0, 18.0], [18.0, 20.0], [14.0, 22.0]])
+    landmarks_px[0, :4], landmarks_px[0, 4:8] = corners, corners + torch.tensor([24.0, 20.0])
+    mask = mask_around(landmarks_px, [torch.arange(4), torch.arange(4, 8)], 48, 64)[:, 0]
+    inside = [(10, 20), (17, 20), (14, 17), (34, 40), (41, 40)]
+    outside = [(4, 20), (24, 20), (14, 10), (28, 30)]
+    assert [float(mask[0, row, column]) for column, row in inside] == [1.0] * 5
+    assert [float(mask[0, row, column]) for column, row in outside] == [0.0] * 4
+    assert not mask[1].any()
+
+
+def test_eyes_and_mouth_are_judged_by_their_own_pixels(batch):
+    source, driver, target, tracks = batch
+    step = make_step()
+    before = evaluated(step, *batch)["eyes_and_mouth"]
+    mask = mask_around(target.landmarks_px, [torch.tensor(part) for part in PARTS], 32, 32)
+    assert 0.01 < float(mask.mean()) < 0.3
+    elsewhere = dataclasses.replace(target, image=torch.where(mask > 0, target.image, 1 - target.image))
+    assert evaluated(step, source, driver, elsewhere, tracks)["eyes_and_mouth"] == pytest.approx(before, rel=1e-5)
+    there = dataclasses.replace(target, image=torch.where(mask > 0, 1 - target.image, target.image))
+    assert evaluated(step, source, driver, there, tracks)["eyes_and_mouth"] != pytest.approx(before, rel=0.05)
 
 
 def test_photometric_loss_is_a_mean_over_valid_pixels():

@@ -109,12 +109,15 @@ def train(
 
 def _training_step(settings: TrainConfig, shards: Shards, device: torch.device) -> TrainingStep:
     contours = landmark_set(shards.meta(shards.clips(Split.TRAIN)[0].clip_id).landmark_set).contours
-    return TrainingStep(
+    step = TrainingStep(
         TalkingHeadPredictor(settings.model),
         settings.loss,
         make_perceptual(settings.loss, device),
         [contours[name] for name in ("right_eye", "left_eye", "lips_outer")],
     ).to(device)
+    if settings.compile and device.type == "cuda":
+        step.compile_networks()
+    return step
 
 
 def _parallel(module: TrainingStep, worker: Worker) -> nn.Module:

@@ -83,6 +83,7 @@ class TrainingStep(nn.Module):
         self.predictor = predictor
         self.weights = weights
         self.perceptual = perceptual  # no module: nothing of it is trained or kept
+        self._photometric = photometric
         self._num_parts = len(eyes_and_mouth)
         for number, part in enumerate(eyes_and_mouth):
             self.register_buffer(f"part_{number}", torch.tensor(part), persistent=False)
@@ -116,9 +117,20 @@ class TrainingStep(nn.Module):
             total = total + weights.perceptual * parts["perceptual"]
         return {"total": total, **parts}
 
+    def compile_networks(self, backend: str = "inductor") -> None:
+        """Let torch.compile fuse what works on whole pictures, at its first use: the convolutions and L1 + SSIM.
+
+        Not the point networks: their sizes change from step to step, and it takes 10,000 steps to win back the time
+        that code for any size takes to make (docs/results.md).
+        """
+        predictor = self.predictor
+        for network in (predictor.geometry_refinement.unet, predictor.identity_encoder, predictor.inpainting.unet):
+            network.compile(dynamic=False, backend=backend)
+        self._photometric = torch.compile(photometric, dynamic=False, backend=backend)
+
     def _image_parts(self, images: DrivenImages, target: TargetBatch) -> dict[str, Tensor]:
         names, made, expected = zip(*_compared(images, target), strict=True)
-        losses = photometric(
+        losses = self._photometric(
             torch.cat(made),
             torch.cat(expected),
             target.valid.repeat(len(made), 1, 1, 1),

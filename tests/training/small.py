@@ -34,6 +34,7 @@ def small_training(**changes: Any) -> TrainConfig:
         warmup_steps=1,
         weight_decay=1e-4,
         gradient_clip=1.0,
+        compile=False,
         log_every=2,
         validate_every=1000,
         validation_pairs=0,

@@ -92,6 +92,19 @@ def test_each_part_judges_its_own_picture(batch):
     assert parts["depth_offset"] == pytest.approx(float(avatar.depth_offset.square().mean()), rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # Dynamo's, of its own looking
+def test_compiled_parts_compute_what_they_did(batch):
+    """With Dynamo's tracing and without generated code, which takes a minute and a compiler."""
+    step = make_step()
+    perturb(step.predictor, scale=0.05)
+    weights = [*step.parameters()]
+    plain, gradients = evaluated(step, *batch), torch.autograd.grad(step(*batch)["total"], weights)
+    step.compile_networks(backend="eager")
+    assert evaluated(step, *batch) == pytest.approx(plain, rel=1e-5)
+    for gradient, expected in zip(torch.autograd.grad(step(*batch)["total"], weights), gradients, strict=True):
+        torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=1e-3)
+
+
 def test_landmarks_teach_the_deformation(batch):
     step = make_step()
     step(*batch)["landmarks"].backward()

@@ -19,17 +19,20 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.head_clouds import bandwidth, counted, milliseconds
+from mggtalk.geometry.cameras import project, transform_points
 from mggtalk.models.animator import Animator
 from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackBatch, collate_drivers, collate_sources
 from mggtalk.models.config import ModelConfig
 from mggtalk.models.predictor import Avatar, TalkingHeadPredictor
 from mggtalk.params import load_group
+from mggtalk.perception.landmark_sets import mediapipe_478
 from mggtalk.rendering.gaussians import Gaussians
 from mggtalk.training.config import TrainConfig
-from mggtalk.training.losses import TrainingStep, photometric
+from mggtalk.training.losses import EYES_AND_MOUTH, TrainingStep, photometric
 from tests.synthetic_head import make_head, source_frame
 
 PARAMS = Path(__file__).parents[1] / "docs" / "params-256px.yaml"
+PARTS = [mediapipe_478().contours[name] for name in EYES_AND_MOUTH]
 REPEATS = 30
 CLOSE = 1.3
 """Heads so much larger than a person's have over 100,000 Gaussians at 512 px, as real close-ups do."""
@@ -130,7 +133,8 @@ def print_row(part: Part, batch: int, count: int, least: float, device: str) -> 
 def training_batch(batch: int, size: int, device: str) -> tuple[SourceBatch, DriverBatch, TargetBatch, TrackBatch]:
     """Return what a step gets."""
     source, driver = heads(batch, size, device)
-    target = TargetBatch(source.image.roll(3, -1), source.head_mask, source.valid, source.landmarks[..., :2])
+    landmarks_px = project(transform_points(source.head_to_camera, source.landmarks), source.intrinsics)
+    target = TargetBatch(source.image.roll(3, -1), source.head_mask, source.valid, landmarks_px)
     landmarks = source.landmarks.repeat(max(settings().track_pairs // batch, 1), 1, 1)
     faces = torch.rand(2, len(landmarks), source.expression.shape[1], device=device)
     return source, driver, target, TrackBatch(landmarks, landmarks + 0.1, faces[0], faces[1])
@@ -138,7 +142,7 @@ def training_batch(batch: int, size: int, device: str) -> tuple[SourceBatch, Dri
 
 def report_training(size: int, batch: int, device: str) -> None:
     """Print where the time of a step goes, each part waited for; the last line is the step as it runs."""
-    step = TrainingStep(TalkingHeadPredictor(model_at(size)), settings().loss).to(device)
+    step = TrainingStep(TalkingHeadPredictor(model_at(size)), settings().loss, eyes_and_mouth=PARTS).to(device)
     optimizer = torch.optim.AdamW(step.parameters(), lr=1e-4, fused=True)
     source, driver, target, tracks = training_batch(batch, size, device)
     model, names = step.predictor, Gaussians.__slots__
@@ -155,7 +159,7 @@ def report_training(size: int, batch: int, device: str) -> None:
 
     def compare() -> Tensor:
         seen = (torch.cat([plane] * 3) for plane in (picture[:, :3], target.image, target.valid))
-        return photometric(*seen, settings().loss.ssim).mean()
+        return photometric(*seen, settings().loss.ssim, settings().loss.squared).mean()
 
     def learn() -> None:
         optimizer.zero_grad(set_to_none=True)

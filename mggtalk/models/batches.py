@@ -54,7 +54,7 @@ class DriverBatch(_Movable):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TargetBatch(_Movable):
-    """What a driven head should look like, and where its landmarks are in the picture."""
+    """What a driven head should look like, and where its landmarks are: in pixels, centres at +0.5."""
 
     image: Float[Tensor, "batch 3 height width"]
     head_mask: Float[Tensor, "batch 1 height width"]

@@ -70,7 +70,7 @@ class IdentityEncoder(nn.Module):
 
 
 class VisibleDecoder(nn.Module):
-    """Stage 1: P_d and F -> G_d."""
+    """Stage 1: P_d, F and the expressions -> G_d."""
 
     def __init__(self, settings: ModelConfig) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class VisibleDecoder(nn.Module):
 
 
 class SymmetricDecoder(nn.Module):
-    """Stage 2: P_d^s, F and the mirror twin's Gaussian -> G_d^s; starts as the twin's mirror image."""
+    """Stage 2: P_d^s, F, the expressions and the mirror twin's Gaussian -> G_d^s; starts as the twin's mirror image."""
 
     def __init__(self, settings: ModelConfig) -> None:
         super().__init__()

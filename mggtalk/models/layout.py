@@ -24,7 +24,7 @@ class PaddedLayout:
         """Return the layout of points that belong to these heads, which may come in any order."""
         order = torch.argsort(head, stable=True)
         heads = torch.arange(num_heads, device=head.device)
-        # Not bincount, which waits for the device to learn the largest number.
+        # Not bincount, which waits for the device once more than `shape` does.
         first = torch.searchsorted(head[order], heads)
         counts = torch.diff(first, append=first.new_full((1,), len(head)))
         place = torch.empty_like(head)

@@ -21,7 +21,7 @@ _STREAM = 2
 """Draws for pairs with pictures; those for tracks are of the next one."""
 _DRAWS, _DRAWS_A_COUNT = 8, 4
 """Numbers drawn for a pair, and those that one step of Philox's counter gives."""
-_GREY = _HALF = 0.5
+_GREY = 0.5
 BatchT = TypeVar("BatchT", SourceBatch, DriverBatch, TargetBatch, TrackBatch)
 
 
@@ -94,7 +94,7 @@ class Augmentation:
         return source, driver, target, tracks
 
     def _coins(self, numbers: range, stream: int, device: torch.device) -> Bool[Tensor, " batch"]:
-        return _sent(self._uniform(numbers, stream)[:, 0] < _HALF, device)
+        return _sent(self._uniform(numbers, stream)[:, 0] < 0.5, device)
 
     def _uniform(self, numbers: range, stream: int) -> Float[np.ndarray, "batch 8"]:
         """Return numbers within (0, 1) that follow from seed, stream and each pair's own number alone.
@@ -102,9 +102,10 @@ class Augmentation:
         Source: Philox, a random number generator that starts at any counter (Salmon et al., "Parallel random numbers:
         as easy as 1, 2, 3", 2011), at once for all pairs: a generator for each took 4 ms of a step of 96.
         """
-        generator = np.random.Philox(key=[self._seed, stream], counter=numbers.start * _DRAWS // _DRAWS_A_COUNT)
+        key = np.array([self._seed, stream], np.uint64)
+        generator = np.random.Philox(key=key, counter=numbers.start * _DRAWS // _DRAWS_A_COUNT)
         drawn = generator.random_raw(len(numbers) * _DRAWS).reshape(-1, _DRAWS)
-        return ((drawn >> np.uint64(11)) + 0.5) * 2.0**-53
+        return ((drawn >> np.uint64(12)) + 0.5) * 2.0**-52  # halves of 52 bits are exact, so neither 0 nor 1 comes up
 
     def _colors(
         self, numbers: range, device: torch.device
@@ -122,7 +123,7 @@ class Augmentation:
 def _sent(array: np.ndarray, device: torch.device) -> Tensor:
     """Return an array on a device, without waiting for the work that a GPU has before it."""
     tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def mirrored_source(source: SourceBatch, twins: Twins) -> SourceBatch:
@@ -151,8 +152,8 @@ def mirrored_driver(driver: DriverBatch, twins: Twins, width: int) -> DriverBatc
 
 def mirrored_target(target: TargetBatch, twins: Twins) -> TargetBatch:
     """Return the mirror images of what is expected."""
-    landmarks_px = mirror_points(target.landmarks_px[:, twins.landmarks])
-    landmarks_px[..., 0] += target.image.shape[-1]
+    landmarks_px = target.landmarks_px[:, twins.landmarks]
+    landmarks_px[..., 0] = target.image.shape[-1] - landmarks_px[..., 0]
     return TargetBatch(target.image.flip(-1), target.head_mask.flip(-1), target.valid.flip(-1), landmarks_px)
 
 

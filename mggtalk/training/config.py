@@ -17,7 +17,7 @@ class LossWeights:
     Attributes:
         ssim: of 1 - SSIM beside an L1 of weight 1, on the head before and after densification and on the final image.
         squared: of the squared difference, beside that L1.
-        eyes_and_mouth: of the L1 around eyes and mouth alone: 1 in 50 pixels, and most of what an expression shows.
+        eyes_and_mouth: of the L1 around eyes and mouth alone: 1 in 20 pixels, and most of what an expression shows.
         alpha: L1 between rendered alpha and the target's head mask.
         landmarks: mean distance in cm between displaced source landmarks and the target's, both in head space.
         depth_offset: mean square of geometry refinement's offsets, cm^2, which keeps points without evidence in place.
@@ -64,11 +64,11 @@ class TrainConfig:
         warmup_steps: the learning rate rises over these, then falls as a half cosine to a hundredth.
         gradient_clip: largest norm of the gradient.
         compile: on CUDA, networks on pictures and their loss go through torch.compile. It takes most of a minute, and
-            pays from some 2,000 steps on; on a CPU nothing is compiled, so runs are reproducible to the bit.
+            pays from some 2,000 steps on; on a CPU nothing is compiled. Either way it is part of the run's key.
         validate_every, checkpoint_every, log_every: in steps. validation_pairs: fixed pairs of the split `val`.
     """
 
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**64)
     workers: int = Field(ge=1)
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)

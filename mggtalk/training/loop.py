@@ -25,7 +25,7 @@ from mggtalk.training.augmentation import Augmentation, Twins, expression_twins
 from mggtalk.training.averaging import WeightAverage
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.loader import LoaderPlan, PairLoader
-from mggtalk.training.losses import TrainingStep
+from mggtalk.training.losses import EYES_AND_MOUTH, TrainingStep
 from mggtalk.training.packed import Batch
 from mggtalk.training.pairs import PairReader, share
 from mggtalk.training.perceptual import make_perceptual
@@ -113,7 +113,7 @@ def _training_step(settings: TrainConfig, shards: Shards, device: torch.device) 
         TalkingHeadPredictor(settings.model),
         settings.loss,
         make_perceptual(settings.loss, device),
-        [contours[name] for name in ("right_eye", "left_eye", "lips_outer")],
+        [contours[name] for name in EYES_AND_MOUTH],
     ).to(device)
     if settings.compile and device.type == "cuda":
         step.compile_networks()

@@ -13,6 +13,8 @@ from mggtalk.training.config import LossWeights
 from mggtalk.training.perceptual import PerceptualDistance
 from mggtalk.training.structural_similarity import structural_similarity
 
+EYES_AND_MOUTH = ("right_eye", "left_eye", "lips_outer")
+"""Contours of a landmark set."""
 _REACH = 2.5
 """Squared radius of a disc over the mean square of its landmarks' distance: a little wider than an eye or a mouth."""
 
@@ -78,8 +80,13 @@ class TrainingStep(nn.Module):
 
         Args:
             eyes_and_mouth: the numbers of the landmarks around each of them.
+
+        Raises:
+            ValueError: eyes and mouth have a weight, and nothing says where they are.
         """
         super().__init__()
+        if weights.eyes_and_mouth and not eyes_and_mouth:
+            raise ValueError(f"weight {weights.eyes_and_mouth} of eyes and mouth: expected their landmarks, got none")
         self.predictor = predictor
         self.weights = weights
         self.perceptual = perceptual  # no module: nothing of it is trained or kept

@@ -14,7 +14,7 @@ ItemT = TypeVar("ItemT")
 
 
 class Throughput:
-    """Pace since the last reading; validation and checkpoints do not count."""
+    """Pace since the last reading; validation and checkpoints do not count, what torch.compile takes at first does."""
 
     def __init__(self, batch_size: int, device: torch.device) -> None:
         """Start the clock.

@@ -1,32 +1,11 @@
-from typing import Any
-
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mggtalk.models.animator import Animator
 from tests.models.small import driver_and_target, perturb, small_predictor, source_batch
+from tests.operations import WAITING, Operations
 
 CALM = (0.0, 0.0)
-WAITING = {
-    "aten.lift_fresh.default",
-    "aten._local_scalar_dense.default",
-    "aten.nonzero.default",
-    "aten.bincount.default",
-}
-"""Operations that make a tensor of numbers of the host, or tell the host a number of the device."""
-
-
-class Operations(TorchDispatchMode):
-    """Keeps the names of all operations."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.add(str(func))
-        return func(*args, **(kwargs or {}))
 
 
 @torch.no_grad()

@@ -1,4 +1,5 @@
 import dataclasses
+from itertools import combinations
 from typing import TypeVar
 
 import pytest
@@ -70,6 +71,19 @@ def test_a_pair_is_changed_alike_wherever_it_stands():
     half = last_half(source), last_half(driver), last_half(target), last_half(tracks)
     rest = flat(augment(half, range(44, 48), range(44, 48)))
     assert all(torch.equal(ours[4:], theirs) for ours, theirs in zip(whole, rest, strict=True))
+
+
+def test_every_seed_draws_otherwise():
+    batch = make_batch()
+    seeds = (0, 1, 2**63, 2**63 + 1, 2**64 - 1)
+    images = [Augmentation(BOTH, seed, TWINS)(batch, range(8), range(8))[0].image for seed in seeds]
+    assert all(not torch.equal(one, other) for one, other in combinations(images, 2))
+
+
+def test_pairs_far_on_in_a_run_have_draws_of_their_own():
+    batch, augment = make_batch(), Augmentation(BOTH, 3, TWINS)
+    first, far = (augment(batch, range(start, start + 8), range(8))[0].image for start in (0, 2**40))
+    assert not torch.equal(first, far)
 
 
 def test_some_pairs_are_mirrored_and_source_and_target_go_together():

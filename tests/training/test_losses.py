@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 from typing import Any
 
@@ -6,14 +7,16 @@ import torch
 
 from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackBatch
 from mggtalk.models.predictor import TalkingHeadPredictor
-from mggtalk.perception.landmark_sets import mediapipe_478
 from mggtalk.shards import Shards
+from mggtalk.training.augmentation import Augmentation, Twins
+from mggtalk.training.config import AugmentConfig
 from mggtalk.training.loop import make_loader
 from mggtalk.training.losses import TrainingStep, mask_around, photometric
 from tests.models.small import perturb, small_model
-from tests.training.small import ALONE, small_training
+from tests.operations import WAITING, Operations
+from tests.training.small import ALONE, PARTS, small_training
 
-PARTS = [mediapipe_478().contours[name] for name in ("right_eye", "left_eye", "lips_outer")]
+TWINS = Twins(torch.arange(478), torch.arange(2))
 Batch = tuple[SourceBatch, DriverBatch, TargetBatch, TrackBatch]
 
 
@@ -100,9 +103,34 @@ def test_compiled_parts_compute_what_they_did(batch):
     weights = [*step.parameters()]
     plain, gradients = evaluated(step, *batch), torch.autograd.grad(step(*batch)["total"], weights)
     step.compile_networks(backend="eager")
+    for coarse in (True, False):  # as in a training
+        step.predictor.set_trained(coarse=coarse)
+        step(*batch, coarse=coarse)["total"].backward()
     assert evaluated(step, *batch) == pytest.approx(plain, rel=1e-5)
     for gradient, expected in zip(torch.autograd.grad(step(*batch)["total"], weights), gradients, strict=True):
         torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=1e-3)
+    # The running average of the weights is a copy, and is validated: it must not run what was made for the original.
+    assert copy.deepcopy(step.predictor).inpainting.unet._compiled_call_impl is None
+
+
+def test_eyes_and_mouth_with_a_weight_need_a_place():
+    with pytest.raises(ValueError, match=r"weight 0\.1 of eyes and mouth: expected their landmarks, got none"):
+        TrainingStep(TalkingHeadPredictor(small_model()), small_training().loss)
+
+
+def test_a_step_waits_for_its_device_only_where_sizes_follow_from_data(batch):
+    step = make_step()
+    with Operations() as recorded:
+        batch = Augmentation(AugmentConfig(color=0.2, mirror=True), 0, TWINS)(batch, range(4), range(4))
+        avatar = step.predictor.reconstruct(batch[0])
+        children = step.predictor.densify(avatar, step.predictor.animate(avatar, batch[1].expression))
+    assert children.means.isfinite().all()
+    waits = {name: count for name, count in recorded.counts.items() if name in WAITING}
+    assert waits == {
+        "aten.lift_fresh.default": 4,  # the draws of the augmentation, which go out of pinned memory
+        "aten.nonzero.default": 2,  # visible and hidden points; the voxel table's masks do not show here
+        "aten._local_scalar_dense.default": 1,  # the longest row
+    }
 
 
 def test_landmarks_teach_the_deformation(batch):
@@ -204,7 +232,7 @@ def test_landmark_part_is_the_distance_that_an_untrained_deformation_leaves(batc
 def test_what_is_trained_is_what_the_loss_reaches(batch, switch, coarse):
     """Data-parallel training waits for the gradient of every weight that asks for one."""
     model = dataclasses.replace(small_model(), **({switch: False} if switch else {}))
-    step = TrainingStep(TalkingHeadPredictor(model), small_training().loss)
+    step = TrainingStep(TalkingHeadPredictor(model), small_training().loss, eyes_and_mouth=PARTS)
     step.predictor.set_trained(coarse=coarse)
     step(*batch, coarse=coarse)["total"].backward()
     asked = {name for name, weight in step.named_parameters() if weight.requires_grad}

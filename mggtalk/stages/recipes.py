@@ -61,7 +61,10 @@ def recipe_items(recipe: Recipe, context: RecipeContext) -> tuple[IngestItem, ..
     """
     items = tuple(recipe.items(context))
     if unknown := recipe.splits.keys() - {item.identity for item in items}:
-        raise RecipeError(f"{context.recipe_path}: splits: no input has the identity {', '.join(sorted(unknown))}")
+        hint = "; a video without a label needs one to be named here" if any(":" in name for name in unknown) else ""
+        raise RecipeError(
+            f"{context.recipe_path}: splits: no input has the identity {', '.join(sorted(unknown))}{hint}"
+        )
     return tuple(replace(item, split=item.split or recipe.splits.get(item.identity)) for item in items)
 
 

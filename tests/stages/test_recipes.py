@@ -93,8 +93,10 @@ def test_splits_by_identity_are_kept_and_typing_errors_found(videos: Path, tmp_p
     items = load_items(recipe_file(tmp_path, **common, splits={"bob": "test"}), tmp_path)
     assert [item.split for item in items if item.name == "b.mp4"] == [Split.TEST]
     assert {item.split for item in items if item.name != "b.mp4"} == {None}
-    with pytest.raises(RecipeError, match="splits: no input has the identity bbo"):
+    with pytest.raises(RecipeError, match=r"splits: no input has the identity bbo$"):
         load_items(recipe_file(tmp_path, **common, splits={"bbo": "test"}), tmp_path)
+    with pytest.raises(RecipeError, match=r"identity video:0123; a video without a label needs one to be named here$"):
+        load_items(recipe_file(tmp_path, **common, splits={"video:0123": "test"}), tmp_path)
 
 
 @pytest.mark.parametrize(

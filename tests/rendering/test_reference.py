@@ -128,12 +128,14 @@ def test_a_needle_too_long_for_float32_stays_finite():
         assert torch.isfinite(gradient).all()
 
 
-def test_padding_changes_no_bit_and_gets_no_gradient():
+def test_padding_changes_no_more_than_rounding_and_gets_no_gradient():
+    """On some processors products of another length round otherwise."""
     scene = cloud(2, 40, (0.2, 1.0), seed=3, dtype=torch.float32)
     world_to_camera, intrinsics = cameras(2, 24, 24, torch.float32)
     padded, leaves = with_gradients(with_padding(scene, 7))
     image = stacked(rasterize(padded, world_to_camera, intrinsics, 24, 24))
-    assert torch.equal(image, stacked(rasterize(scene, world_to_camera, intrinsics, 24, 24)))
+    alone = stacked(rasterize(scene, world_to_camera, intrinsics, 24, 24))
+    torch.testing.assert_close(image, alone, rtol=1e-5, atol=1e-6)
     for gradient in torch.autograd.grad(random_loss(image), leaves):
         assert torch.count_nonzero(gradient[:, 40:]) == 0
         assert torch.isfinite(gradient).all()

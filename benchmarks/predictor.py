@@ -28,11 +28,10 @@ from mggtalk.params import load_group
 from mggtalk.perception.landmark_sets import mediapipe_478
 from mggtalk.rendering.gaussians import Gaussians
 from mggtalk.training.config import TrainConfig
-from mggtalk.training.losses import EYES_AND_MOUTH, TrainingStep, photometric
+from mggtalk.training.losses import TrainingStep, photometric
 from tests.synthetic_head import make_head, source_frame
 
 PARAMS = Path(__file__).parents[1] / "docs" / "params-256px.yaml"
-PARTS = [mediapipe_478().contours[name] for name in EYES_AND_MOUTH]
 REPEATS = 30
 CLOSE = 1.3
 """Heads so much larger than a person's have over 100,000 Gaussians at 512 px, as real close-ups do."""
@@ -142,7 +141,9 @@ def training_batch(batch: int, size: int, device: str) -> tuple[SourceBatch, Dri
 
 def report_training(size: int, batch: int, device: str) -> None:
     """Print where the time of a step goes, each part waited for; the last line is the step as it runs."""
-    step = TrainingStep(TalkingHeadPredictor(model_at(size)), settings().loss, eyes_and_mouth=PARTS).to(device)
+    parts_of_the_face = mediapipe_478().eyes_and_mouth
+    step = TrainingStep(TalkingHeadPredictor(model_at(size)), settings().loss, eyes_and_mouth=parts_of_the_face)
+    step.to(device)
     optimizer = torch.optim.AdamW(step.parameters(), lr=1e-4, fused=True)
     source, driver, target, tracks = training_batch(batch, size, device)
     model, names = step.predictor, Gaussians.__slots__

@@ -82,7 +82,6 @@ class PackedFrames(_Movable):
     expression: Float[Tensor, "batch num_coefficients"]
     head_to_camera: Float[Tensor, "batch 4 4"]
     intrinsics: Float[Tensor, "batch 3 3"]
-    landmarks_px: Float[Tensor, "batch num_landmarks 2"]
 
     def pictures(self) -> dict[str, Tensor]:
         """Return image and masks in floats, by their names."""
@@ -100,6 +99,13 @@ class PackedFrames(_Movable):
     def driver(self) -> DriverBatch:
         """Return what drives a head from these frames."""
         return DriverBatch(**self.pose())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedTargets(PackedFrames):
+    """Frames that driven heads should look like."""
+
+    landmarks_px: Float[Tensor, "batch num_landmarks 2"]
 
     def target(self) -> TargetBatch:
         """Return these frames as ground truth."""
@@ -134,9 +140,9 @@ class PackedSources(PackedFrames):
         )
 
 
-def pack_frames(frames: Sequence[HeadFrame]) -> PackedFrames:
-    """Return frames of one size as one packed batch on the CPU."""
-    return PackedFrames(**_stacked(frames, *_FRAME))
+def pack_targets(frames: Sequence[HeadFrame]) -> PackedTargets:
+    """Return frames of one size, which drive heads and say what comes of it, as one packed batch on the CPU."""
+    return PackedTargets(**_stacked(frames, *_FRAME, "landmarks_px"))
 
 
 def pack_sources(sources: Sequence[SourceFrame | StoredSource]) -> PackedSources:
@@ -159,12 +165,12 @@ def collate_sources(sources: Sequence[SourceFrame | StoredSource]) -> SourceBatc
 
 def collate_drivers(frames: Sequence[HeadFrame]) -> DriverBatch:
     """Return what drives a head from these frames."""
-    return pack_frames(frames).driver()
+    return pack_targets(frames).driver()
 
 
 def collate_targets(frames: Sequence[HeadFrame]) -> TargetBatch:
     """Return these frames as ground truth."""
-    return pack_frames(frames).target()
+    return pack_targets(frames).target()
 
 
 _FRAME = tuple(entry.name for entry in fields(PackedFrames))

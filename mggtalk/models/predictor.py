@@ -150,10 +150,11 @@ class TalkingHeadPredictor(nn.Module):
     def animate(self, avatar: Avatar, expression: Float[Tensor, "batch num_coefficients"]) -> DrivenHead:
         """Return the heads under an expression."""
         visible, hidden = avatar.visible, avatar.hidden
-        displacement = self.displace(avatar, expression).split([len(visible.head), len(hidden.head)])
-        told = _expressions(avatar, expression)
-        shown: RawGaussians = self.visible_decoder(visible, displacement[0], avatar.features, told[visible.head])
-        described = hidden, displacement[1], avatar.features, told[hidden.head]
+        counts = [len(visible.head), len(hidden.head)]
+        displacement = self.displace(avatar, expression).split(counts)
+        told = _expressions(avatar, expression)[avatar.layout.head].split(counts)
+        shown: RawGaussians = self.visible_decoder(visible, displacement[0], avatar.features, told[0])
+        described = hidden, displacement[1], avatar.features, told[1]
         if self.settings.symmetric_decoder:
             occluded: RawGaussians = self.symmetric_decoder(*described, _select(shown, avatar.twins))
         else:

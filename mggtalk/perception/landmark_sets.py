@@ -53,6 +53,11 @@ class LandmarkSet:
         """The outer corners of the right and the left eye."""
         return self.points["right_eye_outer"], self.points["left_eye_outer"]
 
+    @property
+    def eyes_and_mouth(self) -> tuple[tuple[int, ...], ...]:
+        """The contours of both eyes and of the lips."""
+        return tuple(self.contours[name] for name in ("right_eye", "left_eye", "lips_outer"))
+
     def surface(self, landmarks: Float[np.ndarray, "num_landmarks dim"]) -> Float[np.ndarray, "num_vertices dim"]:
         """Return the vertices that `triangles` connects, in the space of `landmarks`: head, camera or image.
 

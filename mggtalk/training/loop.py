@@ -25,7 +25,7 @@ from mggtalk.training.augmentation import Augmentation, Twins, expression_twins
 from mggtalk.training.averaging import WeightAverage
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.loader import LoaderPlan, PairLoader
-from mggtalk.training.losses import EYES_AND_MOUTH, TrainingStep
+from mggtalk.training.losses import TrainingStep
 from mggtalk.training.packed import Batch
 from mggtalk.training.pairs import PairReader, share
 from mggtalk.training.perceptual import make_perceptual
@@ -108,12 +108,12 @@ def train(
 
 
 def _training_step(settings: TrainConfig, shards: Shards, device: torch.device) -> TrainingStep:
-    contours = landmark_set(shards.meta(shards.clips(Split.TRAIN)[0].clip_id).landmark_set).contours
+    meta = shards.meta(shards.clips(Split.TRAIN)[0].clip_id)
     step = TrainingStep(
         TalkingHeadPredictor(settings.model),
         settings.loss,
         make_perceptual(settings.loss, device),
-        [contours[name] for name in EYES_AND_MOUTH],
+        landmark_set(meta.landmark_set).eyes_and_mouth,
     ).to(device)
     if settings.compile and device.type == "cuda":
         step.compile_networks()

@@ -1,6 +1,6 @@
 """The training loss: L1 + SSIM on the head before and after densification and on the final image, and guides."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int64
@@ -13,8 +13,6 @@ from mggtalk.training.config import LossWeights
 from mggtalk.training.perceptual import PerceptualDistance
 from mggtalk.training.structural_similarity import structural_similarity
 
-EYES_AND_MOUTH = ("right_eye", "left_eye", "lips_outer")
-"""Contours of a landmark set."""
 _REACH = 2.5
 """Squared radius of a disc over the mean square of its landmarks' distance: a little wider than an eye or a mouth."""
 
@@ -54,16 +52,11 @@ def mask_around(
     return inside.float().unsqueeze(1)
 
 
-def _compared(images: DrivenImages, target: TargetBatch) -> Iterator[tuple[str, Image, Image]]:
-    """Yield name, image and truth of what was rendered."""
+def _compared(images: DrivenImages, target: TargetBatch) -> dict[str, tuple[Image, Image]]:
+    """Return image and truth of what was rendered, by name."""
     head = target.image * target.head_mask
-    for name, made, expected in (
-        ("final", images.image, target.image),
-        ("head", images.head, head),
-        ("coarse", images.coarse, head),
-    ):
-        if made is not None:
-            yield name, made, expected
+    pairs = {"final": (images.image, target.image), "head": (images.head, head), "coarse": (images.coarse, head)}
+    return {name: (made, expected) for name, (made, expected) in pairs.items() if made is not None}
 
 
 class TrainingStep(nn.Module):
@@ -91,7 +84,6 @@ class TrainingStep(nn.Module):
         self.weights = weights
         self.perceptual = perceptual  # no module: nothing of it is trained or kept
         self._photometric = photometric
-        self._num_parts = len(eyes_and_mouth)
         for number, part in enumerate(eyes_and_mouth):
             self.register_buffer(f"part_{number}", torch.tensor(part), persistent=False)
 
@@ -105,10 +97,11 @@ class TrainingStep(nn.Module):
         """
         weights = self.weights
         avatar, images = self.predictor(source, driver, coarse=coarse)
-        parts = self._image_parts(images, target)
+        compared = _compared(images, target)
+        parts = self._image_parts(compared, target)
         total = sum(parts.values())
         if weights.eyes_and_mouth:
-            parts["eyes_and_mouth"] = self._difference_around(images, target)
+            parts["eyes_and_mouth"] = self._difference_around(compared, target)
             total = total + weights.eyes_and_mouth * parts["eyes_and_mouth"]
         parts["alpha"] = self._alpha_difference(images, target)
         parts["landmarks"] = self.landmark_distance(tracks)
@@ -135,8 +128,8 @@ class TrainingStep(nn.Module):
             network.compile(dynamic=False, backend=backend)
         self._photometric = torch.compile(photometric, dynamic=False, backend=backend)
 
-    def _image_parts(self, images: DrivenImages, target: TargetBatch) -> dict[str, Tensor]:
-        names, made, expected = zip(*_compared(images, target), strict=True)
+    def _image_parts(self, compared: Mapping[str, tuple[Image, Image]], target: TargetBatch) -> dict[str, Tensor]:
+        made, expected = zip(*compared.values(), strict=True)
         losses = self._photometric(
             torch.cat(made),
             torch.cat(expected),
@@ -144,14 +137,13 @@ class TrainingStep(nn.Module):
             self.weights.ssim,
             self.weights.squared,
         )
-        return dict(zip(names, losses.reshape(len(made), -1).mean(dim=1).unbind(), strict=True))
+        return dict(zip(compared, losses.reshape(len(made), -1).mean(dim=1).unbind(), strict=True))
 
-    def _difference_around(self, images: DrivenImages, target: TargetBatch) -> Tensor:
+    def _difference_around(self, compared: Mapping[str, tuple[Image, Image]], target: TargetBatch) -> Tensor:
         """Return the L1 around eyes and mouth, of each image, summed over what is rendered."""
-        parts = [self.get_buffer(f"part_{number}") for number in range(self._num_parts)]
-        mask = mask_around(target.landmarks_px, parts, *target.image.shape[-2:]) * target.valid
+        mask = mask_around(target.landmarks_px, [*self.buffers(recurse=False)], *target.image.shape[-2:]) * target.valid
         area = 3 * mask.sum(dim=(1, 2, 3)).clamp(min=1)
-        apart = [((made - expected).abs() * mask).sum(dim=(1, 2, 3)) for _, made, expected in _compared(images, target)]
+        apart = [((made - expected).abs() * mask).sum(dim=(1, 2, 3)) for made, expected in compared.values()]
         return (torch.stack(apart) / area).mean(dim=1).sum()
 
     @staticmethod

@@ -7,13 +7,13 @@ import torch
 
 from mggtalk.models.batches import (
     DriverBatch,
-    PackedFrames,
     PackedSources,
+    PackedTargets,
     SourceBatch,
     TargetBatch,
     TrackBatch,
-    pack_frames,
     pack_sources,
+    pack_targets,
 )
 from mggtalk.records import HeadFrame, SourceFrame, StoredSource
 
@@ -25,7 +25,7 @@ class PackedBatch:
     """Frame pairs of one size, and the tracks of others."""
 
     sources: PackedSources
-    targets: PackedFrames
+    targets: PackedTargets
     tracks: TrackBatch
 
     @classmethod
@@ -33,7 +33,7 @@ class PackedBatch:
         cls, sources: Sequence[SourceFrame | StoredSource], targets: Sequence[HeadFrame], tracks: TrackBatch
     ) -> "PackedBatch":
         """Return these frames as a batch; all sources are as stored, or all resampled."""
-        return cls(pack_sources(sources), pack_frames(targets), tracks)
+        return cls(pack_sources(sources), pack_targets(targets), tracks)
 
     def pin_memory(self) -> "PackedBatch":
         """Return the batch in pinned memory, from where a GPU fetches it beside its work."""

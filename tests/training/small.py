@@ -13,11 +13,10 @@ from mggtalk.shards import Shards
 from mggtalk.shards.damage import OnDamage
 from mggtalk.training.config import AugmentConfig, LossWeights, TrainConfig
 from mggtalk.training.loop import Worker, train
-from mggtalk.training.losses import EYES_AND_MOUTH
 from mggtalk.training.pictures import Picture, Reported, numbers, pictures
 from tests.models.small import small_model
 
-PARTS = [mediapipe_478().contours[name] for name in EYES_AND_MOUTH]
+PARTS = mediapipe_478().eyes_and_mouth
 ALONE = Worker(rank=0, world_size=1, device=torch.device("cpu"))
 
 

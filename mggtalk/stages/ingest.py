@@ -15,14 +15,13 @@ from pydantic import Field
 from mggtalk.params import config
 from mggtalk.records import Rejected, RejectReason, VideoRecord
 from mggtalk.stages.face_boxes import box_in_pixels
-from mggtalk.stages.ingest_items import LONGEST_S, IngestItem
+from mggtalk.stages.ingest_items import LONGEST_S, UNKNOWN_IDENTITY, IngestItem
 from mggtalk.stages.probed_files import ProbedFile
 from mggtalk.stages.splits import split_of
 from mggtalk.stages.tables import read_rows, write_rejects, write_rows
 
 VIDEOS_FILE = "videos.parquet"
 
-UNKNOWN_IDENTITY = "video:"
 # Part of a video's name in every later stage; 16 digits collide once in 10^9 for 190,000 videos.
 _ID_DIGITS = 16
 _BOX_DIGITS = 8  # among the boxes of one interval

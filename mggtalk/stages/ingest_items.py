@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from mggtalk.records import Split
 
+UNKNOWN_IDENTITY = "video:"
+"""With a part of its hash, the identity of a video without a label."""
 LONGEST_S = 1e7
 """No video lasts four months: later times are mistakes."""
 

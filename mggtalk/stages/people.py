@@ -17,7 +17,8 @@ from scipy.spatial.distance import cdist
 from mggtalk.records import Split, VideoRecord
 from mggtalk.stages.appearances import SAME_PERSON, Appearance, cluster, find_appearances
 from mggtalk.stages.identities import ClipEmbedding
-from mggtalk.stages.ingest import UNKNOWN_IDENTITY, IngestConfig
+from mggtalk.stages.ingest import IngestConfig
+from mggtalk.stages.ingest_items import UNKNOWN_IDENTITY
 from mggtalk.stages.splits import split_of
 from mggtalk.stages.tables import read_rows, write_rows
 

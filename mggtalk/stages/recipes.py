@@ -15,7 +15,7 @@ from mggtalk.errors import RecipeError
 from mggtalk.params import load_yaml_mapping, validate
 from mggtalk.stages.csv_recipe import CsvRecipe
 from mggtalk.stages.folder_recipe import FolderRecipe
-from mggtalk.stages.ingest_items import IngestItem
+from mggtalk.stages.ingest_items import UNKNOWN_IDENTITY, IngestItem
 from mggtalk.stages.published_recipe import PublishedRecipe
 from mggtalk.stages.recipe_files import Recipe, RecipeContext, path_exists
 from mggtalk.stages.wheel_recipe import WheelRecipe
@@ -61,7 +61,8 @@ def recipe_items(recipe: Recipe, context: RecipeContext) -> tuple[IngestItem, ..
     """
     items = tuple(recipe.items(context))
     if unknown := recipe.splits.keys() - {item.identity for item in items}:
-        hint = "; a video without a label needs one to be named here" if any(":" in name for name in unknown) else ""
+        is_unlabelled = any(name.startswith(UNKNOWN_IDENTITY) for name in unknown)
+        hint = "; a video without a label needs one to be named here" if is_unlabelled else ""
         raise RecipeError(
             f"{context.recipe_path}: splits: no input has the identity {', '.join(sorted(unknown))}{hint}"
         )

@@ -17,7 +17,7 @@ class LossWeights:
     Attributes:
         ssim: of 1 - SSIM beside an L1 of weight 1, on the head before and after densification and on the final image.
         squared: of the squared difference, beside that L1.
-        eyes_and_mouth: of the L1 around eyes and mouth alone: 1 in 20 pixels, and most of what an expression shows.
+        eyes_and_mouth: of the L1 around eyes and mouth alone: 1 in 20 pixels, where expressions show.
         alpha: L1 between rendered alpha and the target's head mask.
         landmarks: mean distance in cm between displaced source landmarks and the target's, both in head space.
         depth_offset: mean square of geometry refinement's offsets, cm^2, which keeps points without evidence in place.

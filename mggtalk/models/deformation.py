@@ -7,14 +7,18 @@ from torch import Tensor, nn
 from mggtalk.models.config import ModelConfig
 from mggtalk.models.layers import Perceptron, PositionalEncoding, ZeroLinear
 
-_REACH_CM = 0.5
+_REACH_CM = 0.25
 """Within which a landmark speaks for the points around it; neighbours on lips and eyelids are 0.3 to 0.6 cm apart."""
 _EMBEDDING = 32
 """Numbers learned for each landmark."""
 
 
 class DeformationField(nn.Module):
-    """MLP that gives every point of head space its own direction for each expression coefficient.
+    """Gives every point of head space its own direction for each expression coefficient.
+
+    A direction is that of the landmarks around the point, which blendshapes fitted to the tracks start (see
+    `training.blendshapes`), and what an MLP adds to it. Without that start the MLP left lids and irises far behind:
+    they are few of many points (docs/results.md).
 
     The displacement is linear in the change of expression, as blendshapes are: a head driven by itself stays as it is,
     exactly, and coefficients that the training data never moved move nothing. Before landmarks told it where a point
@@ -31,11 +35,17 @@ class DeformationField(nn.Module):
         self.max_displacement = settings.max_displacement_cm
         self.encoding = PositionalEncoding(octaves=6)
         self.landmarks = nn.Parameter(torch.randn(settings.num_landmarks, _EMBEDDING))
+        self.blendshapes = nn.Parameter(torch.zeros(settings.num_landmarks, 3, settings.expression_size))
         hidden = settings.hidden_channels
         self.body = nn.Sequential(
             Perceptron(self.encoding.channels + _EMBEDDING + 3, hidden, layers=2),
             ZeroLinear(hidden, 3 * settings.expression_size),
         )
+
+    @torch.no_grad()
+    def start(self, blendshapes: Float[Tensor, "num_landmarks 3 num_coefficients"]) -> None:
+        """Take up where a unit of each coefficient takes each landmark, cm."""
+        self.blendshapes.copy_(blendshapes)
 
     def directions(
         self, points: Float[Tensor, "batch num_points 3"], landmarks: Float[Tensor, "batch num_landmarks 3"]
@@ -50,9 +60,11 @@ class DeformationField(nn.Module):
         products = points.detach() @ landmarks.mT
         nearness = (products - 0.5 * landmarks.square().sum(dim=-1).unsqueeze(1)) / _REACH_CM**2
         share = torch.softmax(nearness, dim=-1)
-        near = share @ torch.cat((landmarks, self.landmarks.expand(len(landmarks), -1, -1)), dim=-1)
-        described = torch.cat((self.encoding(points), points - near[..., :3], near[..., 3:]), dim=-1)
-        directions: Tensor = self.body(described).unflatten(-1, (3, -1))
+        learned = torch.cat((self.landmarks, self.blendshapes.flatten(1)), dim=-1)
+        known = torch.cat((landmarks, learned.expand(len(landmarks), -1, -1)), dim=-1)
+        place, embedding, around = (share @ known).tensor_split((3, 3 + _EMBEDDING), dim=-1)
+        described = torch.cat((self.encoding(points), points - place, embedding), dim=-1)
+        directions: Tensor = (around + self.body(described)).unflatten(-1, (3, -1))
         return directions
 
     def displacement(

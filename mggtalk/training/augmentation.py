@@ -15,10 +15,11 @@ from mggtalk.errors import StageError
 from mggtalk.geometry.symmetry import mirror_points
 from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackBatch
 from mggtalk.training.config import AugmentConfig
+from mggtalk.training.moved_cameras import CameraMoves, moved_driver, moved_source, moved_target
 from mggtalk.training.packed import Batch
 
 _STREAM = 2
-"""Draws for pairs with pictures; those for tracks are of the next one."""
+"""Draws for mirrors of pairs with pictures; of those for tracks, for colours and for cameras are the next ones."""
 _DRAWS, _DRAWS_A_COUNT = 8, 4
 """Numbers drawn for a pair, and those that one step of Philox's counter gives."""
 _GREY = 0.5
@@ -87,6 +88,11 @@ class Augmentation:
             driver = _chosen(is_mirrored, mirrored_driver(driver, twins, target.image.shape[-1]), driver)
             target = _chosen(is_mirrored, mirrored_target(target, twins), target)
             tracks = _chosen(self._coins(track_pairs, _STREAM + 1, device), mirrored_tracks(tracks, twins), tracks)
+        if self._settings.moves_cameras:
+            size = target.image.shape[-1]
+            moves = self._moves(pairs, size, device)
+            source, target = moved_source(source, moves), moved_target(target, moves)
+            driver = moved_driver(driver, moves, size)
         if self._settings.color > 0:
             gain, shift = self._colors(pairs, device)
             source = dataclasses.replace(source, image=_recolored(source.image, gain, shift))
@@ -118,6 +124,13 @@ class Augmentation:
         matrix = (keep * np.eye(3) + (1 - keep) / 3) * np.exp(gains + contrast)[:, :, None]
         shift = brightness / 2 + _GREY * (1 - np.exp(contrast))
         return _sent(matrix.astype(np.float32), device), _sent(shift.astype(np.float32), device).expand(-1, 3)
+
+    def _moves(self, numbers: range, size: int, device: torch.device) -> CameraMoves:
+        settings = self._settings
+        draws = ndtri(self._uniform(numbers, _STREAM + 3)[:, :4]).clip(-2, 2)
+        draws *= (settings.roll_deg, settings.zoom, settings.shift * size, settings.shift * size)
+        roll, zoom, across, down = _sent(draws.astype(np.float32), device).unbind(dim=1)
+        return CameraMoves(roll, zoom.exp(), torch.stack((across, down), dim=1))
 
 
 def _sent(array: np.ndarray, device: torch.device) -> Tensor:

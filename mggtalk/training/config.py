@@ -42,10 +42,20 @@ class AugmentConfig:
     Attributes:
         color: spread of gains, contrast, saturation and brightness; 0 changes none.
         mirror: half of the pairs become their mirror images. Needs coefficients that come in left and right.
+        roll_deg, zoom, shift: spread of how the camera is turned about its axis, of the logarithm of its focal length,
+            and of how far the crop is moved, as a share of its width.
     """
 
     color: float = Field(ge=0)
     mirror: bool = Field()
+    roll_deg: float = Field(ge=0)
+    zoom: float = Field(ge=0)
+    shift: float = Field(ge=0)
+
+    @property
+    def moves_cameras(self) -> bool:
+        """Whether cameras are moved at all."""
+        return max(self.roll_deg, self.zoom, self.shift) > 0
 
 
 @config

@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mggtalk.errors import ShardError, StageError
+from mggtalk.models.batches import TrackBatch
 from mggtalk.shards.damage import DamageGuard, OnDamage
 from mggtalk.training.packed import PackedBatch
-from mggtalk.training.pairs import FramePair, PairReader, PairSampler, collate_tracks, share
+from mggtalk.training.pairs import FramePair, PairReader, PairSampler, PairTracks, collate_tracks, share
 
 ReadT = TypeVar("ReadT")
 
@@ -112,17 +113,28 @@ class PairLoader:
         """Return this rank's share of `step`.
 
         Raises:
-            ShardError: as `batches`.
+            ShardError: a sample of the step is damaged.
         """
         reader, plan = self._reader, self._plan
         read = partial(self._read, reader.sampler, reader.read)
-        read_tracks = partial(self._read, reader.track_sampler, reader.read_tracks)
         pairs = [read(number) for number in share(step, plan.batch_size, *self.place)]
-        tracks = [read_tracks(number) for number in share(step, plan.track_pairs, *self.place)]
+        tracks = [self._read_tracks(number) for number in share(step, plan.track_pairs, *self.place)]
         sources, targets = zip(*(pair for pair, _ in pairs), strict=True)
         batch = PackedBatch.of(sources, targets, collate_tracks([track for track, _ in tracks]))
         batch = batch.pin_memory() if plan.pin_memory else batch
         return LoadedBatch(step, batch, sum(replaced for _, replaced in [*pairs, *tracks]))
+
+    def load_tracks(self, numbers: range) -> TrackBatch:
+        """Return the tracks of the pairs of these numbers, the same for every rank.
+
+        Raises:
+            ShardError: as `load`.
+        """
+        with ThreadPoolExecutor(max(self._plan.threads, 1), "loader") as threads:
+            return collate_tracks([track for track, _ in threads.map(self._read_tracks, numbers)])
+
+    def _read_tracks(self, number: int) -> tuple[PairTracks, bool]:
+        return self._read(self._reader.track_sampler, self._reader.read_tracks, number)
 
     def _read(self, sampler: PairSampler, read: Callable[[FramePair], ReadT], number: int) -> tuple[ReadT, bool]:
         """Return pair `number`, or the first after it in the epoch that can be read, and whether it is such a one."""

@@ -21,12 +21,13 @@ from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.records import Split
 from mggtalk.shards.damage import OnDamage
 from mggtalk.shards.reader import Shards
-from mggtalk.training.augmentation import Augmentation, Twins, expression_twins
+from mggtalk.training.augmentation import Augmentation, Twins, expression_twins, mirrored_tracks
 from mggtalk.training.averaging import WeightAverage
+from mggtalk.training.blendshapes import fit_blendshapes
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.loader import LoaderPlan, PairLoader
 from mggtalk.training.losses import TrainingStep
-from mggtalk.training.packed import Batch
+from mggtalk.training.optimization import Optimization
 from mggtalk.training.pairs import PairReader, share
 from mggtalk.training.perceptual import make_perceptual
 from mggtalk.training.pictures import Reported
@@ -35,6 +36,9 @@ from mggtalk.training.throughput import Throughput
 from mggtalk.training.validation import validate_pairs
 
 _logger = logging.getLogger(__name__)
+
+_FITTED_PAIRS = 2048
+"""Pairs whose tracks start the deformation; four times as many leave landmarks of unseen people 1 % nearer."""
 
 Report = Callable[[int, Mapping[str, Reported]], None]
 
@@ -65,14 +69,20 @@ def train(
     check_fit(settings, shards)
     _make_reproducible(settings.seed, worker.device)
     loader = make_loader(settings, shards, worker)
-    step_module = _training_step(settings, shards, worker.device)
-    optimizer = torch.optim.AdamW(
-        step_module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    step_module = _training_step(settings, shards, loader, worker.device)
+    optimize = Optimization.of(
+        step_module,
+        worker.device,
+        rate=settings.learning_rate,
+        decay=settings.weight_decay,
+        gradient_clip=settings.gradient_clip,
     )
-    schedule = LambdaLR(optimizer, lambda step: learning_rate_share(step, settings.warmup_steps, settings.steps))
+    schedule = LambdaLR(
+        optimize.optimizer, lambda step: learning_rate_share(step, settings.warmup_steps, settings.steps)
+    )
     average = WeightAverage(step_module.predictor, settings.average_decay)
     augment = _augmentation(settings, shards, worker.device)
-    state = RunState(step_module, average.module, optimizer, schedule, loader)
+    state = RunState(step_module, average.module, optimize, schedule, loader)
     _take_up(checkpoint, run_key, state, worker)
     parallel = None
     meter, replaced = Throughput(settings.batch_size, worker.device), 0
@@ -83,12 +93,12 @@ def train(
         if parallel is None or loaded.step == settings.coarse_steps:
             step_module.predictor.set_trained(coarse=is_coarse)
             parallel = _parallel(step_module, worker)
-        parts = _optimize(parallel, optimizer, batch, settings.gradient_clip, coarse=is_coarse)
+        parts = optimize(parallel(*batch, coarse=is_coarse))
         schedule.step()
         average.update(step_module.predictor, loaded.step)
         done, replaced = loaded.step + 1, replaced + loaded.replaced
         is_logged = done % settings.log_every == 0 or done == settings.steps
-        metrics: dict[str, Reported] = {}
+        metrics: dict[str, Reported] = {"skipped_steps": optimize.take_skipped()} if is_logged else {}
         if is_logged and settings.on_damage is OnDamage.SKIP:
             metrics["replaced_pairs"], replaced = float(_summed(torch.tensor(replaced), worker)), 0
         if is_logged:
@@ -107,14 +117,16 @@ def train(
     return average.module.eval()
 
 
-def _training_step(settings: TrainConfig, shards: Shards, device: torch.device) -> TrainingStep:
+def _training_step(settings: TrainConfig, shards: Shards, loader: PairLoader, device: torch.device) -> TrainingStep:
     meta = shards.meta(shards.clips(Split.TRAIN)[0].clip_id)
     step = TrainingStep(
         TalkingHeadPredictor(settings.model),
         settings.loss,
         make_perceptual(settings.loss, device),
         landmark_set(meta.landmark_set).eyes_and_mouth,
-    ).to(device)
+    )
+    step.predictor.deformation.start(_blendshapes(settings, shards, loader))
+    step.to(device)
     if settings.compile and device.type == "cuda":
         step.compile_networks()
     return step
@@ -126,12 +138,20 @@ def _parallel(module: TrainingStep, worker: Worker) -> nn.Module:
 
 
 def _augmentation(settings: TrainConfig, shards: Shards, device: torch.device | str = "cpu") -> Augmentation:
-    twins = None
-    if settings.augment.mirror:
-        meta = shards.meta(shards.clips(Split.TRAIN)[0].clip_id)
-        mirror = torch.from_numpy(landmark_set(meta.landmark_set).mirror)
-        twins = Twins(mirror, expression_twins(meta.expression_names))
-    return Augmentation(settings.augment, settings.seed, twins, device)
+    return Augmentation(settings.augment, settings.seed, _twins(settings, shards), device)
+
+
+def _twins(settings: TrainConfig, shards: Shards) -> Twins | None:
+    if not settings.augment.mirror:
+        return None
+    meta = shards.meta(shards.clips(Split.TRAIN)[0].clip_id)
+    return Twins(torch.from_numpy(landmark_set(meta.landmark_set).mirror), expression_twins(meta.expression_names))
+
+
+def _blendshapes(settings: TrainConfig, shards: Shards, loader: PairLoader) -> Tensor:
+    """Return what the deformation starts with: a fit to the tracks of the run's first pairs, and to their mirrors."""
+    tracks, twins = loader.load_tracks(range(_FITTED_PAIRS)), _twins(settings, shards)
+    return fit_blendshapes(tracks, *([mirrored_tracks(tracks, twins)] if twins else []))
 
 
 def make_loader(settings: TrainConfig, shards: Shards, worker: Worker) -> PairLoader:
@@ -193,17 +213,6 @@ def check_fit(settings: TrainConfig, shards: Shards) -> None:
                 f"train.model.resolution: got {model.resolution}, at most the shards' {meta.size} expected"
             )
         _augmentation(settings, shards)
-
-
-def _optimize(
-    module: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, gradient_clip: float, *, coarse: bool
-) -> dict[str, Tensor]:
-    optimizer.zero_grad(set_to_none=True)
-    parts: dict[str, Tensor] = module(*batch, coarse=coarse)
-    parts["total"].backward()
-    nn.utils.clip_grad_norm_(module.parameters(), gradient_clip)
-    optimizer.step()
-    return {name: value.detach() for name, value in parts.items()}
 
 
 def _loss_means(parts: Mapping[str, Tensor], worker: Worker) -> dict[str, float]:

@@ -9,11 +9,11 @@ from zipfile import BadZipFile
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mggtalk.files import atomic_path
 from mggtalk.training.loader import PairLoader
+from mggtalk.training.optimization import Optimization
 
 _logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class RunState:
 
     module: nn.Module
     average: nn.Module
-    optimizer: Optimizer
+    optimizer: Optimization
     schedule: LRScheduler
     loader: PairLoader
 

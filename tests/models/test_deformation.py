@@ -58,3 +58,21 @@ def test_a_face_that_sits_elsewhere_moves_with_its_landmarks():
         field(points, landmarks, OPEN), field(points + shift, landmarks + shift, OPEN), atol=1e-4, rtol=1e-3
     )
     assert (field(points, landmarks, OPEN) - field(points + shift, landmarks, OPEN)).abs().max() > 0.1
+
+
+def test_points_start_with_the_blendshapes_of_the_landmarks_around_them():
+    field, (_, landmarks) = make_field(0.0), some_faces()
+    blendshapes = torch.randn(478, 3, 2, generator=torch.Generator().manual_seed(2)) * 0.1
+    field.start(blendshapes)
+    alone = torch.cdist(landmarks, landmarks).topk(2, largest=False).values[..., 1] > 1.0
+    assert alone.sum() > 20
+    expected = blendshapes.sum(dim=-1).expand(2, -1, -1)
+    torch.testing.assert_close(field(landmarks, landmarks, OPEN)[alone], expected[alone], atol=1e-2, rtol=0)
+    halfway = (landmarks[:, :1] + landmarks[:, 1:2]) / 2
+    pair = landmarks[:, :2]
+    between = (expected[:, :1] + expected[:, 1:2]) / 2
+    field_of_two = DeformationField(small_model())
+    with torch.no_grad():
+        field_of_two.landmarks.data = field.landmarks[:2]
+        field_of_two.blendshapes.data = blendshapes[:2]
+    torch.testing.assert_close(field_of_two(halfway, pair, OPEN), between, atol=1e-3, rtol=0)

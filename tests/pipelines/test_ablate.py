@@ -34,7 +34,7 @@ TRAIN = {"steps": 2, "log_every": 1, "validation_pairs": 0, "checkpoint_every": 
     "workers": 1,
     "batch_size": 2,
     "track_pairs": 2,
-    "augment": {"color": 0.1, "mirror": False},
+    "augment": {"color": 0.1, "mirror": False, "roll_deg": 0.0, "zoom": 0.0, "shift": 0.0},
 }
 MODEL = {"expression_size": 2, "resolution": 32, "unet_channels": 4, "feature_channels": 8, "hidden_channels": 16}
 EVALUATE = {"max_frames_per_clip": 3, "panel_size": 64, "pictures_per_clip": 1, "speed_warmup": 0, "speed_repeats": 1}

@@ -41,7 +41,7 @@ def small_training(**changes: Any) -> TrainConfig:
         validate_every=1000,
         validation_pairs=0,
         checkpoint_every=1,
-        augment=AugmentConfig(color=0.0, mirror=False),
+        augment=AugmentConfig(color=0.0, mirror=False, roll_deg=0.0, zoom=0.0, shift=0.0),
         loss=LossWeights(
             ssim=0.2,
             squared=0.0,

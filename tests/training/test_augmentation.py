@@ -25,7 +25,8 @@ from tests.synthetic_head import head_frame, make_head, source_frame
 MIRROR = torch.from_numpy(mediapipe_478().mirror)
 TWINS = Twins(MIRROR, torch.tensor([1, 0]))
 PartT = TypeVar("PartT", SourceBatch, DriverBatch, TargetBatch, TrackBatch)
-BOTH = AugmentConfig(color=0.2, mirror=True)
+NOTHING = AugmentConfig(color=0.0, mirror=False, roll_deg=0.0, zoom=0.0, shift=0.0)
+BOTH = dataclasses.replace(NOTHING, color=0.2, mirror=True)
 
 
 def make_batch(people: int = 8) -> Batch:
@@ -47,7 +48,7 @@ def last_half(part: PartT) -> PartT:
 
 def test_nothing_asked_for_changes_nothing():
     batch = make_batch()
-    same = Augmentation(AugmentConfig(color=0.0, mirror=False), 1, None)(batch, range(8), range(8))
+    same = Augmentation(NOTHING, 1, None)(batch, range(8), range(8))
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(flat(same), flat(batch), strict=True))
 
 
@@ -88,7 +89,9 @@ def test_pairs_far_on_in_a_run_have_draws_of_their_own():
 
 def test_some_pairs_are_mirrored_and_source_and_target_go_together():
     batch = make_batch()
-    source, driver, target, _ = Augmentation(AugmentConfig(color=0.0, mirror=True), 3, TWINS)(batch, range(8), range(8))
+    source, driver, target, _ = Augmentation(dataclasses.replace(NOTHING, mirror=True), 3, TWINS)(
+        batch, range(8), range(8)
+    )
     is_mirrored = [not torch.equal(ours, theirs) for ours, theirs in zip(source.image, batch[0].image, strict=True)]
     assert 0 < sum(is_mirrored) < 8
     for number, mirrored in enumerate(is_mirrored):
@@ -105,13 +108,35 @@ def test_some_pairs_are_mirrored_and_source_and_target_go_together():
 def test_colors_of_source_and_target_change_alike():
     batch = make_batch(2)
     grey = dataclasses.replace(batch[0], image=batch[2].image)
-    source, _, target, _ = Augmentation(AugmentConfig(color=0.3, mirror=False), 3, None)(
+    source, _, target, _ = Augmentation(dataclasses.replace(NOTHING, color=0.3), 3, None)(
         (grey, *batch[1:]), range(2), range(2)
     )
     assert torch.equal(source.image, target.image)
     assert (source.image - grey.image).abs().mean() > 0.02
     assert source.image.min() >= 0
     assert source.image.max() <= 1
+
+
+def test_cameras_of_a_pair_move_together_and_each_in_its_own_way():
+    batch = make_batch()
+    moving = dataclasses.replace(NOTHING, roll_deg=8.0, zoom=0.1, shift=0.05)
+    source, driver, target, tracks = Augmentation(moving, 3, None)(batch, range(8), range(8))
+    assert torch.equal(tracks.source_landmarks, batch[3].source_landmarks)
+    before, after = (
+        project(transform_points(one.head_to_camera, batch[0].landmarks), one.intrinsics) for one in (batch[1], driver)
+    )
+    # What the driver's camera does to points it does to the target's landmarks, and the source's camera does it too.
+    for number in range(8):
+        change = torch.linalg.lstsq(_homogeneous(before[number]), after[number]).solution
+        expected = _homogeneous(batch[2].landmarks_px[number]) @ change
+        torch.testing.assert_close(target.landmarks_px[number], expected, atol=1e-2, rtol=0)
+    torch.testing.assert_close(source.intrinsics[:, 0, 0], driver.intrinsics[:, 0, 0])
+    assert len(set(driver.intrinsics[:, 0, 0].tolist())) == 8
+    assert (driver.intrinsics[:, 0, 0] / batch[1].intrinsics[:, 0, 0]).log().abs().max() < 0.2 + 1e-5
+
+
+def _homogeneous(points: torch.Tensor) -> torch.Tensor:
+    return torch.cat((points, torch.ones_like(points[:, :1])), dim=1)
 
 
 def test_coefficients_change_sides():

@@ -80,6 +80,16 @@ def test_no_batch_is_short_where_epochs_end(shards, uninterrupted):
     assert all(len(batch) == PLAN.batch_size for batch in uninterrupted.values())
 
 
+@pytest.mark.parametrize("threads", [0, 4])
+def test_tracks_alone_are_those_of_the_steps_in_every_rank(shards, threads):
+    whole = [loaded.batch.tracks for loaded in of_all_ranks(shards, 1, 0)[0]]
+    for rank in range(3):
+        tracks = make_loader(shards, rank, 3, threads=threads).load_tracks(range(24, 72))
+        for name in ("source_landmarks", "target_landmarks", "source_expression", "target_expression"):
+            expected = torch.cat([getattr(whole[step], name) for step in (1, 2)])
+            assert torch.equal(getattr(tracks, name), expected)
+
+
 def test_batch_larger_than_an_epoch_is_full(shards):
     (loaded,) = make_loader(shards, batch_size=40, steps=1)
     assert len(loaded.batch.targets.image) == 40

@@ -121,13 +121,15 @@ def test_eyes_and_mouth_with_a_weight_need_a_place():
 def test_a_step_waits_for_its_device_only_where_sizes_follow_from_data(batch):
     step = make_step()
     with Operations() as recorded:
-        batch = Augmentation(AugmentConfig(color=0.2, mirror=True), 0, TWINS)(batch, range(4), range(4))
+        batch = Augmentation(AugmentConfig(color=0.2, mirror=True, roll_deg=5.0, zoom=0.1, shift=0.05), 0, TWINS)(
+            batch, range(4), range(4)
+        )
         avatar = step.predictor.reconstruct(batch[0])
         children = step.predictor.densify(avatar, step.predictor.animate(avatar, batch[1].expression))
     assert children.means.isfinite().all()
     waits = {name: count for name, count in recorded.counts.items() if name in WAITING}
     assert waits == {
-        "aten.lift_fresh.default": 4,  # the draws of the augmentation, which go out of pinned memory
+        "aten.lift_fresh.default": 5,  # the draws of the augmentation, which go out of pinned memory
         "aten.nonzero.default": 2,  # visible and hidden points; the voxel table's masks do not show here
         "aten._local_scalar_dense.default": 1,  # the longest row
     }

@@ -44,7 +44,13 @@ class DeformationField(nn.Module):
 
     @torch.no_grad()
     def start(self, blendshapes: Float[Tensor, "num_landmarks 3 num_coefficients"]) -> None:
-        """Take up where a unit of each coefficient takes each landmark, cm."""
+        """Take up where a unit of each coefficient takes each landmark, cm.
+
+        Raises:
+            ValueError: of other numbers of landmarks or coefficients.
+        """
+        if blendshapes.shape != self.blendshapes.shape:
+            raise ValueError(f"blendshapes: expected {tuple(self.blendshapes.shape)}, got {tuple(blendshapes.shape)}")
         self.blendshapes.copy_(blendshapes)
 
     def directions(

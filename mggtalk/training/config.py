@@ -43,14 +43,14 @@ class AugmentConfig:
         color: spread of gains, contrast, saturation and brightness; 0 changes none.
         mirror: half of the pairs become their mirror images. Needs coefficients that come in left and right.
         roll_deg, zoom, shift: spread of how the camera is turned about its axis, of the logarithm of its focal length,
-            and of how far the crop is moved, as a share of its width.
+            and of how far the crop is moved, as a share of its width; draws end at twice the spread.
     """
 
     color: float = Field(ge=0)
     mirror: bool = Field()
-    roll_deg: float = Field(ge=0)
-    zoom: float = Field(ge=0)
-    shift: float = Field(ge=0)
+    roll_deg: float = Field(ge=0, le=45)
+    zoom: float = Field(ge=0, le=0.5)
+    shift: float = Field(ge=0, le=0.25)
 
     @property
     def moves_cameras(self) -> bool:
@@ -67,7 +67,8 @@ class TrainConfig:
         batch_size: pairs per step over all workers. steps: of the whole run.
         track_pairs: pairs per step, over all workers, of which only the landmarks are used: they cost next to nothing.
         loader_workers: threads of each worker that decode ahead, one batch each; 0 decodes when a step asks.
-        on_damage: what a sample that is damaged or missing does: `stop` the run, or `skip` to the next pair.
+        on_damage: what a sample that is damaged or missing does: `stop` the run, or `skip` to the next pair. The tracks
+            that the deformation starts from are read before the first step.
         coarse_share: the first so much of the steps renders parents only: depth, deformation and the two decoders learn
             before densification and inpainting.
         average_decay: of the running average of the weights, which is what is validated and kept; 0 keeps the last.

@@ -23,6 +23,8 @@ from mggtalk.training.pairs import FramePair, PairReader, PairSampler, PairTrack
 
 ReadT = TypeVar("ReadT")
 
+_TRACK_READERS = 8
+"""Threads that read tracks before the first step; over a network they mostly wait."""
 _MAX_REPLACEMENTS = 100
 """In a row, until a run that skips what is damaged gives up: chance does so once in 2^100 where half is sound."""
 
@@ -124,13 +126,16 @@ class PairLoader:
         batch = batch.pin_memory() if plan.pin_memory else batch
         return LoadedBatch(step, batch, sum(replaced for _, replaced in [*pairs, *tracks]))
 
-    def load_tracks(self, numbers: range) -> TrackBatch:
-        """Return the tracks of the pairs of these numbers, the same for every rank.
+    def load_tracks(self, most: int) -> TrackBatch:
+        """Return the tracks of the run's first pairs, at most `most` and an epoch, the same for every rank.
+
+        Those of damaged samples are replaced as in a step where the plan skips them, but counted nowhere.
 
         Raises:
             ShardError: as `load`.
         """
-        with ThreadPoolExecutor(max(self._plan.threads, 1), "loader") as threads:
+        numbers = range(min(most, self._reader.track_sampler.epoch_size))
+        with ThreadPoolExecutor(_TRACK_READERS, "loader") as threads:
             return collate_tracks([track for track, _ in threads.map(self._read_tracks, numbers)])
 
     def _read_tracks(self, number: int) -> tuple[PairTracks, bool]:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -31,7 +32,7 @@ from mggtalk.training.optimization import Optimization
 from mggtalk.training.pairs import PairReader, share
 from mggtalk.training.perceptual import make_perceptual
 from mggtalk.training.pictures import Reported
-from mggtalk.training.resume import RunState, read_state, restore_state, save_state
+from mggtalk.training.resume import RunState, read_state, restored, save_state
 from mggtalk.training.throughput import Throughput
 from mggtalk.training.validation import validate_pairs
 
@@ -67,10 +68,11 @@ def train(
         RegistryError: the network of the perceptual term is not there.
     """
     check_fit(settings, shards)
+    content = _checkpoint(checkpoint, run_key, worker)
     _make_reproducible(settings.seed, worker.device)
     loader = make_loader(settings, shards, worker)
-    step_module = _training_step(settings, shards, loader, worker.device)
-    optimize = Optimization.of(
+    step_module = _training_step(settings, shards, worker.device, None if content else loader)
+    optimize = Optimization(
         step_module,
         worker.device,
         rate=settings.learning_rate,
@@ -82,8 +84,7 @@ def train(
     )
     average = WeightAverage(step_module.predictor, settings.average_decay)
     augment = _augmentation(settings, shards, worker.device)
-    state = RunState(step_module, average.module, optimize, schedule, loader)
-    _take_up(checkpoint, run_key, state, worker)
+    state = restored(content, RunState(step_module, average.module, optimize, schedule, loader))
     parallel = None
     meter, replaced = Throughput(settings.batch_size, worker.device), 0
     for loaded in meter.watched(loader):
@@ -117,16 +118,19 @@ def train(
     return average.module.eval()
 
 
-def _training_step(settings: TrainConfig, shards: Shards, loader: PairLoader, device: torch.device) -> TrainingStep:
+def _training_step(
+    settings: TrainConfig, shards: Shards, device: torch.device, loader: PairLoader | None
+) -> TrainingStep:
+    """Return what is trained; with a `loader` its deformation starts from the tracks of the run's first pairs."""
     meta = shards.meta(shards.clips(Split.TRAIN)[0].clip_id)
     step = TrainingStep(
         TalkingHeadPredictor(settings.model),
         settings.loss,
         make_perceptual(settings.loss, device),
         landmark_set(meta.landmark_set).eyes_and_mouth,
-    )
-    step.predictor.deformation.start(_blendshapes(settings, shards, loader))
-    step.to(device)
+    ).to(device)
+    if loader:
+        step.predictor.deformation.start(_blendshapes(settings, shards, loader))
     if settings.compile and device.type == "cuda":
         step.compile_networks()
     return step
@@ -149,9 +153,16 @@ def _twins(settings: TrainConfig, shards: Shards) -> Twins | None:
 
 
 def _blendshapes(settings: TrainConfig, shards: Shards, loader: PairLoader) -> Tensor:
-    """Return what the deformation starts with: a fit to the tracks of the run's first pairs, and to their mirrors."""
-    tracks, twins = loader.load_tracks(range(_FITTED_PAIRS)), _twins(settings, shards)
-    return fit_blendshapes(tracks, *([mirrored_tracks(tracks, twins)] if twins else []))
+    """Return what the deformation starts with: a fit to the tracks of the run's first pairs, and to their mirrors.
+
+    Raises:
+        StageError: the tracks hold values that are no numbers. ShardError: a sample is damaged.
+    """
+    tracks, twins = loader.load_tracks(_FITTED_PAIRS), _twins(settings, shards)
+    blendshapes = fit_blendshapes(tracks, *([mirrored_tracks(tracks, twins)] if twins else []))
+    if not blendshapes.isfinite().all():
+        raise StageError(f"{shards.root}: the tracks of the training split hold values that are no numbers")
+    return blendshapes
 
 
 def make_loader(settings: TrainConfig, shards: Shards, worker: Worker) -> PairLoader:
@@ -180,15 +191,14 @@ def learning_rate_share(step: int, warmup: int, steps: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _take_up(checkpoint: Path | None, run_key: str, state: RunState, worker: Worker) -> None:
-    """Bring every worker to worker 0's checkpoint; the others may not see its file."""
+def _checkpoint(checkpoint: Path | None, run_key: str, worker: Worker) -> dict[str, Any] | None:
+    """Return the content of worker 0's checkpoint to every worker, for the others may not see its file."""
     content = read_state(checkpoint, run_key) if checkpoint and worker.rank == 0 else None
     if worker.world_size > 1:
         shared = [content]
         distributed.broadcast_object_list(shared, src=0, device=worker.device)
         content = shared[0]
-    if content:
-        restore_state(content, state)
+    return content
 
 
 def check_fit(settings: TrainConfig, shards: Shards) -> None:

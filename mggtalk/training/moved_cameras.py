@@ -1,6 +1,7 @@
 """Pairs as other cameras would have seen them: turned about the optical axis, zoomed, and cropped elsewhere.
 
-All three are exact for a pinhole camera: pictures are resampled, and pose and intrinsics say what became of them.
+Pose and intrinsics are exact, for all three are what a pinhole camera can do. Pictures and depth are resampled, so an
+edge becomes a pixel wide.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from mggtalk.geometry.cameras import pixel_centers
 from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch
 
 _COVERED = 0.5
+"""Share of a pixel that has to be known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,7 +1,6 @@
 """One step of the optimizer, left out where a gradient is not finite."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,46 +12,35 @@ _IN_A_ROW = 20
 """Steps without a finite gradient after which a run is lost: its weights, or what it reads, are not numbers."""
 
 
-@dataclass(slots=True, eq=False)
 class Optimization:
-    """AdamW with a limit on the gradient's norm; a gradient that is not finite changes nothing.
+    """AdamW with a limit on the gradient's norm; a gradient whose norm is not finite changes nothing.
 
-    One such gradient makes every weight a NaN, and the rest of a training worthless; it happened once in twelve trials
-    on a GPU (docs/results.md). torch's GradScaler leaves the step out without waiting for the device; its scale is a
-    power of two, which changes no result in single precision or bfloat16.
-
-    Attributes:
-        skipped: steps that were left out since `take_skipped`, all workers alike; in_a_row: the last ones of all.
+    One such gradient makes every weight a NaN, and the rest of a training worthless; one training of twelve ended so
+    (docs/results.md). The fused AdamW leaves a step out by itself, without waiting for the device, where its attribute
+    `found_inf` says so: that is how torch's GradScaler does it, whose changing scale nothing here needs.
     """
 
-    module: nn.Module
-    optimizer: torch.optim.AdamW
-    gradient_clip: float
-    scaler: torch.amp.GradScaler
-    skipped: Tensor
-    in_a_row: Tensor
-
-    @classmethod
-    def of(
-        cls, module: nn.Module, device: torch.device, *, rate: float, decay: float, gradient_clip: float
-    ) -> "Optimization":
-        """Return it for the parameters of `module`, with AdamW's learning rate and weight decay."""
-        optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=decay, fused=True)
-        scaler = torch.amp.GradScaler(device.type, init_scale=1.0)
-        zero = torch.zeros((), device=device)
-        return cls(module, optimizer, gradient_clip, scaler, zero, zero.clone())
+    def __init__(
+        self, module: nn.Module, device: torch.device, *, rate: float, decay: float, gradient_clip: float
+    ) -> None:
+        """Take the parameters of `module` on `device`, with AdamW's learning rate and weight decay."""
+        self.optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=decay, fused=True)
+        self._module = module
+        self._gradient_clip = gradient_clip
+        # All workers have the same gradients, so they count alike.
+        self._skipped = torch.zeros((), device=device)
+        self._in_a_row = torch.zeros((), device=device)
 
     def __call__(self, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take a step down the gradient of a loss's `total`, and return its parts without their history."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(parts["total"]).backward()
-        self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.gradient_clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        parts["total"].backward()
+        norm = nn.utils.clip_grad_norm_(self._module.parameters(), self._gradient_clip)
         is_lost = (~norm.isfinite()).float()
-        self.skipped = self.skipped + is_lost
-        self.in_a_row = (self.in_a_row + is_lost) * is_lost
+        self.optimizer.grad_scale, self.optimizer.found_inf = None, is_lost  # type: ignore[attr-defined]
+        self.optimizer.step()
+        self._skipped += is_lost
+        self._in_a_row = (self._in_a_row + is_lost) * is_lost
         return {name: part.detach() for name, part in parts.items()}
 
     def take_skipped(self) -> float:
@@ -61,19 +49,21 @@ class Optimization:
         Raises:
             StageError: the last steps all were.
         """
-        if self.in_a_row >= _IN_A_ROW:
+        if self._in_a_row >= _IN_A_ROW:
             raise StageError(
-                f"train: the gradient of the last {int(self.in_a_row)} steps is not finite; "
-                "try a lower train.learning_rate or train.gradient_clip"
+                f"train: the gradient of the last {int(self._in_a_row)} steps is not finite; a lower "
+                "train.learning_rate may help, or the shards hold values that are no numbers"
             )
-        count, self.skipped = float(self.skipped), torch.zeros_like(self.skipped)
+        count = float(self._skipped)
+        self._skipped.zero_()
         return count
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that changes from step to step."""
-        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        return {"optimizer": self.optimizer.state_dict(), "skipped": self._skipped, "in_a_row": self._in_a_row}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        self._skipped.copy_(state["skipped"])
+        self._in_a_row = state["in_a_row"].to(self._in_a_row)

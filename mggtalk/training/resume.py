@@ -61,11 +61,14 @@ def read_state(path: Path, run_key: str) -> dict[str, Any] | None:
     return content
 
 
-def restore_state(content: dict[str, Any], state: RunState) -> None:
-    """Bring `state` to what `read_state` returned."""
+def restored(content: dict[str, Any] | None, state: RunState) -> RunState:
+    """Return `state` after it was brought to what `read_state` returned, if that is anything."""
+    if content is None:
+        return state
     state.module.load_state_dict(content["module"])
     state.average.load_state_dict(content["average"])
     state.optimizer.load_state_dict(content["optimizer"])
     state.schedule.load_state_dict(content["schedule"])
     state.loader.load_state_dict(content["loader"])
     _logger.info("train: going on after step %d", content["step"])
+    return state

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from mggtalk.models.deformation import DeformationField
@@ -71,6 +72,8 @@ def test_points_start_with_the_blendshapes_of_the_landmarks_around_them():
     halfway = (landmarks[:, :1] + landmarks[:, 1:2]) / 2
     pair = landmarks[:, :2]
     between = (expected[:, :1] + expected[:, 1:2]) / 2
+    with pytest.raises(ValueError, match=r"blendshapes: expected \(478, 3, 2\), got \(68, 3, 2\)"):
+        field.start(blendshapes[:68])
     field_of_two = DeformationField(small_model())
     with torch.no_grad():
         field_of_two.landmarks.data = field.landmarks[:2]

@@ -99,7 +99,7 @@ def train_on(folder: Path, shards_url: str) -> dict[str, bytes]:
         "workers": 1,
         "batch_size": 2,
         "track_pairs": 2,
-        "augment": {"color": 0.1, "mirror": False},
+        "augment": params["train"]["augment"] | {"mirror": False},
     } | STEPS
     params["train"]["model"] |= MODEL
     (folder / "params.yaml").write_text(yaml.safe_dump(params))

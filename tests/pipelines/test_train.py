@@ -35,7 +35,7 @@ def arguments(tmp_path: Path) -> Any:
         "workers": 1,
         "batch_size": 2,
         "track_pairs": 2,
-        "augment": {"color": 0.1, "mirror": False},
+        "augment": params["train"]["augment"] | {"mirror": False},
     } | STEPS
     params["train"]["model"] |= MODEL
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))

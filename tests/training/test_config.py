@@ -32,7 +32,9 @@ def test_values_that_fit_are_taken():
         ("learning_rate", {"learning_rate": "fast"}),
         ("learning_rates", {"learning_rates": 1.0}),
         ("loss.ssim", {"loss": {"ssim": None, "alpha": 0.1, "landmarks": 0.5, "depth_offset": 0.01}}),
-        ("augment.zoom", {"augment": {"color": 0.0, "mirror": False, "roll_deg": 0.0, "zoom": -0.1, "shift": 0.0}}),
+        ("augment.zoom", {"augment": values()["augment"] | {"zoom": -0.1}}),
+        ("augment.roll_deg", {"augment": values()["augment"] | {"roll_deg": 90.0}}),
+        ("augment.shift", {"augment": values()["augment"] | {"shift": 0.5}}),
         ("resolution", {"model": values()["model"] | {"resolution": 36}}),
     ],
 )

@@ -8,12 +8,15 @@ import torch
 
 from mggtalk.errors import ShardError, StageError
 from mggtalk.models.predictor import TalkingHeadPredictor
+from mggtalk.perception.landmark_sets import mediapipe_478
 from mggtalk.records import Split
 from mggtalk.shards import OnDamage, Shards, read_index
 from mggtalk.shards.index import iterate_rows
 from mggtalk.shards.schema import rgb_member
+from mggtalk.training import loop
 from mggtalk.training.blendshapes import fit_blendshapes
 from mggtalk.training.config import AugmentConfig
+from mggtalk.training.loader import PairLoader
 from mggtalk.training.loop import learning_rate_share, make_loader
 from mggtalk.training.losses import TrainingStep
 from mggtalk.training.pairs import PairReader
@@ -65,13 +68,13 @@ def test_run_that_was_cut_off_goes_on_as_if_nothing_had_happened(shards, tmp_pat
 def test_the_deformation_starts_with_blendshapes_of_the_tracks(shards):
     settings = small_training(steps=1, learning_rate=1e-12)
     kept = weights(run(settings, shards))["deformation.blendshapes"]
-    tracks = make_loader(settings, shards, ALONE).load_tracks(range(2048))
+    tracks = make_loader(settings, shards, ALONE).load_tracks(2048)
     torch.testing.assert_close(kept, fit_blendshapes(tracks))
     assert kept.abs().max() > 0.1
 
 
 def test_a_step_that_is_not_finite_is_left_out_and_counted(shards, monkeypatch):
-    """A loss that is no number once, as CUDA gave it once in some ten thousand steps."""
+    """A loss that is no number once, as one GPU training of twelve had it."""
     settings, reports, calls = small_training(steps=4, log_every=2), Reports(), itertools.count()
     distance = TrainingStep.landmark_distance
 
@@ -82,6 +85,27 @@ def test_a_step_that_is_not_finite_is_left_out_and_counted(shards, monkeypatch):
     trained = weights(run(settings, shards, reports))
     assert all(values.isfinite().all() for values in trained.values())
     assert [reports.metrics[step]["skipped_steps"] for step in (2, 4)] == [1, 0]
+
+
+def test_blendshapes_of_mirrored_runs_are_symmetric_and_those_of_spoilt_tracks_an_error(shards, monkeypatch):
+    augment = dataclasses.replace(small_training().augment, mirror=True)
+    settings = small_training(steps=1, learning_rate=1e-12, augment=augment)
+    monkeypatch.setattr(loop, "expression_twins", lambda _names: torch.arange(2))  # the shards' have no sides
+    kept = weights(run(settings, shards))["deformation.blendshapes"]
+    mirror = torch.from_numpy(mediapipe_478().mirror)
+    torch.testing.assert_close(kept[mirror] * torch.tensor([-1.0, 1.0, 1.0])[:, None], kept, atol=1e-4, rtol=0)
+    monkeypatch.setattr(loop, "fit_blendshapes", lambda *_tracks: torch.full((478, 3, 2), float("nan")))
+    with pytest.raises(StageError, match="the tracks of the training split hold values that are no numbers"):
+        run(settings, shards)
+
+
+def test_a_run_that_goes_on_reads_no_tracks_to_start_from(shards, tmp_path, monkeypatch):
+    settings = small_training(steps=4, log_every=1)
+    uninterrupted = run(settings, shards)
+    with pytest.raises(InterruptedError):
+        run(settings, shards, Reports(stop_at=3), tmp_path / "state.pt")
+    monkeypatch.delattr(PairLoader, "load_tracks")
+    assert same_weights(run(settings, shards, None, tmp_path / "state.pt"), uninterrupted)
 
 
 def test_coarse_steps_leave_densification_and_inpainting_as_they_were(shards):

@@ -8,7 +8,8 @@ from mggtalk.models.config import ModelConfig
 from mggtalk.models.layers import Perceptron, PositionalEncoding, ZeroLinear
 
 _REACH_CM = 0.25
-"""Within which a landmark speaks for the points around it; neighbours on lips and eyelids are 0.3 to 0.6 cm apart."""
+"""Within which a landmark speaks for the points around it: neighbours on lips and eyelids are 0.3 to 0.6 cm apart, and
+twice as far lids held each other back (docs/results.md)."""
 _EMBEDDING = 32
 """Numbers learned for each landmark."""
 
@@ -24,7 +25,7 @@ class DeformationField(nn.Module):
     exactly, and coefficients that the training data never moved move nothing. Before landmarks told it where a point
     lies, it left 0.083 cm where an MLP on position and both expressions left 0.101, in one pass instead of two
     (docs/results.md).
-    Starts as no displacement at all.
+    Before `start` nothing moves at all.
 
     Ours, not the paper's: a point is described not by its position alone but by the landmarks of its face around it.
     Mouths of two people lie up to a centimetre apart in head space, so a position does not tell upper lip from lower.

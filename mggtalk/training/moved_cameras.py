@@ -69,15 +69,15 @@ class CameraMoves:
 
 def moved_source(source: SourceBatch, moves: CameraMoves) -> SourceBatch:
     """Return sources as the moved cameras see them; what they did not see before is not valid."""
-    known = (source.depth > 0).float()
-    image, valid = _resampled(source.image, source.valid, moves)
-    surface, is_known = _resampled(torch.cat((source.depth, source.normals), dim=1), known, moves)
+    known, origins = (source.depth > 0).float(), moves.origins(source.image.shape[-1])
+    image, valid = _resampled(source.image, source.valid, origins)
+    surface, is_known = _resampled(torch.cat((source.depth, source.normals), dim=1), known, origins)
     normals = torch.einsum("bij,bjhw->bihw", moves.turns, surface[:, 1:])
     return dataclasses.replace(
         source,
         image=image,
         valid=valid,
-        head_mask=_resampled(source.head_mask, torch.ones_like(known), moves)[0].round(),
+        head_mask=_resampled(source.head_mask, torch.ones_like(known), origins)[0].round(),
         depth=surface[:, :1],
         normals=functional.normalize(normals, dim=1) * is_known,
         head_to_camera=moves.pose(source.head_to_camera),
@@ -96,23 +96,25 @@ def moved_driver(driver: DriverBatch, moves: CameraMoves, size: int) -> DriverBa
 
 def moved_target(target: TargetBatch, moves: CameraMoves) -> TargetBatch:
     """Return what is expected as the moved cameras see it; what they did not see before is not valid."""
-    image, valid = _resampled(target.image, target.valid, moves)
+    origins = moves.origins(target.image.shape[-1])
+    image, valid = _resampled(target.image, target.valid, origins)
     return TargetBatch(
         image=image,
-        head_mask=_resampled(target.head_mask, torch.ones_like(valid), moves)[0].round(),
+        head_mask=_resampled(target.head_mask, torch.ones_like(valid), origins)[0].round(),
         valid=valid,
         landmarks_px=moves.pixels(target.landmarks_px, target.image.shape[-1]),
     )
 
 
 def _resampled(
-    planes: Float[Tensor, "batch channels size size"], known: Float[Tensor, "batch 1 size size"], moves: CameraMoves
+    planes: Float[Tensor, "batch channels size size"],
+    known: Float[Tensor, "batch 1 size size"],
+    origins: Float[Tensor, "batch size size 2"],
 ) -> tuple[Float[Tensor, "batch channels size size"], Float[Tensor, "batch 1 size size"]]:
     """Return planes as the moved cameras see them, and where at least half of what a pixel sees is known.
 
     A pixel is the mean of what is known of it, and 0 where that is less than half.
     """
-    origins = moves.origins(planes.shape[-1])
     seen = functional.grid_sample(torch.cat((planes * known, known), dim=1), origins, align_corners=False)
     share = seen[:, -1:]
     is_known = (share > _COVERED).float()

@@ -37,7 +37,7 @@ class Optimization:
         parts["total"].backward()
         norm = nn.utils.clip_grad_norm_(self._module.parameters(), self._gradient_clip)
         is_lost = (~norm.isfinite()).float()
-        self.optimizer.grad_scale, self.optimizer.found_inf = None, is_lost  # type: ignore[attr-defined]
+        self.optimizer.found_inf = is_lost  # type: ignore[attr-defined] # read, but not declared, by torch
         self.optimizer.step()
         self._skipped += is_lost
         self._in_a_row = (self._in_a_row + is_lost) * is_lost

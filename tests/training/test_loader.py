@@ -80,11 +80,10 @@ def test_no_batch_is_short_where_epochs_end(shards, uninterrupted):
     assert all(len(batch) == PLAN.batch_size for batch in uninterrupted.values())
 
 
-@pytest.mark.parametrize("threads", [0, 4])
-def test_tracks_alone_are_those_of_the_steps_in_every_rank(shards, threads):
+def test_tracks_alone_are_those_of_the_steps_in_every_rank(shards):
     whole = [loaded.batch.tracks for loaded in of_all_ranks(shards, 1, 0)[0]]
     for rank in range(3):
-        tracks = make_loader(shards, rank, 3, threads=threads).load_tracks(20)
+        tracks = make_loader(shards, rank, 3).load_tracks(20)
         for name in ("source_landmarks", "target_landmarks", "source_expression", "target_expression"):
             expected = torch.cat([getattr(whole[step], name) for step in (0, 1)])
             assert torch.equal(getattr(tracks, name), expected[: len(tracks.source_landmarks)])

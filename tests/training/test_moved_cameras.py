@@ -42,7 +42,7 @@ def test_the_picture_goes_where_its_pixels_go(source):
 
 
 def test_depth_and_normals_are_those_of_the_turned_head(source):
-    """A head seen by a turned camera, beside the head turned before the camera and drawn anew."""
+    """There and back again; the direction of the turn is that of the next test."""
     moved = moved_source(source, MOVES)
     inside = -torch.nn.functional.max_pool2d(-moved.head_mask, 5, 1, 2) > 0.5
     torch.testing.assert_close(moved.normals.norm(dim=1)[inside[:, 0]], torch.ones(int(inside.sum())))
@@ -55,6 +55,16 @@ def test_depth_and_normals_are_those_of_the_turned_head(source):
     assert cosine.median() > 0.98
     torch.testing.assert_close(again.head_to_camera, source.head_to_camera)
     torch.testing.assert_close(again.intrinsics, source.intrinsics)
+
+
+def test_a_quarter_turn_turns_picture_and_normals_alike(source):
+    still = torch.zeros(2)
+    moved = moved_source(source, CameraMoves(still + 90, still + 1, torch.zeros(2, 2)))
+    clockwise = [plane.rot90(-1, (2, 3)) for plane in (source.image * source.valid, source.head_mask, source.normals)]
+    torch.testing.assert_close(moved.image, clockwise[0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(moved.head_mask, clockwise[1])
+    across, down, ahead = clockwise[2].unbind(dim=1)
+    torch.testing.assert_close(moved.normals, torch.stack((-down, across, ahead), dim=1), atol=1e-3, rtol=0)
 
 
 def test_what_was_not_seen_is_not_valid(source):

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from mggtalk.geometry.landmark_sets import ibug_68, mediapipe_478
 from mggtalk.perception.expression_basis import pca_expression
-from mggtalk.perception.landmark_sets import ibug_68, mediapipe_478
 from mggtalk.records import ClipTrack, TrackedVideo
 from mggtalk.stages.ingest import read_videos
 from pipelines.track_files import read_track_files

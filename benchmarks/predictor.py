@@ -25,7 +25,6 @@ from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackB
 from mggtalk.models.config import ModelConfig
 from mggtalk.models.predictor import Avatar, TalkingHeadPredictor
 from mggtalk.params import load_group
-from mggtalk.perception.landmark_sets import mediapipe_478
 from mggtalk.rendering.gaussians import Gaussians
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.losses import TrainingStep, photometric
@@ -141,9 +140,7 @@ def training_batch(batch: int, size: int, device: str) -> tuple[SourceBatch, Dri
 
 def report_training(size: int, batch: int, device: str) -> None:
     """Print where the time of a step goes, each part waited for; the last line is the step as it runs."""
-    parts_of_the_face = mediapipe_478().eyes_and_mouth
-    step = TrainingStep(TalkingHeadPredictor(model_at(size)), settings().loss, eyes_and_mouth=parts_of_the_face)
-    step.to(device)
+    step = TrainingStep(TalkingHeadPredictor(model_at(size)), settings().loss).to(device)
     optimizer = torch.optim.AdamW(step.parameters(), lr=1e-4, fused=True)
     source, driver, target, tracks = training_batch(batch, size, device)
     model, names = step.predictor, Gaussians.__slots__

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mggtalk.perception.landmark_sets import landmark_set
+from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.records import ClipTrack, TrackedVideo
 from mggtalk.stages.ingest import read_videos
 from mggtalk.stages.tables import read_rejects

@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Float
 
 from mggtalk.geometry.head_pose import rotation_angles
+from mggtalk.geometry.landmark_sets import ibug_68, landmark_set
 from mggtalk.perception import expression_basis
 from mggtalk.perception.expression_basis import BASIS_FILE, ExpressionBasis, fit_expression_basis
-from mggtalk.perception.landmark_sets import ibug_68, landmark_set
 from mggtalk.records import TrackedVideo
 from mggtalk.stages.ingest import read_videos
 from pipelines.track_files import read_track_files

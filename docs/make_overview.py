@@ -13,9 +13,9 @@ import torch
 
 from mggtalk.evaluation.pictures import draw_cloud, draw_depth
 from mggtalk.geometry.head_cloud import symmetric_points
+from mggtalk.geometry.landmark_sets import mediapipe_478
 from mggtalk.geometry.normal_integration import integrate_normals
 from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadViews
-from mggtalk.perception.landmark_sets import mediapipe_478
 from mggtalk.perception.mesh_depth import HEAD_CENTER, HEAD_RADII
 
 SIZE = 320

@@ -13,8 +13,8 @@ from operator import attrgetter
 from pathlib import Path
 
 from mggtalk.errors import StageError
+from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.perception.identity import DlibIdentityEncoder, IdentityUnavailable, load_identity_encoder
-from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.records import Rejected, TrackedVideo, VideoRecord
 from mggtalk.registry.models import model_hash, require
 from mggtalk.runtime.content import code_digest, content_key, library_versions

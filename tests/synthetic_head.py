@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mggtalk.geometry.head_cloud import symmetric_points
-from mggtalk.perception.landmark_sets import mediapipe_478
+from mggtalk.geometry.landmark_sets import mediapipe_478
 from mggtalk.records import AudioState, HeadFrame, SourceFrame, Split
 from mggtalk.shards import (
     CHUNK_FRAMES,

@@ -63,11 +63,11 @@ def test_the_check_sees_a_missing_dependency(missing):
 
 
 def test_the_check_sees_a_missing_data_file():
-    perception = [f"mggtalk/perception/{path.name}" for path in (ROOT / "mggtalk/perception").glob("*.py")]
-    deps = [*(dep for dep in STAGES["track"]["deps"] if dep != "mggtalk/perception"), *perception]
+    geometry = [f"mggtalk/geometry/{path.name}" for path in (ROOT / "mggtalk/geometry").glob("*.py")]
+    deps = [*(dep for dep in STAGES["track"]["deps"] if dep != "mggtalk/geometry"), *geometry]
     found = uncovered("pipelines.track", deps, ROOT)
-    assert "mggtalk/perception/mediapipe_478.json" in found
-    assert {Path(name).suffix for name in found} == {".json", ".npz"}
+    assert "mggtalk/geometry/mediapipe_478.json" in found
+    assert {Path(name).suffix for name in found} == {".json"}
 
 
 @each_stage

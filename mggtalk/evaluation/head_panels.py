@@ -9,7 +9,7 @@ from mggtalk.evaluation.figure import Color, Panel, Scale, Swatch
 from mggtalk.evaluation.panels import NEUTRAL, draw_crop, faded
 from mggtalk.evaluation.pictures import AMBIENT, MIRRORED_COLOR, VISIBLE_COLOR
 from mggtalk.evaluation.splats import nearest_points
-from mggtalk.perception.landmark_sets import LandmarkSet
+from mggtalk.geometry.landmark_sets import LandmarkSet
 from mggtalk.records import HeadCloud, HeadFrame
 
 RESIDUAL_SCALE_MM = 3.0

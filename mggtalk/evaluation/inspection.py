@@ -20,7 +20,7 @@ from mggtalk.evaluation.panels import (
 )
 from mggtalk.evaluation.pictures import encode_jpeg
 from mggtalk.geometry.head_pose import rotation_angles
-from mggtalk.perception.landmark_sets import landmark_set
+from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.shards.reader import Shards
 
 PANEL_SIZE = 360

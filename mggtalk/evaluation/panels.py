@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float, UInt8
 
 from mggtalk.evaluation import pictures
 from mggtalk.evaluation.figure import Color, Panel, Scale, Swatch
+from mggtalk.geometry.landmark_sets import LandmarkSet
 from mggtalk.models.batches import collate_sources
 from mggtalk.models.inpainting import torso_background
-from mggtalk.perception.landmark_sets import LandmarkSet
 from mggtalk.records import HeadFrame, SourceFrame
 from mggtalk.shards.images import known_normals
 

@@ -1,5 +1,7 @@
 """Size of the predictor."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from mggtalk.params import config
@@ -18,7 +20,7 @@ class ModelConfig:
         resolution: side in pixels of source, target and output images.
         point_stride: one visible parent point stands for `point_stride`^2 source pixels, and spawns as many children.
         voxel_size_cm: edge of the filter's voxels; about the spacing of parent points or larger.
-        expression_size, num_landmarks: number of expression coefficients and of landmarks of the shards.
+        expression_size: number of expression coefficients of the shards. landmark_set: the name of their landmarks.
         unet_channels: width of the convolutional networks at their finest scale. unet_levels: number of their scales.
         feature_channels: of the identity feature map. hidden_channels: width of the point networks.
         max_depth_offset_cm: how far geometry refinement may move a point along its ray.
@@ -33,7 +35,7 @@ class ModelConfig:
     point_stride: int = Field(ge=1)
     voxel_size_cm: float = Field(gt=0)
     expression_size: int = Field(ge=1)
-    num_landmarks: int = Field(ge=1)
+    landmark_set: Literal["mediapipe_478", "ibug_68"] = Field()
     unet_channels: int = Field(ge=1)
     unet_levels: int = Field(ge=2)
     feature_channels: int = Field(ge=1)

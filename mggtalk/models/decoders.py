@@ -14,8 +14,10 @@ from torch.nn import functional
 
 from mggtalk.models.batches import SourceBatch
 from mggtalk.models.config import ModelConfig
+from mggtalk.models.deformation import Motion
 from mggtalk.models.head_points import HeadPoints
 from mggtalk.models.layers import ConvBlock, Perceptron, PositionalEncoding, ZeroLinear, mixed_precision
+from mggtalk.rendering.gaussians import rotation_matrices
 
 _ATTRIBUTES = 11
 """Offset 3, log scale 3, rotation 4 (wxyz), opacity 1; colour is predicted apart."""
@@ -24,6 +26,13 @@ _FLATNESS = 0.5
 _OPACITY_LOGIT = 3.0
 _OPPOSITE = 1e-6
 """Below this 1 + z.n is rounding, and the normal within 0.1 degrees of -z."""
+_STRETCH = (0.25, 3.0)
+"""A lid that closes leaves next to nothing of the skin over the eye; more is noise of the landmarks."""
+_WIDE_ENOUGH, _LEAST_ACROSS = 0.5, 0.125
+"""Cosines of the surface to the line of sight: discs as wide as the pixels cover it down to the first, and are four
+times as wide at the second. Beyond lies the outline, and normals are noise."""
+_HARDLY_TILTED = 0.1
+"""Sine of the angle up to which it does not matter where the surface recedes."""
 _SPREAD = 0.55
 """Standard deviation of a Gaussian over the spacing of its neighbours; the rasteriser's own blur closes the gaps."""
 
@@ -88,7 +97,7 @@ class VisibleDecoder(nn.Module):
     def forward(
         self,
         points: HeadPoints,
-        displacement: Float[Tensor, "num_points 3"],
+        motion: Motion,
         features: Float[Tensor, "batch feature_channels rows columns"],
         expressions: Float[Tensor, "num_points 2*num_coefficients"],
     ) -> RawGaussians:
@@ -97,12 +106,12 @@ class VisibleDecoder(nn.Module):
         Args:
             expressions: of the source, and of the driver less that: a lid that opens shows an eye that was not there.
         """
-        moved = points.positions + displacement
+        moved = points.positions + motion.displacement
         described = torch.cat(
             (
                 points.features(features),
                 self.encoding(moved),
-                displacement,
+                motion.displacement,
                 points.normals,
                 points.evidence,
                 points.colors,
@@ -111,10 +120,12 @@ class VisibleDecoder(nn.Module):
             dim=-1,
         )
         hidden = self.body(described)
+        rotations = rotation_along(points.normals, points.sight)
+        width = torch.log(points.spacing * self.stride).unsqueeze(-1) + self.disc + log_gap(rotations, points.sight)
         start = RawGaussians(
             means=moved,
-            log_scales=torch.log(points.spacing * self.stride).unsqueeze(-1) + self.disc,
-            rotations=rotation_to_normal(points.normals),
+            log_scales=width + log_stretch(rotations, motion.gradient),
+            rotations=rotations,
             opacity_logits=torch.full_like(points.spacing, _OPACITY_LOGIT),
             colors=functional.pad(points.colors, (0, self.rendered_features)),
             features=hidden,
@@ -142,7 +153,7 @@ class SymmetricDecoder(nn.Module):
     def forward(
         self,
         points: HeadPoints,
-        displacement: Float[Tensor, "num_mirrored 3"],
+        motion: Motion,
         features: Float[Tensor, "batch feature_channels rows columns"],
         expressions: Float[Tensor, "num_mirrored 2*num_coefficients"],
         twin: RawGaussians,
@@ -153,14 +164,14 @@ class SymmetricDecoder(nn.Module):
             expressions: see `VisibleDecoder`.
             twin: the Gaussian of each point's visible twin, in the order of `points`.
         """
-        moved = points.positions + displacement
+        moved = points.positions + motion.displacement
         # Reflecting x turns the axis of a rotation (x, y, z) into (x, -y, -z).
         rotations = twin.rotations * self.reflection
         described = torch.cat(
             (
                 points.features(features),
                 self.encoding(moved),
-                displacement,
+                motion.displacement,
                 points.normals,
                 points.evidence,
                 twin.features,
@@ -190,14 +201,14 @@ class Densification(nn.Module):
         self.channels = 3 + settings.rendered_features
         self.color = ZeroLinear(hidden, self.num_children * self.channels)
 
-    def forward(self, parents: RawGaussians, points: HeadPoints) -> RawGaussians:
+    def forward(self, parents: RawGaussians, points: HeadPoints, motion: Motion) -> RawGaussians:
         """Return the children, those of one parent next to each other."""
         count, children = len(points.head), self.num_children
         detail = points.child_colors - points.colors.unsqueeze(1)
         hidden = self.body(torch.cat((parents.features, detail.flatten(1)), dim=-1))
         detail = functional.pad(detail, (0, self.channels - 3))
         start = RawGaussians(
-            means=(parents.means.unsqueeze(1) + points.child_offsets).flatten(0, 1),
+            means=(parents.means.unsqueeze(1) + points.child_offsets + motion.of_children).flatten(0, 1),
             log_scales=(parents.log_scales - math.log(self.stride)).repeat_interleave(children, 0),
             rotations=parents.rotations.repeat_interleave(children, 0),
             opacity_logits=parents.opacity_logits.repeat_interleave(children, 0),
@@ -207,6 +218,55 @@ class Densification(nn.Module):
         attributes = self.attributes(hidden).reshape(count * children, _ATTRIBUTES)
         color = self.color(hidden).reshape(count * children, self.channels)
         return _refined(start, attributes, color, points.spacing.repeat_interleave(children, 0))
+
+
+def log_stretch(
+    rotations: Float[Tensor, "num_points 4"], gradient: Float[Tensor, "num_points 3 3"]
+) -> Float[Tensor, "num_points 3"]:
+    """Return the logarithm of how much longer a displacement with this gradient makes the axes of each rotation."""
+    axes = rotation_matrices(rotations)
+    length: Tensor = (axes + gradient @ axes).norm(dim=1)
+    return length.clamp(*_STRETCH).log()
+
+
+def log_gap(
+    rotations: Float[Tensor, "num_points 4"], sight: Float[Tensor, "num_points 3"]
+) -> Float[Tensor, "num_points 3"]:
+    """Return the logarithm of how much wider discs must be along their axes where the surface recedes.
+
+    What is seen edge-on has few pixels, far apart: discs as wide as the pixels leave gaps when seen from elsewhere.
+    """
+    along = (rotation_matrices(rotations) * sight.unsqueeze(-1)).sum(dim=1)[:, :2]
+    across = (1 - along.square()).clamp(min=_LEAST_ACROSS**2, max=_WIDE_ENOUGH**2).sqrt()
+    return functional.pad((_WIDE_ENOUGH / across).log(), (0, 1))
+
+
+def rotation_along(
+    normals: Float[Tensor, "num_points 3"], sight: Float[Tensor, "num_points 3"]
+) -> Float[Tensor, "num_points 4"]:
+    """Return rotations (wxyz) of the z axis onto each normal and the x axis towards where the surface recedes."""
+    shortest = rotation_to_normal(normals)
+    axes = rotation_matrices(shortest)
+    # Where the surface faces the camera nothing recedes, and x stays where the shortest rotation leaves it.
+    recedes = (axes * sight.unsqueeze(-1)).sum(dim=1)[:, :2]
+    angle = torch.atan2(recedes[:, 1], recedes[:, 0] + _HARDLY_TILTED) / 2
+    zero = torch.zeros_like(angle)
+    return multiplied(shortest, torch.stack((angle.cos(), zero, zero, angle.sin()), dim=-1))
+
+
+def multiplied(first: Float[Tensor, "*batch 4"], second: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
+    """Return the quaternions (wxyz) of turning by `second` and then by `first`: Hamilton's product."""
+    a, b, c, d = first.unbind(dim=-1)
+    w, x, y, z = second.unbind(dim=-1)
+    return torch.stack(
+        (
+            a * w - b * x - c * y - d * z,
+            a * x + b * w + c * z - d * y,
+            a * y - b * z + c * w + d * x,
+            a * z + b * y - c * x + d * w,
+        ),
+        dim=-1,
+    )
 
 
 def rotation_to_normal(normals: Float[Tensor, "num_points 3"]) -> Float[Tensor, "num_points 4"]:

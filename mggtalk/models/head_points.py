@@ -29,6 +29,7 @@ class HeadPoints:
         head: which head of the batch a point belongs to.
         cell: row and column in the feature map, one cell for `point_stride`^2 pixels; a mirrored point has its twin's.
         normals: unit, or zero where unknown.
+        sight: unit, the way that the camera looks at the point; of a mirrored point, its twin's mirror image.
         evidence: how far the source can be trusted: cosine between normal and line of sight, and the head's share of
             the picture around, which is less than 1 near its rim. A mirrored point has its twin's.
         child_offsets: from the parent to the surface points of the source pixels under it.
@@ -40,6 +41,7 @@ class HeadPoints:
     cell: Int64[Tensor, "num_points 2"]
     positions: Float[Tensor, "num_points 3"]
     normals: Float[Tensor, "num_points 3"]
+    sight: Float[Tensor, "num_points 3"]
     evidence: Float[Tensor, "num_points 2"]
     child_offsets: Float[Tensor, "num_points children 3"]
     spacing: Float[Tensor, " num_points"]
@@ -53,6 +55,7 @@ class HeadPoints:
             cell=self.cell[twins],
             positions=mirror_points(self.positions.index_select(0, twins)),
             normals=mirror_points(self.normals.index_select(0, twins)),
+            sight=mirror_points(self.sight.index_select(0, twins)),
             evidence=self.evidence[twins],
             child_offsets=mirror_points(self.child_offsets.index_select(0, twins)),
             spacing=self.spacing[twins],
@@ -127,12 +130,14 @@ def lift_points(source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns
     # A pixel of the cell that the head does not cover gives its child the parent's place and colour.
     child = torch.where(weight > 0, position, parent.unsqueeze(1))
     parent_color, parent_normal = (share * color).sum(dim=1), functional.normalize((share * normal).sum(dim=1), dim=-1)
-    facing = -(parent_normal * functional.normalize(parent.detach(), dim=-1)).sum(dim=-1, keepdim=True)
+    sight = functional.normalize(parent.detach(), dim=-1)
+    facing = -(parent_normal * sight).sum(dim=-1, keepdim=True)
     return HeadPoints(
         head=head,
         cell=torch.stack((row, column), dim=1),
         positions=torch.einsum("nij,nj->ni", turn, parent) + move,
         normals=torch.einsum("nij,nj->ni", turn, parent_normal),
+        sight=torch.einsum("nij,nj->ni", turn, sight),
         evidence=torch.cat((facing, (share * around).sum(dim=1)), dim=-1),
         child_offsets=torch.einsum("nij,nkj->nki", turn, child - parent.unsqueeze(1)),
         spacing=(parent[:, 2] / source.intrinsics[head, 0, 0]).detach(),

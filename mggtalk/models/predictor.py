@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mggtalk.models.batches import DriverBatch, SourceBatch
 from mggtalk.models.config import ModelConfig
 from mggtalk.models.decoders import Densification, IdentityEncoder, RawGaussians, SymmetricDecoder, VisibleDecoder
-from mggtalk.models.deformation import DeformationField
+from mggtalk.models.deformation import BoundPoints, DeformationField, Motion
 from mggtalk.models.head_points import GeometryRefinement, HeadPoints, lift_points, mirror_hidden
 from mggtalk.models.inpainting import Inpainting, torso_background
 from mggtalk.models.layout import PaddedLayout
@@ -29,7 +29,7 @@ class Avatar:
 
     Attributes:
         twins: the number of the visible twin of every hidden point.
-        layout, directions: of all points, first the visible, then the hidden; see `DeformationField.directions`.
+        layout, bound: of all points, first the visible, then the hidden.
         features: the identity feature map F. background: see `torso_background`.
         valid: where the crop lies in the frame.
         depth_offset: what geometry refinement moved, cm.
@@ -39,7 +39,7 @@ class Avatar:
     hidden: HeadPoints
     twins: Int64[Tensor, " num_hidden"]
     layout: PaddedLayout
-    directions: Float[Tensor, "num_points 3 num_coefficients"]
+    bound: BoundPoints
     features: Float[Tensor, "batch feature_channels rows columns"]
     background: Float[Tensor, "batch 4 height width"]
     valid: Float[Tensor, "batch 1 height width"]
@@ -57,11 +57,13 @@ class DrivenHead:
     """A batch of driven heads before densification.
 
     Attributes:
-        shown, occluded: the Gaussians of visible and hidden points. layout: of both, first the visible.
+        shown, occluded: the Gaussians of visible and hidden points, and the motions of these.
+        layout: of both, first the visible.
     """
 
     shown: RawGaussians
     occluded: RawGaussians
+    motions: tuple[Motion, Motion]
     layout: PaddedLayout
 
     @property
@@ -100,15 +102,22 @@ class TalkingHeadPredictor(nn.Module):
         self.densification = Densification(settings)
         self.inpainting = Inpainting(settings)
 
-    def set_trained(self, *, coarse: bool) -> None:
+    @property
+    def geometry(self) -> tuple[nn.Module, ...]:
+        """The networks that say where points are, and not how they look."""
+        return self.geometry_refinement, self.deformation
+
+    def set_trained(self, *, coarse: bool, geometry: bool = True) -> None:
         """Let those networks have gradients that the loss reaches: not what the settings leave out.
 
         Args:
             coarse: parents alone are rendered, so neither what makes children nor the inpainting is reached.
+            geometry: `geometry` learns as well.
         """
         settings = self.settings
         reached = {
-            self.geometry_refinement: settings.geometry_refinement,
+            self.geometry_refinement: settings.geometry_refinement and geometry,
+            self.deformation: geometry,
             self.symmetric_decoder: settings.symmetry and settings.symmetric_decoder,
             self.densification: settings.densification and not coarse,
             self.inpainting: not coarse,
@@ -126,13 +135,19 @@ class TalkingHeadPredictor(nn.Module):
         twins = self._twins(visible, source, offset)
         hidden = visible.mirrored(twins)
         layout = PaddedLayout.of(torch.cat((visible.head, hidden.head)), size[0])
-        positions = layout.pad(torch.cat((visible.positions, hidden.positions)))
+        bound = self.deformation.bind(
+            torch.cat((visible.positions, hidden.positions)),
+            torch.cat((visible.child_offsets, hidden.child_offsets)),
+            torch.cat((visible.spacing, hidden.spacing)),
+            layout,
+            source.landmarks,
+        )
         return Avatar(
             visible=visible,
             hidden=hidden,
             twins=twins,
             layout=layout,
-            directions=layout.unpad(self.deformation.directions(positions, source.landmarks)),
+            bound=bound,
             features=self.identity_encoder(source),
             background=torso_background(source),
             valid=source.valid,
@@ -140,34 +155,27 @@ class TalkingHeadPredictor(nn.Module):
             depth_offset=offset,
         )
 
-    def displace(
-        self, avatar: Avatar, expression: Float[Tensor, "batch num_coefficients"]
-    ) -> Float[Tensor, "num_points 3"]:
-        """Return how far the avatar's points, the visible first, move under `expression`, cm."""
-        change = (expression - avatar.expression)[avatar.layout.head]
-        return self.deformation.displacement(avatar.directions, change)
-
     def animate(self, avatar: Avatar, expression: Float[Tensor, "batch num_coefficients"]) -> DrivenHead:
         """Return the heads under an expression."""
         visible, hidden = avatar.visible, avatar.hidden
-        counts = [len(visible.head), len(hidden.head)]
-        displacement = self.displace(avatar, expression).split(counts)
+        counts = len(visible.head), len(hidden.head)
+        motions = self.deformation.motion(avatar.bound, expression - avatar.expression).split(*counts)
         told = _expressions(avatar, expression)[avatar.layout.head].split(counts)
-        shown: RawGaussians = self.visible_decoder(visible, displacement[0], avatar.features, told[0])
-        described = hidden, displacement[1], avatar.features, told[1]
+        shown: RawGaussians = self.visible_decoder(visible, motions[0], avatar.features, told[0])
+        described = hidden, motions[1], avatar.features, told[1]
         if self.settings.symmetric_decoder:
             occluded: RawGaussians = self.symmetric_decoder(*described, _select(shown, avatar.twins))
         else:
             occluded = self.visible_decoder(*described)
-        return DrivenHead(shown, occluded, avatar.layout)
+        return DrivenHead(shown, occluded, (motions[0], motions[1]), avatar.layout)
 
     def densify(self, avatar: Avatar, driven: DrivenHead) -> Gaussians:
         """Return the children of driven heads, in head space; the parents where there is no densification."""
         if not self.settings.densification:
             return driven.parents
         children = (
-            self.densification(driven.shown, avatar.visible),
-            self.densification(driven.occluded, avatar.hidden),
+            self.densification(driven.shown, avatar.visible, driven.motions[0]),
+            self.densification(driven.occluded, avatar.hidden, driven.motions[1]),
         )
         return _pack(_concatenate(*children), driven.layout.split_each(self.densification.num_children))
 

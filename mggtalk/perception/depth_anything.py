@@ -15,8 +15,8 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mggtalk.geometry.landmark_sets import LandmarkSet
 from mggtalk.perception.head_geometry import DepthAndNormals, HeadViews
-from mggtalk.perception.landmark_sets import LandmarkSet
 from mggtalk.perception.network_depth import aligned_depth
 from mggtalk.perception.network_images import Preprocessing
 from mggtalk.perception.networks import default_device, in_batches, load_network

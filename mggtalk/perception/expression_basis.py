@@ -14,7 +14,7 @@ from importlib import resources
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
-from mggtalk.perception.landmark_sets import landmark_set
+from mggtalk.geometry.landmark_sets import landmark_set
 
 BASIS_FILE = "ibug_68_expression.npz"
 NUM_COEFFICIENTS = 20

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from mggtalk.perception.landmark_sets import LandmarkSet
+from mggtalk.geometry.landmark_sets import LandmarkSet
 from mggtalk.perception.mesh_depth import SurfaceMaps, head_surface
 
 _AROUND_PX = 4

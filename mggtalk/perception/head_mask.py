@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from mggtalk.perception.landmark_sets import LandmarkSet
+from mggtalk.geometry.landmark_sets import LandmarkSet
 
 _PERSON = 0.5
 # Beside the jaw nothing but hair hangs down; where it ends and shoulders begin, landmarks cannot tell. This share of

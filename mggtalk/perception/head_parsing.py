@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from mggtalk.geometry.landmark_sets import LandmarkSet
 from mggtalk.perception.head_labels import head_classes
 from mggtalk.perception.head_mask import face_silhouette, head_mask
-from mggtalk.perception.landmark_sets import LandmarkSet
 from mggtalk.perception.network_images import Preprocessing
 from mggtalk.perception.networks import default_device, in_batches, load_network
 from mggtalk.perception.person_segmenter import PersonSegmenter

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from scipy import ndimage
 
+from mggtalk.geometry.landmark_sets import LandmarkSet
 from mggtalk.geometry.normals import normals_from_depth
-from mggtalk.perception.landmark_sets import LandmarkSet
 
 # A mean head in head space (outer eye corners 8.9 cm apart), our choice: breadth 15.5, length 19.5, chin to crown
 # 23 cm, and 5 mm of hair. Its face side lies within a centimetre of MediaPipe's canonical face at forehead and cheeks.

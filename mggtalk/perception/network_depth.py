@@ -14,9 +14,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from mggtalk.geometry.depth_alignment import align
+from mggtalk.geometry.landmark_sets import LandmarkSet
 from mggtalk.geometry.normals import normals_from_depth
 from mggtalk.perception.head_geometry import DepthAndNormals, FaceMeshGeometry, HeadViews
-from mggtalk.perception.landmark_sets import LandmarkSet
 from mggtalk.perception.mesh_depth import mean_head_depth, rasterize_facing
 
 _logger = logging.getLogger(__name__)

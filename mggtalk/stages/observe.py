@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from mggtalk.perception.landmark_sets import LandmarkSet
+from mggtalk.geometry.landmark_sets import LandmarkSet
 from mggtalk.perception.landmarker import FaceDetection
 from mggtalk.records import RejectReason
 from mggtalk.stages.clips import FrameFate

@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Bool, UInt8
 from pydantic import Field
 
+from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.geometry.normal_integration import IntegrationSettings
 from mggtalk.params import config
 from mggtalk.perception.head_backends import make_head_geometry, make_head_parser
 from mggtalk.perception.head_geometry import HeadViews
-from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.records import ClipTrack, Rejected, RejectReason, ShardSample
 from mggtalk.shards.encode import SourceGeometry, encode_sample
 from mggtalk.shards.resample import valid_mask

@@ -8,8 +8,8 @@ from jaxtyping import Float, Float32, Float64
 
 from mggtalk.geometry.head_pose import ClipPose, from_principal_point, pose_clip, poses_of, rotation_angles
 from mggtalk.geometry.head_shape import HeadShape, ShapePrior, estimate_focal, solve_head_shape
+from mggtalk.geometry.landmark_sets import EYE_DISTANCE_CM, LandmarkSet
 from mggtalk.geometry.rigid_fit import Poses, reprojection_cm
-from mggtalk.perception.landmark_sets import EYE_DISTANCE_CM, LandmarkSet
 from mggtalk.stages.clips import FrameRun
 
 _CONFIDENCE_CM = 0.04 * EYE_DISTANCE_CM

@@ -15,11 +15,11 @@ from jaxtyping import Float32
 
 from mggtalk.errors import VideoError
 from mggtalk.geometry.head_shape import key_frames
+from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.perception.expression_basis import pca_expression, pca_names
 from mggtalk.perception.face_detector import FullRangeFaceDetector
 from mggtalk.perception.face_finder import FaceFinder
 from mggtalk.perception.hands import HandFinder
-from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.perception.landmarkers import make_landmarker
 from mggtalk.perception.shot_cuts import CutDetector
 from mggtalk.records import ClipTrack, Rejected, RejectReason, Segment, TrackedVideo, VideoPart, VideoRecord

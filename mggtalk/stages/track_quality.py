@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from mggtalk.perception.landmark_sets import landmark_set
+from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.records import ClipTrack
 
 _SECOND_DIFFERENCE_GAIN = 6.0**0.5

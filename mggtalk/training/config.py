@@ -21,6 +21,7 @@ class LossWeights:
         alpha: L1 between rendered alpha and the target's head mask.
         landmarks: mean distance in cm between displaced source landmarks and the target's, both in head space.
         depth_offset: mean square of geometry refinement's offsets, cm^2, which keeps points without evidence in place.
+        depth_offset_face: the same within the oval of the face, beside that: there landmarks know the depth.
         perceptual: distance of features on the same images as the SSIM; 0 needs no network, METHOD has 0.01.
         perceptual_network: a ResNet of transformers: a name in the registry, or the path of a folder.
     """
@@ -31,6 +32,7 @@ class LossWeights:
     alpha: float = Field(ge=0)
     landmarks: float = Field(ge=0)
     depth_offset: float = Field(ge=0)
+    depth_offset_face: float = Field(ge=0)
     perceptual: float = Field(ge=0)
     perceptual_network: str = Field(min_length=1)
 
@@ -71,6 +73,8 @@ class TrainConfig:
             that the deformation starts from are read before the first step.
         coarse_share: the first so much of the steps renders parents only: depth, deformation and the two decoders learn
             before densification and inpainting.
+        geometry_share: geometry refinement and deformation learn in the first so much of the steps and stay as they are
+            from then on: they fit people long before the networks that colour do.
         average_decay: of the running average of the weights, which is what is validated and kept; 0 keeps the last.
         warmup_steps: the learning rate rises over these, then falls as a half cosine to a hundredth.
         gradient_clip: largest norm of the gradient.
@@ -87,6 +91,7 @@ class TrainConfig:
     loader_workers: int = Field(ge=0)
     on_damage: OnDamage = Field()
     coarse_share: float = Field(ge=0, le=1)
+    geometry_share: float = Field(gt=0, le=1)
     average_decay: float = Field(ge=0, lt=1)
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(ge=0)
@@ -115,6 +120,11 @@ class TrainConfig:
     def coarse_steps(self) -> int:
         """The number of steps that render parents only."""
         return round(self.coarse_share * self.steps)
+
+    @property
+    def geometry_steps(self) -> int:
+        """The number of steps in which geometry refinement and deformation learn."""
+        return max(round(self.geometry_share * self.steps), 1)
 
     def course(self) -> dict[str, Any]:
         """Return what the course of a run follows from: all but the numbers of processes and threads."""

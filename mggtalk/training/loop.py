@@ -8,6 +8,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 from mggtalk.errors import StageError
+from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.models.predictor import TalkingHeadPredictor
-from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.records import Split
 from mggtalk.shards.damage import OnDamage
 from mggtalk.shards.reader import Shards
@@ -72,16 +73,7 @@ def train(
     _make_reproducible(settings.seed, worker.device)
     loader = make_loader(settings, shards, worker)
     step_module = _training_step(settings, shards, worker.device, None if content else loader)
-    optimize = Optimization(
-        step_module,
-        worker.device,
-        rate=settings.learning_rate,
-        decay=settings.weight_decay,
-        gradient_clip=settings.gradient_clip,
-    )
-    schedule = LambdaLR(
-        optimize.optimizer, lambda step: learning_rate_share(step, settings.warmup_steps, settings.steps)
-    )
+    optimize, schedule = _optimization(settings, step_module, worker.device)
     average = WeightAverage(step_module.predictor, settings.average_decay)
     augment = _augmentation(settings, shards, worker.device)
     state = restored(content, RunState(step_module, average.module, optimize, schedule, loader))
@@ -91,8 +83,8 @@ def train(
         numbers = (share(loaded.step, size, *loader.place) for size in (settings.batch_size, settings.track_pairs))
         batch = augment(loaded.batch.unpack(worker.device), *numbers)
         is_coarse = loaded.step < settings.coarse_steps
-        if parallel is None or loaded.step == settings.coarse_steps:
-            step_module.predictor.set_trained(coarse=is_coarse)
+        if parallel is None or loaded.step in (settings.coarse_steps, settings.geometry_steps):
+            step_module.predictor.set_trained(coarse=is_coarse, geometry=loaded.step < settings.geometry_steps)
             parallel = _parallel(step_module, worker)
         parts = optimize(parallel(*batch, coarse=is_coarse))
         schedule.step()
@@ -122,18 +114,33 @@ def _training_step(
     settings: TrainConfig, shards: Shards, device: torch.device, loader: PairLoader | None
 ) -> TrainingStep:
     """Return what is trained; with a `loader` its deformation starts from the tracks of the run's first pairs."""
-    meta = shards.meta(shards.clips(Split.TRAIN)[0].clip_id)
-    step = TrainingStep(
-        TalkingHeadPredictor(settings.model),
-        settings.loss,
-        make_perceptual(settings.loss, device),
-        landmark_set(meta.landmark_set).eyes_and_mouth,
-    ).to(device)
+    step = TrainingStep(TalkingHeadPredictor(settings.model), settings.loss, make_perceptual(settings.loss, device)).to(
+        device
+    )
     if loader:
         step.predictor.deformation.start(_blendshapes(settings, shards, loader))
     if settings.compile and device.type == "cuda":
         step.compile_networks()
     return step
+
+
+def _optimization(settings: TrainConfig, step: TrainingStep, device: torch.device) -> tuple[Optimization, LambdaLR]:
+    """Return the optimizer and its schedule; geometry has one of its own, over the steps in which it learns."""
+    geometry = [parameter for network in step.predictor.geometry for parameter in network.parameters()]
+    known = {id(parameter) for parameter in geometry}
+    others = [parameter for parameter in step.parameters() if id(parameter) not in known]
+    optimize = Optimization(
+        (others, geometry),
+        device,
+        rate=settings.learning_rate,
+        decay=settings.weight_decay,
+        gradient_clip=settings.gradient_clip,
+    )
+    shares: list[Callable[[int], float]] = [
+        partial(learning_rate_share, warmup=settings.warmup_steps, steps=steps)
+        for steps in (settings.steps, settings.geometry_steps)
+    ]
+    return optimize, LambdaLR(optimize.optimizer, shares)
 
 
 def _parallel(module: TrainingStep, worker: Worker) -> nn.Module:
@@ -215,9 +222,8 @@ def check_fit(settings: TrainConfig, shards: Shards) -> None:
                 f"train.model.expression_size: got {model.expression_size}, "
                 f"the shards have {len(meta.expression_names)} coefficients"
             )
-        num_landmarks = len(landmark_set(meta.landmark_set).neutral)
-        if model.num_landmarks != num_landmarks:
-            raise StageError(f"train.model.num_landmarks: got {model.num_landmarks}, the shards have {num_landmarks}")
+        if model.landmark_set != meta.landmark_set:
+            raise StageError(f"train.model.landmark_set: got {model.landmark_set}, the shards have {meta.landmark_set}")
         if model.resolution > meta.size:
             raise StageError(
                 f"train.model.resolution: got {model.resolution}, at most the shards' {meta.size} expected"

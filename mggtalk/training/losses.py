@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from mggtalk.geometry.cameras import pixel_centers
+from mggtalk.geometry.cameras import pixel_centers, project, transform_points
+from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackBatch
 from mggtalk.models.predictor import DrivenImages, TalkingHeadPredictor
 from mggtalk.training.config import LossWeights
@@ -52,6 +53,20 @@ def mask_around(
     return inside.float().unsqueeze(1)
 
 
+def inside_contour(
+    contour: Float[Tensor, "batch num_corners 2"], points: Float[Tensor, "rows columns 2"]
+) -> Bool[Tensor, "batch rows columns"]:
+    """Return which points lie inside a closed contour: a ray from there crosses it an odd number of times."""
+    x, y = points.unbind(dim=-1)
+    is_inside = torch.zeros(len(contour), *x.shape, dtype=torch.bool, device=points.device)
+    for start, end in zip(contour.unbind(dim=1), contour.roll(-1, dims=1).unbind(dim=1), strict=True):
+        (x1, y1), (x2, y2) = (corner[:, :, None, None].unbind(dim=1) for corner in (start, end))
+        is_beside = (y1 > y) != (y2 > y)
+        # Where the edge is level no ray crosses it, and the division says nothing.
+        is_inside ^= is_beside & (x < x1 + (y - y1) / (y2 - y1) * (x2 - x1))
+    return is_inside
+
+
 def _compared(images: DrivenImages, target: TargetBatch) -> dict[str, tuple[Image, Image]]:
     """Return image and truth of what was rendered, by name."""
     head = target.image * target.head_mask
@@ -67,25 +82,19 @@ class TrainingStep(nn.Module):
         predictor: TalkingHeadPredictor,
         weights: LossWeights,
         perceptual: PerceptualDistance | None = None,
-        eyes_and_mouth: Sequence[Sequence[int]] = (),
     ) -> None:
-        """Keep what is trained and how it is judged.
-
-        Args:
-            eyes_and_mouth: the numbers of the landmarks around each of them.
-
-        Raises:
-            ValueError: eyes and mouth have a weight, and nothing says where they are.
-        """
+        """Keep what is trained and how it is judged."""
         super().__init__()
-        if weights.eyes_and_mouth and not eyes_and_mouth:
-            raise ValueError(f"weight {weights.eyes_and_mouth} of eyes and mouth: expected their landmarks, got none")
         self.predictor = predictor
         self.weights = weights
         self.perceptual = perceptual  # no module: nothing of it is trained or kept
         self._photometric = photometric
-        for number, part in enumerate(eyes_and_mouth):
+        landmarks = landmark_set(predictor.settings.landmark_set)
+        self.oval: Tensor
+        self.register_buffer("oval", torch.tensor(landmarks.contours["face_oval"]), persistent=False)
+        for number, part in enumerate(landmarks.eyes_and_mouth):
             self.register_buffer(f"part_{number}", torch.tensor(part), persistent=False)
+        self._part_names = [f"part_{number}" for number in range(len(landmarks.eyes_and_mouth))]
 
     def forward(
         self, source: SourceBatch, driver: DriverBatch, target: TargetBatch, tracks: TrackBatch, *, coarse: bool = False
@@ -105,12 +114,15 @@ class TrainingStep(nn.Module):
             total = total + weights.eyes_and_mouth * parts["eyes_and_mouth"]
         parts["alpha"] = self._alpha_difference(images, target)
         parts["landmarks"] = self.landmark_distance(tracks)
-        parts["depth_offset"] = avatar.depth_offset.square().mean()
+        squared = avatar.depth_offset.square()
+        parts["depth_offset"] = squared.mean()
+        parts["depth_offset_face"] = (squared * self._on_face(source, squared)).mean()
         total = (
             total
             + weights.alpha * parts["alpha"]
             + weights.landmarks * parts["landmarks"]
             + weights.depth_offset * parts["depth_offset"]
+            + weights.depth_offset_face * parts["depth_offset_face"]
         )
         if self.perceptual:
             parts["perceptual"] = self.perceptual(images, target)
@@ -141,10 +153,19 @@ class TrainingStep(nn.Module):
 
     def _difference_around(self, compared: Mapping[str, tuple[Image, Image]], target: TargetBatch) -> Tensor:
         """Return the L1 around eyes and mouth, of each image, summed over what is rendered."""
-        mask = mask_around(target.landmarks_px, [*self.buffers(recurse=False)], *target.image.shape[-2:]) * target.valid
+        parts = [self.get_buffer(name) for name in self._part_names]
+        mask = mask_around(target.landmarks_px, parts, *target.image.shape[-2:]) * target.valid
         area = 3 * mask.sum(dim=(1, 2, 3)).clamp(min=1)
         apart = [((made - expected).abs() * mask).sum(dim=(1, 2, 3)) for made, expected in compared.values()]
         return (torch.stack(apart) / area).mean(dim=1).sum()
+
+    def _on_face(self, source: SourceBatch, cells: Float[Tensor, "batch 1 rows columns"]) -> Tensor:
+        """Return which cells of the source lie within the face's oval."""
+        oval = source.landmarks.index_select(1, self.oval)
+        contour = project(transform_points(source.head_to_camera, oval), source.intrinsics)
+        rows, columns = cells.shape[2:]
+        stride = source.depth.shape[-1] / columns
+        return inside_contour(contour, pixel_centers(rows, columns, contour.device) * stride).unsqueeze(1)
 
     @staticmethod
     def _alpha_difference(images: DrivenImages, target: TargetBatch) -> Tensor:

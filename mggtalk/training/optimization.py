@@ -1,6 +1,6 @@
 """One step of the optimizer, left out where a gradient is not finite."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,11 +21,18 @@ class Optimization:
     """
 
     def __init__(
-        self, module: nn.Module, device: torch.device, *, rate: float, decay: float, gradient_clip: float
+        self,
+        groups: Sequence[Sequence[nn.Parameter]],
+        device: torch.device,
+        *,
+        rate: float,
+        decay: float,
+        gradient_clip: float,
     ) -> None:
-        """Take the parameters of `module` on `device`, with AdamW's learning rate and weight decay."""
-        self.optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=decay, fused=True)
-        self._module = module
+        """Take groups of parameters on `device`, with AdamW's learning rate and weight decay."""
+        parameters = [{"params": group} for group in groups]
+        self.optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
+        self._parameters = [parameter for group in groups for parameter in group]
         self._gradient_clip = gradient_clip
         # All workers have the same gradients, so they count alike.
         self._skipped = torch.zeros((), device=device)
@@ -35,7 +42,7 @@ class Optimization:
         """Take a step down the gradient of a loss's `total`, and return its parts without their history."""
         self.optimizer.zero_grad(set_to_none=True)
         parts["total"].backward()
-        norm = nn.utils.clip_grad_norm_(self._module.parameters(), self._gradient_clip)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._gradient_clip)
         is_lost = (~norm.isfinite()).float()
         self.optimizer.found_inf = is_lost  # type: ignore[attr-defined] # read, but not declared, by torch
         self.optimizer.step()

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from mggtalk.evaluation.baselines import STABLE_LANDMARKS, MeshWarp, _triangle_of_pixel, copy_source, stable_indices
-from mggtalk.perception.landmark_sets import ibug_68, mediapipe_478
+from mggtalk.geometry.landmark_sets import ibug_68, mediapipe_478
 from tests.evaluation import synthetic
 
 

@@ -11,7 +11,7 @@ from mggtalk.evaluation.figure import Scale, Swatch
 from mggtalk.evaluation.inspection import _backends, draw_inspection, widest_turned
 from mggtalk.evaluation.pictures import MIRRORED_COLOR, VISIBLE_COLOR
 from mggtalk.geometry.head_pose import rotation_angles
-from mggtalk.perception.landmark_sets import ibug_68, mediapipe_478
+from mggtalk.geometry.landmark_sets import ibug_68, mediapipe_478
 from mggtalk.records import HeadCloud
 from tests.synthetic_head import DISTANCE_CM, make_head, make_talking_clip, source_frame, write_talking_shards
 

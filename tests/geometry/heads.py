@@ -6,8 +6,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mggtalk.geometry.head_shape import ShapePrior
+from mggtalk.geometry.landmark_sets import EYE_DISTANCE_CM, mediapipe_478
 from mggtalk.geometry.procrustes import align
-from mggtalk.perception.landmark_sets import EYE_DISTANCE_CM, mediapipe_478
 
 FACING = np.diag([1.0, -1.0, -1.0])
 """Head-to-camera rotation of a head that looks into the camera upright."""

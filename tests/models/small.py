@@ -27,7 +27,7 @@ def small_model(resolution: int = 32, point_stride: int = 2, **switches: bool) -
         point_stride=point_stride,
         voxel_size_cm=2.4 * 32 / resolution,
         expression_size=len(EXPRESSION_NAMES),
-        num_landmarks=478,
+        landmark_set="mediapipe_478",
         unet_channels=4,
         unet_levels=3,
         feature_channels=8,

@@ -2,6 +2,7 @@ import dataclasses
 import math
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +13,13 @@ from mggtalk.models.decoders import (
     RawGaussians,
     SymmetricDecoder,
     VisibleDecoder,
+    log_gap,
+    log_stretch,
+    multiplied,
+    rotation_along,
     rotation_to_normal,
 )
+from mggtalk.models.deformation import Motion
 from mggtalk.models.head_points import HeadPoints, lift_points, mirror_hidden
 from mggtalk.rendering.gaussians import rotation_matrices
 from tests.models.small import perturb, small_model, source_batch
@@ -31,6 +37,14 @@ def selected(gaussians: RawGaussians, numbers: torch.Tensor) -> RawGaussians:
     return RawGaussians(*(getattr(gaussians, name)[numbers] for name in RawGaussians.__slots__))
 
 
+def still(points: HeadPoints) -> Motion:
+    return Motion(
+        displacement=torch.zeros_like(points.positions),
+        of_children=torch.zeros_like(points.child_offsets),
+        gradient=torch.zeros(len(points.head), 3, 3),
+    )
+
+
 class Scene:
     """Points and features of two heads, and the visible Gaussians of a decoder with or without trained weights."""
 
@@ -46,14 +60,13 @@ class Scene:
         self.visible_decoder = VisibleDecoder(settings)
         if trained:
             perturb(self.visible_decoder)
-        self.still = torch.zeros_like(self.points.positions)
-        self.expressions = torch.zeros(len(self.still), 2 * settings.expression_size)
+        self.still = still(self.points)
+        self.expressions = torch.zeros(len(self.points.head), 2 * settings.expression_size)
         self.shown: RawGaussians = self.visible_decoder(self.points, self.still, self.features, self.expressions)
 
     def occluded(self, decoder: SymmetricDecoder) -> RawGaussians:
-        still = torch.zeros_like(self.hidden.positions)
-        told = self.expressions[self.twins]
-        made: RawGaussians = decoder(self.hidden, still, self.features, told, selected(self.shown, self.twins))
+        told, twins = self.expressions[self.twins], selected(self.shown, self.twins)
+        made: RawGaussians = decoder(self.hidden, still(self.hidden), self.features, told, twins)
         return made
 
 
@@ -88,7 +101,7 @@ def test_untrained_visible_gaussians_are_discs_as_wide_as_the_gaps_between_them(
     below = [number_of[row + 1, column] for row in range(6, 10) for column in range(6, 10)]
     gap = (scene.points.positions[below] - scene.points.positions[middle]).norm(dim=1)
     width, height, thickness = scene.shown.log_scales[middle].exp().unbind(dim=1)
-    assert torch.equal(width, height)
+    torch.testing.assert_close(width, height)
     # Neighbours at one to two standard deviations cover the surface without a visible grid.
     assert ((gap / width > 1.2) & (gap / width < 2.5)).all()
     assert ((thickness / width > 0.3) & (thickness / width < 0.7)).all()
@@ -98,9 +111,70 @@ def test_untrained_visible_gaussians_are_discs_as_wide_as_the_gaps_between_them(
 
 def test_visible_gaussians_follow_the_displacement():
     scene = Scene(trained=False)
-    displacement = torch.rand(scene.still.shape)
-    moved = scene.visible_decoder(scene.points, displacement, scene.features, scene.expressions)
-    torch.testing.assert_close(moved.means, scene.points.positions + displacement)
+    motion = dataclasses.replace(scene.still, displacement=torch.rand(scene.points.positions.shape))
+    moved = scene.visible_decoder(scene.points, motion, scene.features, scene.expressions)
+    torch.testing.assert_close(moved.means, scene.points.positions + motion.displacement)
+
+
+def test_visible_gaussians_stretch_with_the_surface_under_them():
+    """A lid that closes over the eye: half as high, a fifth wider."""
+    scene = Scene(trained=False)
+    gradient = torch.diag(torch.tensor([0.2, -0.5, 0.0])).expand(len(scene.points.head), 3, 3)
+    normals = torch.tensor([0.0, 0.0, 1.0]).expand_as(scene.points.normals)
+    points = dataclasses.replace(scene.points, normals=normals, sight=-normals)
+    motion = dataclasses.replace(scene.still, gradient=gradient)
+    before = scene.visible_decoder(points, scene.still, scene.features, scene.expressions).log_scales
+    after = scene.visible_decoder(points, motion, scene.features, scene.expressions).log_scales
+    expected = torch.tensor([1.2, 0.5, 1.0]).expand_as(after)
+    torch.testing.assert_close((after - before).exp(), expected, atol=1e-5, rtol=0)
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), st.floats(-1, 1))
+def test_turned_gaussians_stretch_along_their_own_axes(x, y, z):
+    rotation = torch.tensor([[1.0, x, y, z]])
+    axes = rotation_matrices(rotation)[0]
+    along_its_own = axes @ torch.diag(torch.tensor([1.0, -0.3, 0.0])) @ axes.T
+    stretch = log_stretch(rotation, along_its_own.unsqueeze(0)).exp()
+    torch.testing.assert_close(stretch, torch.tensor([[2.0, 0.7, 1.0]]), atol=1e-4, rtol=0)
+
+
+@given(st.floats(0, 2 * math.pi), st.floats(0, 1.55), st.floats(0, math.pi), st.floats(0, 2 * math.pi))
+def test_discs_reach_from_pixel_to_pixel_where_the_surface_recedes(turn, tilt, polar, azimuth):
+    """However the camera stands: along the tilt as wide as it takes, and across it as wide as they were."""
+    frame = rotation_matrices(
+        torch.tensor(
+            [
+                [
+                    math.cos(polar / 2),
+                    *(math.sin(polar / 2) * axis for axis in (math.cos(azimuth), math.sin(azimuth), 0.0)),
+                ]
+            ]
+        )
+    )[0]
+    sight = frame @ torch.tensor([0.0, 0.0, -1.0])
+    recedes = frame @ torch.tensor([math.cos(turn), math.sin(turn), 0.0])
+    normal = -math.cos(tilt) * sight + math.sin(tilt) * recedes
+    rotation = rotation_along(normal.unsqueeze(0), sight.unsqueeze(0))
+    axes, gap = rotation_matrices(rotation)[0], log_gap(rotation, sight.unsqueeze(0))[0].exp()
+    torch.testing.assert_close(axes[:, 2], normal, atol=3e-3, rtol=0)
+    expected = min(max(0.5 / max(math.cos(tilt), 1e-6), 1.0), 4.0)
+    assert float(gap[0]) == pytest.approx(expected, rel=0.05)
+    assert float(gap[1]) == pytest.approx(1.0, abs=0.02)
+    assert float(gap[2]) == 1.0
+
+
+def test_quaternions_multiply_as_their_matrices_do():
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 5, 4, generator=generator)
+    torch.testing.assert_close(
+        rotation_matrices(multiplied(first, second)), rotation_matrices(first) @ rotation_matrices(second)
+    )
+
+
+def test_no_gaussian_collapses_or_grows_beyond_bounds():
+    rotation = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    gradient = torch.diag(torch.tensor([-1.0, 50.0, 0.0])).unsqueeze(0)
+    torch.testing.assert_close(log_stretch(rotation, gradient).exp(), torch.tensor([[0.25, 3.0, 1.0]]))
 
 
 def test_trained_decoders_heed_the_expression_of_each_point():
@@ -152,7 +226,7 @@ def test_symmetric_decoder_heeds_its_twin():
 
 def test_densification_makes_one_child_for_each_pixel_next_to_its_siblings():
     scene = Scene(trained=False)
-    children = Densification(small_model())(scene.shown, scene.points)
+    children = Densification(small_model())(scene.shown, scene.points, scene.still)
     count = len(scene.points.head)
     assert len(children.means) == 4 * count
     by_parent = children.means.reshape(count, 4, 3)
@@ -162,7 +236,7 @@ def test_densification_makes_one_child_for_each_pixel_next_to_its_siblings():
 
 def test_untrained_children_have_the_colours_of_their_pixels_and_a_share_of_the_size():
     scene = Scene(trained=False)
-    children = Densification(small_model())(scene.shown, scene.points)
+    children = Densification(small_model())(scene.shown, scene.points, scene.still)
     torch.testing.assert_close(children.colors[:, :3], scene.points.child_colors.flatten(0, 1), atol=1e-6, rtol=0)
     scales = children.log_scales.reshape(-1, 4, 3).exp()
     torch.testing.assert_close(scales, scene.shown.log_scales.exp().unsqueeze(1).expand(-1, 4, -1) / 2)
@@ -170,7 +244,7 @@ def test_untrained_children_have_the_colours_of_their_pixels_and_a_share_of_the_
 
 def test_untrained_children_keep_what_was_learned_of_their_parents():
     scene = Scene(trained=True)
-    children = Densification(small_model())(scene.shown, scene.points)
+    children = Densification(small_model())(scene.shown, scene.points, scene.still)
     learned = scene.shown.colors[:, :3] - scene.points.colors
     assert learned.abs().max() > 1e-2
     expected = scene.points.child_colors + learned.unsqueeze(1)
@@ -181,7 +255,7 @@ def test_siblings_differ_once_trained():
     scene = Scene(trained=True)
     densification = Densification(small_model())
     perturb(densification)
-    children = densification(scene.shown, scene.points)
+    children = densification(scene.shown, scene.points, scene.still)
     torch.testing.assert_close(children.features[0::4], children.features[3::4])
     scales = children.log_scales.reshape(-1, 4, 3)
     assert (scales[:, 0] - scales[:, 3]).abs().max() > 1e-2

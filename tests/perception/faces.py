@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from mggtalk.perception.landmark_sets import LandmarkSet, ibug_68, mediapipe_478
+from mggtalk.geometry.landmark_sets import LandmarkSet, ibug_68, mediapipe_478
 from mggtalk.perception.mesh_depth import HEAD_CENTER, HEAD_RADII, rasterize_depth
 
 LANDMARKS = mediapipe_478()

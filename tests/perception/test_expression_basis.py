@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mggtalk.geometry.landmark_sets import ibug_68, mediapipe_478
 from mggtalk.perception.expression_basis import (
     NUM_COEFFICIENTS,
     expression_basis,
@@ -9,7 +10,6 @@ from mggtalk.perception.expression_basis import (
     pca_names,
     point_weights,
 )
-from mggtalk.perception.landmark_sets import ibug_68, mediapipe_478
 
 SETS = (mediapipe_478(), ibug_68())
 SPARSE = ibug_68()

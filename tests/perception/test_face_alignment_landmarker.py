@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from mggtalk.errors import RegistryError
+from mggtalk.geometry.landmark_sets import ibug_68
 from mggtalk.geometry.procrustes import align
 from mggtalk.perception.face_alignment_landmarker import FaceAlignmentLandmarker, weight_files
-from mggtalk.perception.landmark_sets import ibug_68
 from mggtalk.perception.landmarker import FaceDetection
 from mggtalk.perception.landmarkers import LANDMARK_BACKENDS, make_landmarker
 from tests.perception.fan_weights import NUM_POINTS, write_spot_weights

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.perception.face_landmarker import FaceLandmarker
-from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.perception.landmarker import FaceDetection
 from mggtalk.perception.person_segmenter import PersonSegmenter
 

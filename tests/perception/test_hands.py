@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from mggtalk.geometry.landmark_sets import mediapipe_478
 from mggtalk.perception.face_landmarker import FaceLandmarker
 from mggtalk.perception.hands import HandFinder, share_covered
-from mggtalk.perception.landmark_sets import mediapipe_478
 from mggtalk.video.decode import open_video
 
 SQUARE = np.array([[100.0, 100], [200, 100], [200, 200], [100, 200]])

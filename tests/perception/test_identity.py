@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mggtalk.geometry.landmark_sets import mediapipe_478
 from mggtalk.perception.identity import IdentityUnavailable, five_points, load_identity_encoder
-from mggtalk.perception.landmark_sets import mediapipe_478
 from tests.perception.faces import LANDMARK_SETS
 
 

@@ -1,7 +1,7 @@
 import pytest
 
+from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.perception.face_landmarker import FaceLandmarker
-from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.perception.landmarkers import LANDMARK_BACKENDS, make_landmarker
 from mggtalk.registry.models import find
 

@@ -82,7 +82,7 @@ def test_the_digest_follows_the_code_and_data_that_a_module_runs_and_no_other(pr
     for unrelated in ("rendering/reference.py", "stages/shards.py"):
         (project_copy / unrelated).write_text("changed = True\n")
         assert digest() == before, unrelated
-    for related in ("geometry/head_pose.py", "perception/mediapipe_478.json"):
+    for related in ("geometry/head_pose.py", "geometry/mediapipe_478.json"):
         path = project_copy / related
         path.write_text(path.read_text() + "\n")
         after = digest()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mggtalk.perception.landmark_sets import mediapipe_478
+from mggtalk.geometry.landmark_sets import mediapipe_478
 from mggtalk.records import ClipTrack, Split, TrackedVideo, VideoPart, VideoRecord
 from mggtalk.stages.shards import ShardsConfig
 from mggtalk.stages.track import TrackStage

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mggtalk.perception.landmark_sets import mediapipe_478
+from mggtalk.geometry.landmark_sets import mediapipe_478
 from mggtalk.perception.landmarker import FaceDetection
 from mggtalk.records import RejectReason
 from mggtalk.stages.observe import FrameLimits, FrameObserver

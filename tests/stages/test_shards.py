@@ -12,8 +12,8 @@ import torch
 
 from mggtalk.errors import ParamsError, VideoError
 from mggtalk.geometry.cameras import pixel_centers
+from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.params import validate
-from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.perception.mesh_depth import rasterize_depth
 from mggtalk.records import ClipTrack, Rejected, RejectReason, ShardSample
 from mggtalk.shards import images, schema

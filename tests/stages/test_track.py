@@ -7,8 +7,8 @@ import pytest
 
 from mggtalk.errors import ParamsError, VideoError
 from mggtalk.geometry.head_pose import rotation_angles
+from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.params import validate
-from mggtalk.perception.landmark_sets import landmark_set
 from mggtalk.records import RejectReason, Segment, TrackedVideo, VideoPart
 from mggtalk.stages.clips import main_reason
 from mggtalk.stages.track import TrackStage

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from mggtalk.models.predictor import TalkingHeadPredictor
-from mggtalk.perception.landmark_sets import mediapipe_478
 from mggtalk.shards import Shards
 from mggtalk.shards.damage import OnDamage
 from mggtalk.training.config import AugmentConfig, LossWeights, TrainConfig
@@ -16,7 +15,6 @@ from mggtalk.training.loop import Worker, train
 from mggtalk.training.pictures import Picture, Reported, numbers, pictures
 from tests.models.small import small_model
 
-PARTS = mediapipe_478().eyes_and_mouth
 ALONE = Worker(rank=0, world_size=1, device=torch.device("cpu"))
 
 
@@ -31,6 +29,7 @@ def small_training(**changes: Any) -> TrainConfig:
         loader_workers=1,
         on_damage=OnDamage.STOP,
         coarse_share=0.0,
+        geometry_share=1.0,
         average_decay=0.0,
         learning_rate=2e-3,
         warmup_steps=1,
@@ -49,6 +48,7 @@ def small_training(**changes: Any) -> TrainConfig:
             alpha=0.1,
             landmarks=0.5,
             depth_offset=0.01,
+            depth_offset_face=0.05,
             perceptual=0.0,
             perceptual_network="resnet_18",
         ),

@@ -7,6 +7,7 @@ import torch
 
 from mggtalk.errors import StageError
 from mggtalk.geometry.cameras import project, transform_points
+from mggtalk.geometry.landmark_sets import mediapipe_478
 from mggtalk.models.batches import (
     DriverBatch,
     SourceBatch,
@@ -16,7 +17,6 @@ from mggtalk.models.batches import (
     collate_sources,
     collate_targets,
 )
-from mggtalk.perception.landmark_sets import mediapipe_478
 from mggtalk.training.augmentation import Augmentation, Twins, expression_twins, mirrored_source
 from mggtalk.training.config import AugmentConfig
 from mggtalk.training.packed import Batch

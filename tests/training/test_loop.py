@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mggtalk.errors import ShardError, StageError
+from mggtalk.geometry.landmark_sets import mediapipe_478
 from mggtalk.models.predictor import TalkingHeadPredictor
-from mggtalk.perception.landmark_sets import mediapipe_478
 from mggtalk.records import Split
 from mggtalk.shards import OnDamage, Shards, read_index
 from mggtalk.shards.index import iterate_rows
@@ -120,6 +120,23 @@ def test_coarse_steps_leave_densification_and_inpainting_as_they_were(shards):
     assert not any(first for name, (first, _) in moved.items() if name.startswith(kept))
     for part in (*kept, "deformation", "visible_decoder", "symmetric_decoder", "geometry_refinement"):
         assert any(second for name, (_, second) in moved.items() if name.startswith(part)), part
+
+
+def test_geometry_stays_as_it_is_after_its_share_of_the_steps(shards, tmp_path):
+    """With its own fall of the learning rate before, so that it is as good as a run of these steps alone makes it."""
+    settings = small_training(steps=6, geometry_share=0.5, checkpoint_every=3, log_every=1)
+    with pytest.raises(InterruptedError):
+        run(settings, shards, Reports(stop_at=4), tmp_path / "state.pt")
+    halfway = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert halfway["step"] == 3
+    end = weights(run(settings, shards))
+    resumed = weights(run(settings, shards, None, tmp_path / "state.pt"))
+    assert all(torch.equal(end[name], resumed[name]) for name in end)
+    apart = weights(run(small_training(steps=6), shards))
+    for name, value in end.items():
+        is_kept = torch.equal(value, halfway["module"][f"predictor.{name}"])
+        assert is_kept == name.startswith(("geometry_refinement", "deformation")), name
+        assert not torch.equal(value, apart[name]), name
 
 
 def test_average_of_the_weights_is_what_is_kept(shards):
@@ -253,10 +270,9 @@ def test_metrics_come_when_they_are_due_and_at_the_end(shards):
     assert sorted(reports.metrics) == [2, 3, 4, 5]
     last = reports.metrics[5]
     assert last["frames_per_s"] > 0
-    assert {name for name in last if name.startswith("loss/")} == {
-        f"loss/{part}"
-        for part in ("total", "final", "head", "coarse", "eyes_and_mouth", "alpha", "landmarks", "depth_offset")
-    }
+    parts = ("total", "final", "head", "coarse", "eyes_and_mouth", "alpha", "landmarks")
+    offsets = ("depth_offset", "depth_offset_face")
+    assert {name for name in last if name.startswith("loss/")} == {f"loss/{part}" for part in (*parts, *offsets)}
     assert 10 < last["val/psnr_head"] < 40
 
 

@@ -5,16 +5,18 @@ from typing import Any
 import pytest
 import torch
 
+from mggtalk.geometry.cameras import pixel_centers, project, transform_points
+from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackBatch
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.shards import Shards
 from mggtalk.training.augmentation import Augmentation, Twins
 from mggtalk.training.config import AugmentConfig
 from mggtalk.training.loop import make_loader
-from mggtalk.training.losses import TrainingStep, mask_around, photometric
+from mggtalk.training.losses import TrainingStep, inside_contour, mask_around, photometric
 from tests.models.small import perturb, small_model
 from tests.operations import WAITING, Operations
-from tests.training.small import ALONE, PARTS, small_training
+from tests.training.small import ALONE, small_training
 
 TWINS = Twins(torch.arange(478), torch.arange(2))
 Batch = tuple[SourceBatch, DriverBatch, TargetBatch, TrackBatch]
@@ -30,7 +32,7 @@ def make_step() -> TrainingStep:
     torch.manual_seed(0)
     # Two channels to a norm's group, as in earnest: alone in its group, a channel's bias would be normalised away.
     model = dataclasses.replace(small_model(), unet_channels=8)
-    return TrainingStep(TalkingHeadPredictor(model), small_training().loss, eyes_and_mouth=PARTS)
+    return TrainingStep(TalkingHeadPredictor(model), small_training().loss)
 
 
 def evaluated(step: TrainingStep, *batch: Any) -> dict[str, float]:
@@ -73,6 +75,7 @@ def test_total_is_the_weighted_sum_of_the_parts(batch):
         + weights.alpha * parts["alpha"]
         + weights.landmarks * parts["landmarks"]
         + weights.depth_offset * parts["depth_offset"]
+        + weights.depth_offset_face * parts["depth_offset_face"]
     )
     assert parts["total"] == pytest.approx(expected, rel=1e-5)
     assert min(parts[name] for name in ("final", "head", "coarse", "eyes_and_mouth", "alpha", "landmarks")) > 0
@@ -92,7 +95,36 @@ def test_each_part_judges_its_own_picture(batch):
     assert parts["coarse"] == pytest.approx(float(photometric(images.coarse, head, valid, 0.2).mean()), rel=1e-5)
     alphas = (images.head_alpha - target.head_mask).abs().mean() + (images.coarse_alpha - target.head_mask).abs().mean()
     assert parts["alpha"] == pytest.approx(float(alphas), rel=1e-5)
-    assert parts["depth_offset"] == pytest.approx(float(avatar.depth_offset.square().mean()), rel=1e-5)
+    squared = avatar.depth_offset.square()
+    assert parts["depth_offset"] == pytest.approx(float(squared.mean()), rel=1e-5)
+    assert 0.02 * parts["depth_offset"] < parts["depth_offset_face"] < 0.8 * parts["depth_offset"]
+
+
+def test_offsets_on_the_face_are_those_within_its_oval(batch):
+    """On the very cells where its middle lies, and on none at the picture's rim."""
+    source, step = batch[0], make_step()
+    oval = landmark_set("mediapipe_478").contours["face_oval"]
+    in_camera = transform_points(source.head_to_camera, source.landmarks)
+    middle = project(in_camera, source.intrinsics)[:, list(oval)].mean(dim=1)
+    on_face = step._on_face(source, torch.zeros(4, 1, 16, 16))
+    assert on_face.dtype == torch.bool
+    for face, (column, row) in zip(on_face[:, 0], (middle / 2).long().tolist(), strict=True):
+        assert face[row, column]
+        assert not face[[0, 0, -1, -1], [0, -1, 0, -1]].any()
+        assert 0.03 < face.float().mean() < 0.6
+
+
+def test_inside_a_contour_is_what_it_goes_around():
+    square = torch.tensor([[1.0, 1.0], [4.0, 1.0], [4.0, 3.0], [1.0, 3.0]])
+    notched = torch.tensor([[0.0, 0.0], [5.0, 0.0], [5.0, 5.0], [2.5, 1.0], [0.0, 5.0]])
+    centers = pixel_centers(5, 5)
+    inside = inside_contour(torch.stack((square, square.flip(0))), centers)
+    expected = torch.zeros(5, 5, dtype=torch.bool)
+    expected[1:3, 1:4] = True
+    assert torch.equal(inside, expected.expand(2, 5, 5))
+    around = inside_contour(notched[None], centers)[0]
+    assert around[3].tolist() == [True, False, False, False, True]
+    assert around[0].all()
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # Dynamo's, of its own looking
@@ -111,11 +143,6 @@ def test_compiled_parts_compute_what_they_did(batch):
         torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=1e-3)
     # The running average of the weights is a copy, and is validated: it must not run what was made for the original.
     assert copy.deepcopy(step.predictor).inpainting.unet._compiled_call_impl is None
-
-
-def test_eyes_and_mouth_with_a_weight_need_a_place():
-    with pytest.raises(ValueError, match=r"weight 0\.1 of eyes and mouth: expected their landmarks, got none"):
-        TrainingStep(TalkingHeadPredictor(small_model()), small_training().loss)
 
 
 def test_a_step_waits_for_its_device_only_where_sizes_follow_from_data(batch):
@@ -193,7 +220,9 @@ def test_eyes_and_mouth_are_judged_by_their_own_pixels(batch):
     source, driver, target, tracks = batch
     step = make_step()
     before = evaluated(step, *batch)["eyes_and_mouth"]
-    mask = mask_around(target.landmarks_px, [torch.tensor(part) for part in PARTS], 32, 32)
+    mask = mask_around(
+        target.landmarks_px, [torch.tensor(part) for part in landmark_set("mediapipe_478").eyes_and_mouth], 32, 32
+    )
     assert 0.01 < float(mask.mean()) < 0.3
     elsewhere = dataclasses.replace(target, image=torch.where(mask > 0, target.image, 1 - target.image))
     assert evaluated(step, source, driver, elsewhere, tracks)["eyes_and_mouth"] == pytest.approx(before, rel=1e-5)
@@ -227,17 +256,20 @@ def test_landmark_part_is_the_distance_that_an_untrained_deformation_leaves(batc
     assert evaluated(make_step(), *batch)["landmarks"] == pytest.approx(float(left), rel=1e-5)
 
 
+@pytest.mark.parametrize("geometry", [True, False])
 @pytest.mark.parametrize("coarse", [False, True])
 @pytest.mark.parametrize(
     "switch", [None, "geometry_refinement", "symmetry", "voxel_filter", "symmetric_decoder", "densification"]
 )
-def test_what_is_trained_is_what_the_loss_reaches(batch, switch, coarse):
+def test_what_is_trained_is_what_the_loss_reaches(batch, switch, coarse, geometry):
     """Data-parallel training waits for the gradient of every weight that asks for one."""
-    model = dataclasses.replace(small_model(), **({switch: False} if switch else {}))
-    step = TrainingStep(TalkingHeadPredictor(model), small_training().loss, eyes_and_mouth=PARTS)
-    step.predictor.set_trained(coarse=coarse)
+    model = small_model(**({switch: False} if switch else {}))
+    step = TrainingStep(TalkingHeadPredictor(model), small_training().loss)
+    step.predictor.set_trained(coarse=coarse, geometry=geometry)
     step(*batch, coarse=coarse)["total"].backward()
     asked = {name for name, weight in step.named_parameters() if weight.requires_grad}
     reached = {name for name, weight in step.named_parameters() if weight.grad is not None}
     assert asked == reached
-    assert (len(asked) == len(list(step.parameters()))) == (not coarse and switch in (None, "voxel_filter"))
+    assert (len(asked) == len(list(step.parameters()))) == (
+        geometry and not coarse and switch in (None, "voxel_filter")
+    )

@@ -14,7 +14,7 @@ NAN, INFINITE = float("nan"), float("inf")
 def make(weight: float = 1.0) -> tuple[nn.Linear, Optimization]:
     module = nn.Linear(1, 1, bias=False)
     nn.init.constant_(module.weight, weight)
-    return module, Optimization(module, CPU, rate=0.1, decay=0.0, gradient_clip=1.0)
+    return module, Optimization([[*module.parameters()]], CPU, rate=0.1, decay=0.0, gradient_clip=1.0)
 
 
 def step(module: nn.Linear, optimize: Optimization, slope: float) -> float:

@@ -18,7 +18,7 @@ from mggtalk.training.losses import TrainingStep
 from mggtalk.training.perceptual import PerceptualDistance, find_network, make_perceptual
 from tests.models.small import small_model
 from tests.perception.tiny_networks import DEVIATION, MEAN, save_feature_network
-from tests.training.small import ALONE, PARTS, Reports, run, same_weights, small_training
+from tests.training.small import ALONE, Reports, run, same_weights, small_training
 from tests.training.two_workers import TwoWorkerRun, load_weights, run_two_workers
 
 CPU = torch.device("cpu")
@@ -124,11 +124,11 @@ def test_the_term_judges_the_pictures_of_the_other_terms_and_is_part_of_the_tota
     settings = training(folder, batch_size=2)
     perceptual = make_perceptual(settings.loss, CPU)
     assert perceptual is not None
-    step = TrainingStep(TalkingHeadPredictor(small_model()), settings.loss, perceptual, PARTS)
+    step = TrainingStep(TalkingHeadPredictor(small_model()), settings.loss, perceptual)
     source, driver, target, tracks = make_loader(settings, shards, ALONE).load(0).batch.unpack(CPU)
     with torch.no_grad():
         parts = step(source, driver, target, tracks, coarse=coarse)
-        plain = TrainingStep(step.predictor, settings.loss, None, PARTS)(source, driver, target, tracks, coarse=coarse)
+        plain = TrainingStep(step.predictor, settings.loss)(source, driver, target, tracks, coarse=coarse)
         _, images = step.predictor(source, driver, coarse=coarse)
     head = target.image * target.head_mask
     expected = float(perceptual.distance([images.coarse], head, target.valid))
@@ -144,8 +144,8 @@ def test_the_network_is_neither_trained_nor_kept(shards, folder):
     settings = training(folder, batch_size=2)
     perceptual = make_perceptual(settings.loss, CPU)
     assert perceptual is not None
-    with_term = TrainingStep(TalkingHeadPredictor(small_model()), settings.loss, perceptual, PARTS)
-    without = TrainingStep(TalkingHeadPredictor(small_model()), settings.loss, None, PARTS)
+    with_term = TrainingStep(TalkingHeadPredictor(small_model()), settings.loss, perceptual)
+    without = TrainingStep(TalkingHeadPredictor(small_model()), settings.loss)
     assert with_term.state_dict().keys() == without.state_dict().keys()
     assert len(list(with_term.parameters())) == len(list(without.parameters()))
     assert not perceptual._network.training

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mggtalk.errors import StageError
-from mggtalk.perception.landmark_sets import EYE_DISTANCE_CM, ibug_68, landmark_set, mediapipe_478
+from mggtalk.geometry.landmark_sets import EYE_DISTANCE_CM, ibug_68, landmark_set, mediapipe_478
 
 LANDMARKS = mediapipe_478()
 SPARSE = ibug_68()

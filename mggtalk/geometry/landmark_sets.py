@@ -4,7 +4,7 @@ Points and contours that two sets share bear the same names, so that what uses t
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -36,6 +36,7 @@ class LandmarkSet:
         alignment_weights: 1 for landmarks that a rigid alignment may use, less or 0 for those that move by themselves.
         ibug_68: the landmarks that lie where the 68 iBUG points do, in their order.
         vertex_weights: how each vertex of the surface follows the landmarks; None where the landmarks are the vertices.
+        irises: name of an eye's contour -> the iris's middle and the ring around it, where the set has irises.
     """
 
     name: str
@@ -47,6 +48,7 @@ class LandmarkSet:
     alignment_weights: Float64[np.ndarray, " num_landmarks"]
     ibug_68: Int64[np.ndarray, " 68"]
     vertex_weights: Float64[np.ndarray, "num_vertices num_landmarks"] | None = None
+    irises: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def eye_corners(self) -> tuple[int, int]:
@@ -81,6 +83,7 @@ def mediapipe_478() -> LandmarkSet:
         neutral=np.array(content["neutral"]),
         alignment_weights=weights,
         ibug_68=np.array(_load("ibug_68.json")["mediapipe_478"]),
+        irises={"right_eye": tuple(range(468, 473)), "left_eye": tuple(range(473, 478))},
     )
 
 
@@ -125,7 +128,7 @@ def _interpolation(
 
 
 def _load(file_name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(resources.files("mggtalk.perception").joinpath(file_name).read_text("utf-8"))
+    content: dict[str, Any] = json.loads(resources.files("mggtalk.geometry").joinpath(file_name).read_text("utf-8"))
     return content
 
 

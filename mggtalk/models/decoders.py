@@ -32,7 +32,7 @@ _WIDE_ENOUGH, _LEAST_ACROSS = 0.5, 0.125
 """Cosines of the surface to the line of sight: discs as wide as the pixels cover it down to the first, and are four
 times as wide at the second. Beyond lies the outline, and normals are noise."""
 _HARDLY_TILTED = 0.1
-"""Sine of the angle up to which it does not matter where the surface recedes."""
+"""Sine of the angle up to which it hardly matters where the surface recedes."""
 _SPREAD = 0.55
 """Standard deviation of a Gaussian over the spacing of its neighbours; the rasteriser's own blur closes the gaps."""
 
@@ -134,7 +134,10 @@ class VisibleDecoder(nn.Module):
 
 
 class SymmetricDecoder(nn.Module):
-    """Stage 2: P_d^s, F, the expressions and the mirror twin's Gaussian -> G_d^s; starts as the twin's mirror image."""
+    """Stage 2: P_d^s, F, the expressions and the mirror twin's Gaussian -> G_d^s; starts as the twin's mirror image.
+
+    Its size too is the twin's, stretched as the twin is: faces stretch much alike on both sides.
+    """
 
     def __init__(self, settings: ModelConfig) -> None:
         super().__init__()
@@ -249,7 +252,8 @@ def rotation_along(
     axes = rotation_matrices(shortest)
     # Where the surface faces the camera nothing recedes, and x stays where the shortest rotation leaves it.
     recedes = (axes * sight.unsqueeze(-1)).sum(dim=1)[:, :2]
-    angle = torch.atan2(recedes[:, 1], recedes[:, 0] + _HARDLY_TILTED) / 2
+    stays = _HARDLY_TILTED * (1 - recedes.square().sum(dim=1))
+    angle = torch.atan2(recedes[:, 1], recedes[:, 0] + stays) / 2
     zero = torch.zeros_like(angle)
     return multiplied(shortest, torch.stack((angle.cos(), zero, zero, angle.sin()), dim=-1))
 

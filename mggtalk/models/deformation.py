@@ -107,6 +107,8 @@ class DeformationField(nn.Module):
     ) -> BoundPoints:
         """Return what there is to know of points before the expression is.
 
+        Which triangle a point hangs on, and where, is taken as given: no gradient says that it might hang elsewhere.
+
         Args:
             positions, landmarks: of the same frame of a head, in head space, cm.
             child_offsets: from a point to its children, cm. spacing: of these, about, cm.
@@ -188,11 +190,12 @@ def _spread(
 
     The ridge e keeps the map at zero across the children's plane, and everywhere for a single child.
     """
-    offsets = child_offsets / spacing[:, None, None]
+    # In double precision: where depth jumps by dozens of pixels the cofactors are differences of far larger numbers.
+    offsets = (child_offsets / spacing[:, None, None]).double()
     squares = offsets.mT @ offsets
     squares.diagonal(dim1=1, dim2=2).add_(_RIDGE)
     x, y, z = squares.unbind(dim=1)
     # The inverse of a 3x3 matrix has the cross products of its rows as columns; a solver takes longer.
     columns = torch.stack((torch.linalg.cross(y, z), torch.linalg.cross(z, x), torch.linalg.cross(x, y)), dim=2)
     inverse = columns / (x * columns[..., 0]).sum(dim=-1)[:, None, None]
-    return offsets @ inverse / spacing[:, None, None]
+    return (offsets @ inverse).float() / spacing[:, None, None]

@@ -110,11 +110,17 @@ class TrainConfig:
         """Check what must hold between the values.
 
         Raises:
-            ValueError: the batch cannot be shared out evenly.
+            ValueError: the batch cannot be shared out evenly, or geometry stops while the learning rate still rises.
         """
         for name in ("batch_size", "track_pairs"):
             if getattr(self, name) % self.workers:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a multiple of workers {self.workers}")
+
+        if self.geometry_share < 1 and self.geometry_steps <= self.warmup_steps:
+            raise ValueError(
+                f"geometry_share {self.geometry_share}: {self.geometry_steps} of {self.steps} steps, "
+                f"expected more than the {self.warmup_steps} of warmup_steps"
+            )
 
     @property
     def coarse_steps(self) -> int:

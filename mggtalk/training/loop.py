@@ -145,7 +145,8 @@ def _optimization(settings: TrainConfig, step: TrainingStep, device: torch.devic
 
 def _parallel(module: TrainingStep, worker: Worker) -> nn.Module:
     """Return the module with gradients shared among the workers, of what is trained now."""
-    return module if worker.world_size == 1 else DistributedDataParallel(module)
+    # Buffers are constants: no worker needs those of another.
+    return module if worker.world_size == 1 else DistributedDataParallel(module, broadcast_buffers=False)
 
 
 def _augmentation(settings: TrainConfig, shards: Shards, device: torch.device | str = "cpu") -> Augmentation:

@@ -56,15 +56,16 @@ def mask_around(
 def inside_contour(
     contour: Float[Tensor, "batch num_corners 2"], points: Float[Tensor, "rows columns 2"]
 ) -> Bool[Tensor, "batch rows columns"]:
-    """Return which points lie inside a closed contour: a ray from there crosses it an odd number of times."""
-    x, y = points.unbind(dim=-1)
-    is_inside = torch.zeros(len(contour), *x.shape, dtype=torch.bool, device=points.device)
-    for start, end in zip(contour.unbind(dim=1), contour.roll(-1, dims=1).unbind(dim=1), strict=True):
-        (x1, y1), (x2, y2) = (corner[:, :, None, None].unbind(dim=1) for corner in (start, end))
-        is_beside = (y1 > y) != (y2 > y)
-        # Where the edge is level no ray crosses it, and the division says nothing.
-        is_inside ^= is_beside & (x < x1 + (y - y1) / (y2 - y1) * (x2 - x1))
-    return is_inside
+    """Return which points of a grid lie inside a closed contour: a ray from there crosses it an odd number of times.
+
+    Where the contour folds over itself, as a face's oval does in profile, what it goes around twice is outside.
+    """
+    (x1, y1), (x2, y2) = (corners.unsqueeze(-1).unbind(dim=2) for corners in (contour, contour.roll(-1, dims=1)))
+    x, y = points[0, :, 0], points[:, 0, 1]
+    is_beside = (y1 > y) != (y2 > y)
+    # Where an edge is level no ray crosses it, and the division says nothing.
+    crossing = torch.where(is_beside, x1 + (y - y1) / (y2 - y1) * (x2 - x1), -torch.inf)
+    return (x < crossing.unsqueeze(-1)).sum(dim=1) % 2 == 1
 
 
 def _compared(images: DrivenImages, target: TargetBatch) -> dict[str, tuple[Image, Image]]:

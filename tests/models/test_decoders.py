@@ -171,6 +171,13 @@ def test_quaternions_multiply_as_their_matrices_do():
     )
 
 
+def test_a_shear_stretches_what_it_lengthens():
+    """x' = x + y: the y axis becomes a diagonal, the x axis stays."""
+    gradient = torch.tensor([[[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]])
+    stretch = log_stretch(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), gradient).exp()
+    torch.testing.assert_close(stretch, torch.tensor([[1.0, math.sqrt(2), 1.0]]))
+
+
 def test_no_gaussian_collapses_or_grows_beyond_bounds():
     rotation = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
     gradient = torch.diag(torch.tensor([-1.0, 50.0, 0.0])).unsqueeze(0)

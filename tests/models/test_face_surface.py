@@ -7,7 +7,6 @@ from mggtalk.models.face_surface import Attachment, FaceSurface
 MEDIAPIPE = FaceSurface("mediapipe_478")
 NEUTRAL = torch.from_numpy(landmark_set("mediapipe_478").neutral).float()
 EYE = list(landmark_set("mediapipe_478").contours["right_eye"])
-UPPER_LID, LOWER_LID = 159, 145
 RIGHT_IRIS, LEFT_IRIS = slice(468, 473), slice(473, 478)
 
 
@@ -83,14 +82,15 @@ def test_children_hang_where_they_would_by_themselves():
 
 
 def test_lids_go_their_own_ways():
-    """Skin on a lid goes with it, and is not held back by the other one."""
+    """Skin on a lid goes with it, and is not held back by the other one, nor taken along by the iris between them."""
+    lids = [*EYE, *landmark_set("mediapipe_478").contours["left_eye"]]
     moved = torch.zeros(478, 3)
-    closing = NEUTRAL[LOWER_LID] - NEUTRAL[UPPER_LID]
-    moved[UPPER_LID] = closing
-    # What the landmarker sees of an iris under a lid goes with that.
-    moved[RIGHT_IRIS] = attach(NEUTRAL[RIGHT_IRIS].mean(dim=0)[None]).on_surface(MEDIAPIPE.knots(moved[None]))[0]
-    lids = carried(NEUTRAL[[UPPER_LID, LOWER_LID]], moved)
-    torch.testing.assert_close(lids, torch.stack((closing, torch.zeros(3))), atol=1e-4, rtol=0)
+    moved[lids] = torch.randn(len(lids), 3, generator=torch.Generator().manual_seed(4)) * 0.2
+    moved[RIGHT_IRIS], moved[LEFT_IRIS] = torch.tensor([0.3, 0.1, 0.0]), torch.tensor([-0.3, 0.0, 0.0])
+    for seed in range(5):
+        landmarks = NEUTRAL + 0.02 * torch.randn(478, 3, generator=torch.Generator().manual_seed(seed))
+        attachment = attach(landmarks[lids], landmarks=landmarks)
+        torch.testing.assert_close(attachment.carried(MEDIAPIPE.knots(moved[None]))[0], moved[lids], atol=2e-3, rtol=0)
 
 
 def test_the_eyeball_goes_with_its_iris_and_with_the_lids():
@@ -98,8 +98,6 @@ def test_the_eyeball_goes_with_its_iris_and_with_the_lids():
     look = torch.zeros(478, 3)
     look[RIGHT_IRIS] = torch.tensor([0.3, 0.0, 0.0])
     torch.testing.assert_close(carried(iris, look), look[[468]], atol=1e-3, rtol=0)
-    corners = NEUTRAL[[EYE[0], 33, 133, UPPER_LID]] + torch.tensor([0.0, 0.0, 0.01])
-    assert carried(corners, look)[1:3].abs().max() < 0.01
     assert (carried(NEUTRAL[[1, 4, 152, 362]], look) == 0).all()
     assert (carried(iris, look.roll(5, 0)) == 0).all()
     closing = torch.zeros(478, 3)

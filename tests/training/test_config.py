@@ -43,6 +43,13 @@ def test_values_that_do_not_fit_are_refused_by_name(key, changes):
         validate(values(**changes), TrainConfig, "params.yaml: train")
 
 
+def test_geometry_that_stops_while_the_rate_still_rises_is_refused():
+    small_training(steps=10, warmup_steps=4, geometry_share=0.5)
+    small_training(steps=2, warmup_steps=4, geometry_share=1.0)
+    with pytest.raises(ValueError, match=r"geometry_share 0\.5: 2 of 4 steps, expected more than the 4"):
+        small_training(steps=4, warmup_steps=4, geometry_share=0.5)
+
+
 def test_course_of_a_run_does_not_depend_on_processes_and_threads():
     settings = small_training(batch_size=4, track_pairs=4)
     other = dataclasses.replace(settings, workers=2, loader_workers=3)

@@ -123,7 +123,7 @@ def test_coarse_steps_leave_densification_and_inpainting_as_they_were(shards):
 
 
 def test_geometry_stays_as_it_is_after_its_share_of_the_steps(shards, tmp_path):
-    """With its own fall of the learning rate before, so that it is as good as a run of these steps alone makes it."""
+    """And was on a course of its own before, for its learning rate falls within that share."""
     settings = small_training(steps=6, geometry_share=0.5, checkpoint_every=3, log_every=1)
     with pytest.raises(InterruptedError):
         run(settings, shards, Reports(stop_at=4), tmp_path / "state.pt")

@@ -159,15 +159,16 @@ class TalkingHeadPredictor(nn.Module):
         """Return the heads under an expression."""
         visible, hidden = avatar.visible, avatar.hidden
         counts = len(visible.head), len(hidden.head)
-        motions = self.deformation.motion(avatar.bound, expression - avatar.expression).split(*counts)
+        motion = self.deformation.motion(avatar.bound, expression - avatar.expression)
+        of_visible, of_hidden = motion.split(*counts)
         told = _expressions(avatar, expression)[avatar.layout.head].split(counts)
-        shown: RawGaussians = self.visible_decoder(visible, motions[0], avatar.features, told[0])
-        described = hidden, motions[1], avatar.features, told[1]
+        shown: RawGaussians = self.visible_decoder(visible, of_visible, avatar.features, told[0])
+        described = hidden, of_hidden, avatar.features, told[1]
         if self.settings.symmetric_decoder:
             occluded: RawGaussians = self.symmetric_decoder(*described, _select(shown, avatar.twins))
         else:
             occluded = self.visible_decoder(*described)
-        return DrivenHead(shown, occluded, (motions[0], motions[1]), avatar.layout)
+        return DrivenHead(shown, occluded, (of_visible, of_hidden), avatar.layout)
 
     def densify(self, avatar: Avatar, driven: DrivenHead) -> Gaussians:
         """Return the children of driven heads, in head space; the parents where there is no densification."""

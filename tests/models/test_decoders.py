@@ -13,13 +13,9 @@ from mggtalk.models.decoders import (
     RawGaussians,
     SymmetricDecoder,
     VisibleDecoder,
-    log_gap,
-    log_stretch,
-    multiplied,
-    rotation_along,
-    rotation_to_normal,
 )
 from mggtalk.models.deformation import Motion
+from mggtalk.models.discs import log_gap, log_stretch, multiplied, rotation_along, rotation_to_normal
 from mggtalk.models.head_points import HeadPoints, lift_points, mirror_hidden
 from mggtalk.rendering.gaussians import rotation_matrices
 from tests.models.small import perturb, small_model, source_batch

@@ -1,0 +1,89 @@
+"""Discs on a surface: how Gaussians stand and how wide they are before anything is learned.
+
+A disc lies on the surface, as wide as the gap to the next pixel of the source, also where the surface recedes, and
+stretches as the surface under it does.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from mggtalk.rendering.gaussians import rotation_matrices
+
+SPREAD = 0.55
+"""Standard deviation of a Gaussian over the spacing of its neighbours; the rasteriser's own blur closes the gaps."""
+FLATNESS = 0.5
+"""Thickness of a Gaussian along the normal over its width."""
+_OPPOSITE = 1e-6
+"""Below this 1 + z.n is rounding, and the normal within 0.1 degrees of -z."""
+_STRETCH = (0.25, 3.0)
+"""A lid that closes leaves next to nothing of the skin over the eye; more is noise of the landmarks."""
+_WIDE_ENOUGH, _LEAST_ACROSS = 0.5, 0.125
+"""Cosines of the surface to the line of sight: discs as wide as the pixels cover it down to the first, and are four
+times as wide at the second. Beyond lies the outline, and normals are noise."""
+_HARDLY_TILTED = 0.1
+"""Sine of the angle up to which it hardly matters where the surface recedes."""
+
+
+def log_stretch(
+    rotations: Float[Tensor, "num_points 4"], gradient: Float[Tensor, "num_points 3 3"]
+) -> Float[Tensor, "num_points 3"]:
+    """Return the logarithm of how much longer a displacement with this gradient makes the axes of each rotation."""
+    axes = rotation_matrices(rotations)
+    length: Tensor = (axes + gradient @ axes).norm(dim=1)
+    return length.clamp(*_STRETCH).log()
+
+
+def log_gap(
+    rotations: Float[Tensor, "num_points 4"], sight: Float[Tensor, "num_points 3"]
+) -> Float[Tensor, "num_points 3"]:
+    """Return the logarithm of how much wider discs must be along their axes where the surface recedes.
+
+    What is seen edge-on has few pixels, far apart: discs as wide as the pixels leave gaps when seen from elsewhere.
+    """
+    along = (rotation_matrices(rotations) * sight.unsqueeze(-1)).sum(dim=1)[:, :2]
+    across = (1 - along.square()).clamp(min=_LEAST_ACROSS**2, max=_WIDE_ENOUGH**2).sqrt()
+    return functional.pad((_WIDE_ENOUGH / across).log(), (0, 1))
+
+
+def rotation_along(
+    normals: Float[Tensor, "num_points 3"], sight: Float[Tensor, "num_points 3"]
+) -> Float[Tensor, "num_points 4"]:
+    """Return rotations (wxyz) of the z axis onto each normal and the x axis towards where the surface recedes."""
+    shortest = rotation_to_normal(normals)
+    axes = rotation_matrices(shortest)
+    # Where the surface faces the camera nothing recedes, and x stays where the shortest rotation leaves it.
+    recedes = (axes * sight.unsqueeze(-1)).sum(dim=1)[:, :2]
+    stays = _HARDLY_TILTED * (1 - recedes.square().sum(dim=1))
+    angle = torch.atan2(recedes[:, 1], recedes[:, 0] + stays) / 2
+    zero = torch.zeros_like(angle)
+    return multiplied(shortest, torch.stack((angle.cos(), zero, zero, angle.sin()), dim=-1))
+
+
+def multiplied(first: Float[Tensor, "*batch 4"], second: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
+    """Return the quaternions (wxyz) of turning by `second` and then by `first`: Hamilton's product."""
+    a, b, c, d = first.unbind(dim=-1)
+    w, x, y, z = second.unbind(dim=-1)
+    return torch.stack(
+        (
+            a * w - b * x - c * y - d * z,
+            a * x + b * w + c * z - d * y,
+            a * y - b * z + c * w + d * x,
+            a * z + b * y - c * x + d * w,
+        ),
+        dim=-1,
+    )
+
+
+def rotation_to_normal(normals: Float[Tensor, "num_points 3"]) -> Float[Tensor, "num_points 4"]:
+    """Return the shortest rotation (wxyz) of the z axis onto each normal; unknown normals (zero) give the identity.
+
+    Source: half-angle quaternion between unit vectors, (1 + z.n, z x n), normalised.
+    """
+    x, y, z = normals.unbind(dim=-1)
+    quaternion = torch.stack((1 + z, -y, x, torch.zeros_like(x)), dim=-1)
+    # At n = -z the quaternion vanishes and the axis is arbitrary: x is as good as any.
+    half_turn = torch.zeros_like(quaternion)
+    half_turn.select(-1, 1).fill_(1.0)
+    return functional.normalize(torch.where((1 + z < _OPPOSITE).unsqueeze(-1), half_turn, quaternion), dim=-1)

@@ -195,7 +195,7 @@ def _spread(
     squares = offsets.mT @ offsets
     squares.diagonal(dim1=1, dim2=2).add_(_RIDGE)
     x, y, z = squares.unbind(dim=1)
-    # The inverse of a 3x3 matrix has the cross products of its rows as columns; a solver takes longer.
+    # The inverse of a 3x3 matrix has the cross products of its rows as columns.
     columns = torch.stack((torch.linalg.cross(y, z), torch.linalg.cross(z, x), torch.linalg.cross(x, y)), dim=2)
     inverse = columns / (x * columns[..., 0]).sum(dim=-1)[:, None, None]
     return (offsets @ inverse).float() / spacing[:, None, None]

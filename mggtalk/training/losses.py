@@ -93,9 +93,9 @@ class TrainingStep(nn.Module):
         landmarks = landmark_set(predictor.settings.landmark_set)
         self.oval: Tensor
         self.register_buffer("oval", torch.tensor(landmarks.contours["face_oval"]), persistent=False)
-        for number, part in enumerate(landmarks.eyes_and_mouth):
-            self.register_buffer(f"part_{number}", torch.tensor(part), persistent=False)
         self._part_names = [f"part_{number}" for number in range(len(landmarks.eyes_and_mouth))]
+        for name, part in zip(self._part_names, landmarks.eyes_and_mouth, strict=True):
+            self.register_buffer(name, torch.tensor(part), persistent=False)
 
     def forward(
         self, source: SourceBatch, driver: DriverBatch, target: TargetBatch, tracks: TrackBatch, *, coarse: bool = False

@@ -18,6 +18,7 @@ from mggtalk.models.deformation import Motion
 from mggtalk.models.discs import FLATNESS, SPREAD, log_gap, log_stretch, rotation_along
 from mggtalk.models.head_points import HeadPoints
 from mggtalk.models.layers import ConvBlock, Perceptron, PositionalEncoding, ZeroLinear, mixed_precision
+from mggtalk.rendering.gaussians import rotation_matrices
 
 _ATTRIBUTES = 11
 """Offset 3, log scale 3, rotation 4 (wxyz), opacity 1; colour is predicted apart."""
@@ -108,10 +109,11 @@ class VisibleDecoder(nn.Module):
         )
         hidden = self.body(described)
         rotations = rotation_along(points.normals, points.sight)
-        width = torch.log(points.spacing * self.stride).unsqueeze(-1) + self.disc + log_gap(rotations, points.sight)
+        axes = rotation_matrices(rotations)
+        width = torch.log(points.spacing * self.stride).unsqueeze(-1) + self.disc + log_gap(axes, points.sight)
         start = RawGaussians(
             means=moved,
-            log_scales=width + log_stretch(rotations, motion.gradient),
+            log_scales=width + log_stretch(axes, motion.gradient),
             rotations=rotations,
             opacity_logits=torch.full_like(points.spacing, _OPACITY_LOGIT),
             colors=functional.pad(points.colors, (0, self.rendered_features)),

@@ -27,22 +27,21 @@ _HARDLY_TILTED = 0.1
 
 
 def log_stretch(
-    rotations: Float[Tensor, "num_points 4"], gradient: Float[Tensor, "num_points 3 3"]
+    axes: Float[Tensor, "num_points 3 3"], gradient: Float[Tensor, "num_points 3 3"]
 ) -> Float[Tensor, "num_points 3"]:
-    """Return the logarithm of how much longer a displacement with this gradient makes the axes of each rotation."""
-    axes = rotation_matrices(rotations)
+    """Return the logarithm of how much longer a displacement with this gradient makes each axis, a column."""
     length: Tensor = (axes + gradient @ axes).norm(dim=1)
     return length.clamp(*_STRETCH).log()
 
 
 def log_gap(
-    rotations: Float[Tensor, "num_points 4"], sight: Float[Tensor, "num_points 3"]
+    axes: Float[Tensor, "num_points 3 3"], sight: Float[Tensor, "num_points 3"]
 ) -> Float[Tensor, "num_points 3"]:
-    """Return the logarithm of how much wider discs must be along their axes where the surface recedes.
+    """Return the logarithm of how much wider discs must be along their axes, columns, where the surface recedes.
 
     What is seen edge-on has few pixels, far apart: discs as wide as the pixels leave gaps when seen from elsewhere.
     """
-    along = (rotation_matrices(rotations) * sight.unsqueeze(-1)).sum(dim=1)[:, :2]
+    along = (axes * sight.unsqueeze(-1)).sum(dim=1)[:, :2]
     across = (1 - along.square()).clamp(min=_LEAST_ACROSS**2, max=_WIDE_ENOUGH**2).sqrt()
     return functional.pad((_WIDE_ENOUGH / across).log(), (0, 1))
 

@@ -108,7 +108,7 @@ def report_inference(size: int, device: str) -> None:
         count = int(gaussians.opacities.count_nonzero()) // batch
         reconstruct = partial(predictor.reconstruct, source)
         animate = partial(make_gaussians, predictor, avatar, driver)
-        inpaint = partial(predictor.inpaint, avatar, rendered, alpha, driver.expression)
+        inpaint = partial(predictor.inpaint, avatar, rendered, alpha, driver)
         render = partial(predictor.render, gaussians, driver)
         driving = [
             Part("animate, launched", animate, animate),
@@ -168,7 +168,7 @@ def report_training(size: int, batch: int, device: str) -> None:
     parts: dict[str, Callable[[], object]] = {
         "reconstruct + animate": lambda: reconstruct_and_animate().backward(),
         "render the children": lambda: model.render(children, driver)[0].sum().backward(),
-        "inpaint": lambda: model.inpaint(avatar, picture, alpha, driver.expression).sum().backward(),
+        "inpaint": lambda: model.inpaint(avatar, picture, alpha, driver).sum().backward(),
         "L1 + SSIM, three pictures": lambda: compare().backward(),
         "landmarks": lambda: step.landmark_distance(tracks).backward(),
         "whole step": learn,

@@ -63,13 +63,14 @@ class Animator:
     def __call__(self, driver: DriverBatch) -> Float[Tensor, "batch 3 height width"]:
         """Return the final images under these expressions and poses; on CUDA the next call overwrites them."""
         if not driver.expression.is_cuda:
-            return self._inpaint(*self._render(self.animate(driver.expression), driver), driver.expression)[0]
+            made = self._render(self.animate(driver.expression), driver)
+            return self._predictor.inpaint(self._avatar, *made, driver)
         with torch.cuda.device(driver.expression.device):
             if self._graphs is None:
                 self._graphs = self._record(driver)
             animate, inpaint = self._graphs
             rendered, alpha = self._render(animate(driver.expression), driver)
-            return inpaint(rendered, alpha, driver.expression)[0]
+            return inpaint(rendered, alpha, driver.expression, driver.head_to_camera, driver.intrinsics)[0]
 
     def animate(self, expression: Float[Tensor, "batch num_coefficients"]) -> tuple[Tensor, ...]:
         """Return the children's means, rotations, scales, opacities and colours."""
@@ -79,10 +80,11 @@ class Animator:
     def _render(self, gaussians: tuple[Tensor, ...], driver: DriverBatch) -> tuple[Tensor, Tensor]:
         return self._predictor.render(Gaussians(*gaussians), driver)
 
-    def _inpaint(self, rendered: Tensor, alpha: Tensor, expression: Tensor) -> tuple[Tensor]:
-        return (self._predictor.inpaint(self._avatar, rendered, alpha, expression),)
+    def _inpaint(self, rendered: Tensor, alpha: Tensor, *driver: Tensor) -> tuple[Tensor]:
+        return (self._predictor.inpaint(self._avatar, rendered, alpha, DriverBatch(*driver)),)
 
     def _record(self, driver: DriverBatch) -> tuple[CudaGraph, CudaGraph]:
         animate = CudaGraph(self.animate, driver.expression)
         rendered, alpha = self._render(animate(driver.expression), driver)
-        return animate, CudaGraph(self._inpaint, rendered, alpha, driver.expression)
+        seen = driver.expression, driver.head_to_camera, driver.intrinsics
+        return animate, CudaGraph(self._inpaint, rendered, alpha, *seen)

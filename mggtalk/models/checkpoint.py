@@ -15,7 +15,7 @@ from mggtalk.params import load_yaml_mapping, validate
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 
 
 def dump_predictor(predictor: TalkingHeadPredictor, training: dict[str, Any]) -> dict[str, bytes]:

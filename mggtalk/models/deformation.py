@@ -167,8 +167,18 @@ class DeformationField(nn.Module):
         directions = self.directions(points, attachment, landmarks)
         return self._limited(attachment.carried(self._moved_knots(change)), directions, change.unsqueeze(1))
 
+    @torch.no_grad()
+    def moved_landmarks(
+        self, landmarks: Float[Tensor, "batch num_landmarks 3"], change: Float[Tensor, "batch num_coefficients"]
+    ) -> Float[Tensor, "batch num_landmarks 3"]:
+        """Return where the blendshapes take landmarks under a change of expression; without a gradient."""
+        return landmarks + self._moved(change)
+
+    def _moved(self, change: Float[Tensor, "batch num_coefficients"]) -> Float[Tensor, "batch num_landmarks 3"]:
+        return torch.einsum("lxc,bc->blx", self.blendshapes, change)
+
     def _moved_knots(self, change: Float[Tensor, "batch num_coefficients"]) -> Float[Tensor, "num_knots 3"]:
-        return self.surface.knots(torch.einsum("lxc,bc->blx", self.blendshapes, change))
+        return self.surface.knots(self._moved(change))
 
     def _limited(
         self,

@@ -8,6 +8,7 @@ from torch.nn import functional
 from mggtalk.models.batches import SourceBatch
 from mggtalk.models.config import SHUFFLE, ModelConfig
 from mggtalk.models.layers import RIM_SHARE, UNet, mean_around
+from mggtalk.models.openings import FaceOpenings
 
 
 def torso_background(source: SourceBatch) -> Float[Tensor, "batch 4 height width"]:
@@ -47,13 +48,13 @@ def fill_unknown(
 class Inpainting(nn.Module):
     """UNet that corrects the composite of head and background: seam, mouth interior, uncovered background.
 
-    It is told the expression, for whether teeth show is not seen in points that lie on lips, and works on blocks of
-    pixels as channels (Shi et al., sub-pixel convolution, CVPR 2016).
+    It is told the expression and where eyes, irises and mouth open, for points that lie on lids and lips show neither.
+    It works on blocks of pixels as channels (Shi et al., sub-pixel convolution, CVPR 2016).
     """
 
     def __init__(self, settings: ModelConfig) -> None:
         super().__init__()
-        planes = (8 + settings.rendered_features) * SHUFFLE**2
+        planes = (8 + settings.rendered_features + FaceOpenings.NUM_PLANES) * SHUFFLE**2
         levels, told = settings.unet_levels, 2 * settings.expression_size
         self.unet = UNet(planes, 3 * SHUFFLE**2, 2 * settings.unet_channels, levels, told)
 
@@ -62,15 +63,16 @@ class Inpainting(nn.Module):
         rendered: Float[Tensor, "batch color_and_features height width"],
         alpha: Float[Tensor, "batch 1 height width"],
         background: Float[Tensor, "batch 4 height width"],
+        openings: Float[Tensor, "batch 3 height width"],
         expressions: Float[Tensor, "batch 2*num_coefficients"],
     ) -> Float[Tensor, "batch 3 height width"]:
         """Return the final image, nominally in [0, 1].
 
         Args:
             rendered: head, its colour first, premultiplied by `alpha`. background: of `torso_background`.
-            expressions: of the source, and of the driver less that.
+            openings: of `FaceOpenings`. expressions: of the source, and of the driver less that.
         """
         composite = rendered[:, :3] + (1 - alpha) * background[:, :3]
-        planes = torch.cat((composite, rendered, alpha, background[:, 3:]), dim=1)
+        planes = torch.cat((composite, rendered, alpha, background[:, 3:], openings), dim=1)
         residual: Tensor = self.unet(functional.pixel_unshuffle(planes, SHUFFLE), expressions)
         return composite + functional.pixel_shuffle(residual, SHUFFLE)

@@ -19,6 +19,7 @@ from mggtalk.models.deformation import BoundPoints, DeformationField, Motion
 from mggtalk.models.head_points import GeometryRefinement, HeadPoints, lift_points, mirror_hidden
 from mggtalk.models.inpainting import Inpainting, torso_background
 from mggtalk.models.layout import PaddedLayout
+from mggtalk.models.openings import FaceOpenings
 from mggtalk.rendering.gaussians import Gaussians
 from mggtalk.rendering.rasterize import rasterize
 
@@ -32,7 +33,7 @@ class Avatar:
         layout, bound: of all points, first the visible, then the hidden.
         features: the identity feature map F. background: see `torso_background`.
         valid: where the crop lies in the frame.
-        depth_offset: what geometry refinement moved, cm.
+        landmarks: of the source, in head space, cm. depth_offset: what geometry refinement moved, cm.
     """
 
     visible: HeadPoints
@@ -44,6 +45,7 @@ class Avatar:
     background: Float[Tensor, "batch 4 height width"]
     valid: Float[Tensor, "batch 1 height width"]
     expression: Float[Tensor, "batch num_coefficients"]
+    landmarks: Float[Tensor, "batch num_landmarks 3"]
     depth_offset: Float[Tensor, "batch 1 rows columns"]
 
     @property
@@ -100,6 +102,7 @@ class TalkingHeadPredictor(nn.Module):
         self.visible_decoder = VisibleDecoder(settings)
         self.symmetric_decoder = SymmetricDecoder(settings)
         self.densification = Densification(settings)
+        self.openings = FaceOpenings(settings.landmark_set)
         self.inpainting = Inpainting(settings)
 
     @property
@@ -152,6 +155,7 @@ class TalkingHeadPredictor(nn.Module):
             background=torso_background(source),
             valid=source.valid,
             expression=source.expression,
+            landmarks=source.landmarks,
             depth_offset=offset,
         )
 
@@ -182,7 +186,7 @@ class TalkingHeadPredictor(nn.Module):
 
     def compose(self, avatar: Avatar, driven: DrivenHead, driver: DriverBatch) -> Float[Tensor, "batch 3 height width"]:
         """Return the final images of driven heads before the driver's camera."""
-        return self.inpaint(avatar, *self.render(self.densify(avatar, driven), driver), driver.expression)
+        return self.inpaint(avatar, *self.render(self.densify(avatar, driven), driver), driver)
 
     def render(
         self, gaussians: Gaussians, driver: DriverBatch
@@ -197,10 +201,13 @@ class TalkingHeadPredictor(nn.Module):
         avatar: Avatar,
         rendered: Float[Tensor, "batch channels height width"],
         alpha: Float[Tensor, "batch 1 height width"],
-        expression: Float[Tensor, "batch num_coefficients"],
+        driver: DriverBatch,
     ) -> Float[Tensor, "batch 3 height width"]:
         """Return the final images from what `render` gave of what `densify` made."""
-        image: Tensor = self.inpainting(rendered, alpha, avatar.background, _expressions(avatar, expression))
+        expressions = _expressions(avatar, driver.expression)
+        landmarks = self.deformation.moved_landmarks(avatar.landmarks, driver.expression - avatar.expression)
+        openings = self.openings(landmarks, driver, *rendered.shape[-2:])
+        image: Tensor = self.inpainting(rendered, alpha, avatar.background, openings, expressions)
         return image * avatar.valid
 
     def forward(self, source: SourceBatch, driver: DriverBatch, *, coarse: bool = False) -> tuple[Avatar, DrivenImages]:
@@ -214,7 +221,7 @@ class TalkingHeadPredictor(nn.Module):
         if coarse:
             return avatar, DrivenImages(None, None, None, *self._render_coarse(driven, driver))
         rendered, alpha = self.render(self.densify(avatar, driven), driver)
-        head, image = rendered[:, :3], self.inpaint(avatar, rendered, alpha, driver.expression)
+        head, image = rendered[:, :3], self.inpaint(avatar, rendered, alpha, driver)
         before = self._render_coarse(driven, driver) if self.settings.densification else (head, alpha)
         return avatar, DrivenImages(image, head, alpha, *before)
 

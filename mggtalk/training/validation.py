@@ -36,7 +36,7 @@ def validate_pairs(
             avatar = predictor.reconstruct(source)
             children = predictor.densify(avatar, predictor.animate(avatar, driver.expression))
             rendered, alpha = predictor.render(children, driver)
-            image = predictor.inpaint(avatar, rendered, alpha, driver.expression)
+            image = predictor.inpaint(avatar, rendered, alpha, driver)
             error = (image.clamp(0, 1) - target.image).square().mean(dim=1, keepdim=True)
             head.append(_psnr(error, target.head_mask * target.valid))
             full.append(_psnr(error, target.valid))

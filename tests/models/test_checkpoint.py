@@ -56,7 +56,7 @@ def edit_config(folder: Path, **changes: object) -> None:
 
 def test_other_version_is_refused(model_folder):
     edit_config(model_folder, version=1)
-    with pytest.raises(StageError, match=r"config\.json: version 1, expected 6"):
+    with pytest.raises(StageError, match=r"config\.json: version 1, expected 7"):
         load_predictor(model_folder)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mggtalk.geometry.cameras import pixel_centers, project, transform_points
+from mggtalk.geometry.cameras import project, transform_points
 from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackBatch
 from mggtalk.models.predictor import TalkingHeadPredictor
@@ -15,7 +15,7 @@ from mggtalk.shards import Shards
 from mggtalk.training.augmentation import Augmentation, Twins
 from mggtalk.training.config import AugmentConfig
 from mggtalk.training.loop import make_loader
-from mggtalk.training.losses import TrainingStep, inside_contour, mask_around, photometric
+from mggtalk.training.losses import TrainingStep, mask_around, photometric
 from tests.models.small import perturb, small_model
 from tests.operations import WAITING, Operations
 from tests.training.small import ALONE, small_training
@@ -113,19 +113,6 @@ def test_offsets_on_the_face_are_those_within_its_oval(batch):
         for row, column in np.ndindex(16, 16):
             away = cv2.pointPolygonTest(contour, (2.0 * column + 1, 2.0 * row + 1), measureDist=True)
             assert face[row, column] == (away > 0) or abs(away) < 1e-3
-
-
-def test_inside_a_contour_is_what_it_goes_around():
-    square = torch.tensor([[1.0, 1.0], [4.0, 1.0], [4.0, 3.0], [1.0, 3.0]])
-    notched = torch.tensor([[0.0, 0.0], [5.0, 0.0], [5.0, 5.0], [2.5, 1.0], [0.0, 5.0]])
-    centers = pixel_centers(5, 5)
-    inside = inside_contour(torch.stack((square, square.flip(0))), centers)
-    expected = torch.zeros(5, 5, dtype=torch.bool)
-    expected[1:3, 1:4] = True
-    assert torch.equal(inside, expected.expand(2, 5, 5))
-    around = inside_contour(notched[None], centers)[0]
-    assert around[3].tolist() == [True, False, False, False, True]
-    assert around[0].all()
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # Dynamo's, of its own looking

@@ -1,0 +1,92 @@
+"""What opens in a face, as a camera sees it: the eyes, the irises in them, and the mouth."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mggtalk.geometry.cameras import pixel_centers, project, transform_points
+from mggtalk.geometry.contours import inside_contour
+from mggtalk.geometry.landmark_sets import LandmarkSet, landmark_set
+from mggtalk.models.batches import DriverBatch
+
+_EYES, _MOUTH = ("right_eye", "left_eye"), "lips_inner"
+_IRIS_RIM = 0.15
+"""How softly an iris ends, in its radii."""
+_TURNED_AWAY = 0.3
+"""Cosine to the line of sight below which an opening fades: the far eye of a profile lies behind the nose."""
+_NO_RADIUS = 1e-3
+"""Pixels."""
+
+
+class FaceOpenings(nn.Module):
+    """Draws eyes, irises and mouth from landmarks.
+
+    Points that lie on closed lids and lips do not tell where an eye or teeth will show, nor what of an iris is covered;
+    the landmarks do.
+    """
+
+    NUM_PLANES = 3
+
+    def __init__(self, name: str) -> None:
+        """Take the contours of the landmark set called `name`.
+
+        Raises:
+            StageError: there is no such set.
+        """
+        super().__init__()
+        landmarks = landmark_set(name)
+        self.contours: Tensor  # buffers, for they go where the landmarks are; not kept, for they are the set's
+        self.irises: Tensor
+        self.register_buffer("contours", _contours(landmarks), persistent=False)
+        self.register_buffer(
+            "irises",
+            torch.tensor([landmarks.irises[eye] for eye in _EYES if eye in landmarks.irises]),
+            persistent=False,
+        )
+
+    @torch.no_grad()
+    def forward(
+        self, landmarks: Float[Tensor, "batch num_landmarks 3"], driver: DriverBatch, height: int, width: int
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """Return how far each pixel lies in an eye, in an iris between the lids, and between the lips: 0 to 1.
+
+        Args:
+            landmarks: of the heads as they are driven, in head space, cm.
+        """
+        in_camera = transform_points(driver.head_to_camera, landmarks)
+        pixels, grid = project(in_camera, driver.intrinsics), pixel_centers(height, width, landmarks.device)
+        inside = inside_contour(pixels[:, self.contours].flatten(0, 1), grid).unflatten(0, (-1, len(self.contours)))
+        shown = inside * (_facing(in_camera[:, self.contours]) / _TURNED_AWAY).clamp(0, 1)[:, :, None, None]
+        eyes, mouth = shown.split((len(_EYES), 1), dim=1)
+        planes = [eyes.amax(dim=1, keepdim=True), torch.zeros_like(mouth), mouth]
+        if len(self.irises):
+            middle, ring = pixels[:, self.irises].split((1, self.irises.shape[1] - 1), dim=2)
+            radius = (ring - middle).norm(dim=-1).mean(dim=-1).clamp(min=_NO_RADIUS)[:, :, None, None]
+            away = (grid - middle.unsqueeze(2)).norm(dim=-1) / radius
+            covered = torch.where(eyes > 0, torch.sigmoid((1 - away) / _IRIS_RIM) * eyes, 0.0)
+            planes[1] = covered.amax(dim=1, keepdim=True)
+        return torch.cat(planes, dim=1)
+
+
+def _contours(landmarks: LandmarkSet) -> Int64[Tensor, "3 num_corners"]:
+    """Return the corners of right eye, left eye and mouth, as they follow each other seen from before the face.
+
+    The last one fills the row: edges of no length change nothing.
+    """
+    contours = [list(landmarks.contours[name]) for name in (*_EYES, _MOUTH)]
+    for contour in contours:
+        x, y = landmarks.neutral[contour, :2].T
+        if np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) < 0:  # clockwise: its normal would point into the head
+            contour.reverse()
+    most = max(map(len, contours))
+    return torch.tensor([contour + contour[-1:] * (most - len(contour)) for contour in contours])
+
+
+def _facing(corners: Float[Tensor, "batch num_contours num_corners 3"]) -> Float[Tensor, "batch num_contours"]:
+    """Return the cosine between the normals of contours and the way back to the camera."""
+    middle = corners.mean(dim=2)
+    spokes = corners - middle.unsqueeze(2)
+    normal = torch.linalg.cross(spokes, spokes.roll(-1, dims=2)).sum(dim=2)
+    return -functional.cosine_similarity(normal, middle, dim=-1)

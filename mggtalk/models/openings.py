@@ -16,8 +16,6 @@ _IRIS_RIM = 0.15
 """How softly an iris ends, in its radii."""
 _TURNED_AWAY = 0.3
 """Cosine to the line of sight below which an opening fades: the far eye of a profile lies behind the nose."""
-_NO_RADIUS = 1e-3
-"""Pixels."""
 
 
 class FaceOpenings(nn.Module):
@@ -40,17 +38,16 @@ class FaceOpenings(nn.Module):
         self.contours: Tensor  # buffers, for they go where the landmarks are; not kept, for they are the set's
         self.irises: Tensor
         self.register_buffer("contours", _contours(landmarks), persistent=False)
-        self.register_buffer(
-            "irises",
-            torch.tensor([landmarks.irises[eye] for eye in _EYES if eye in landmarks.irises]),
-            persistent=False,
-        )
+        irises = [landmarks.irises[eye] for eye in _EYES if eye in landmarks.irises]
+        self.register_buffer("irises", torch.tensor(irises, dtype=torch.long), persistent=False)
 
     @torch.no_grad()
     def forward(
         self, landmarks: Float[Tensor, "batch num_landmarks 3"], driver: DriverBatch, height: int, width: int
     ) -> Float[Tensor, "batch 3 height width"]:
         """Return how far each pixel lies in an eye, in an iris between the lids, and between the lips: 0 to 1.
+
+        What is not wholly before the camera is not drawn.
 
         Args:
             landmarks: of the heads as they are driven, in head space, cm.
@@ -63,9 +60,10 @@ class FaceOpenings(nn.Module):
         planes = [eyes.amax(dim=1, keepdim=True), torch.zeros_like(mouth), mouth]
         if len(self.irises):
             middle, ring = pixels[:, self.irises].split((1, self.irises.shape[1] - 1), dim=2)
-            radius = (ring - middle).norm(dim=-1).mean(dim=-1).clamp(min=_NO_RADIUS)[:, :, None, None]
+            radius = (ring - middle).norm(dim=-1).mean(dim=-1)[:, :, None, None]
             away = (grid - middle.unsqueeze(2)).norm(dim=-1) / radius
-            covered = torch.where(eyes > 0, torch.sigmoid((1 - away) / _IRIS_RIM) * eyes, 0.0)
+            # Not a number is only how far away an iris is that has no radius, or lies in the camera's own plane.
+            covered = torch.sigmoid((1 - away) / _IRIS_RIM).nan_to_num(0.0) * eyes
             planes[1] = covered.amax(dim=1, keepdim=True)
         return torch.cat(planes, dim=1)
 
@@ -73,7 +71,7 @@ class FaceOpenings(nn.Module):
 def _contours(landmarks: LandmarkSet) -> Int64[Tensor, "3 num_corners"]:
     """Return the corners of right eye, left eye and mouth, as they follow each other seen from before the face.
 
-    The last one fills the row: edges of no length change nothing.
+    The last one fills the row: edges of no length change neither what is inside nor the normal.
     """
     contours = [list(landmarks.contours[name]) for name in (*_EYES, _MOUTH)]
     for contour in contours:
@@ -85,8 +83,12 @@ def _contours(landmarks: LandmarkSet) -> Int64[Tensor, "3 num_corners"]:
 
 
 def _facing(corners: Float[Tensor, "batch num_contours num_corners 3"]) -> Float[Tensor, "batch num_contours"]:
-    """Return the cosine between the normals of contours and the way back to the camera."""
+    """Return the cosine between the normals of contours and the way back to the camera; 0 if a corner is behind it.
+
+    A slit has no normal to speak of, so lids that are nearly shut fade as well.
+    """
     middle = corners.mean(dim=2)
     spokes = corners - middle.unsqueeze(2)
     normal = torch.linalg.cross(spokes, spokes.roll(-1, dims=2)).sum(dim=2)
-    return -functional.cosine_similarity(normal, middle, dim=-1)
+    is_before = (corners[..., 2] > 0).all(dim=2)
+    return torch.where(is_before, -functional.cosine_similarity(normal, middle, dim=-1), 0.0)

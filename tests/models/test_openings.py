@@ -8,7 +8,7 @@ from mggtalk.geometry.cameras import project, transform_points
 from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.models.batches import DriverBatch
 from mggtalk.models.openings import FaceOpenings
-from tests.models.small import small_predictor, source_batch
+from tests.models.small import driver_and_target, small_predictor, source_batch
 from tests.synthetic_head import facing_camera
 
 SIZE = 128
@@ -108,11 +108,29 @@ def test_heads_of_a_batch_have_their_own():
     assert torch.equal(both[1:], openings(yawning(), seen_from(20.0), SIZE, SIZE))
 
 
-def test_a_face_around_the_camera_gives_numbers():
-    planes = FaceOpenings("mediapipe_478")(neutral("mediapipe_478"), seen_from(0.0, distance=0.0), SIZE, SIZE)
-    assert planes.isfinite().all()
-    assert planes.min() >= 0
-    assert planes.max() <= 1
+def test_what_is_behind_the_camera_is_not_drawn():
+    driver = seen_from(0.0)
+    driver.head_to_camera[:, [0, 2]] *= -1  # half a turn about the camera, so it faces the camera as before
+    assert FaceOpenings("mediapipe_478")(yawning(), seen_from(0.0), SIZE, SIZE).any()
+    assert not FaceOpenings("mediapipe_478")(yawning(), driver, SIZE, SIZE).any()
+    around = FaceOpenings("mediapipe_478")(yawning(), seen_from(0.0, distance=0.0), SIZE, SIZE)
+    assert not around.any()
+
+
+def test_an_iris_that_no_camera_could_see_takes_no_other_with_it():
+    face, driver, openings = neutral("mediapipe_478"), seen_from(0.0), FaceOpenings("mediapipe_478")
+    whole = openings(face, driver, SIZE, SIZE)[0, 1]
+    pose = driver.head_to_camera[0]
+    right, left = landmark_set("mediapipe_478").irises.values()
+    face[0, list(right)] = -pose[:3, :3].T @ pose[:3, 3]  # where the camera is
+    eyes, iris, _ = openings(face, driver, SIZE, SIZE)[0]
+    assert iris.isfinite().all()
+    assert eyes.any()
+    assert 0.4 * whole.sum() < iris.sum() < 0.6 * whole.sum()
+    face[0, list(left)] = face[0, left[0]].clone()  # no ring
+    iris = openings(face, driver, SIZE, SIZE)[0, 1]
+    assert iris.isfinite().all()
+    assert iris.sum() < 2
 
 
 def test_unknown_landmarks_are_named():
@@ -133,3 +151,19 @@ def test_blendshapes_open_what_the_source_has_shut():
     driver = DriverBatch(source.expression, source.head_to_camera, source.intrinsics)
     before, after = (predictor.openings(face, driver, 64, 64)[0, 2].sum() for face in (source.landmarks, moved))
     assert after > before + 20
+
+
+@torch.no_grad()
+def test_inpainting_is_shown_the_openings_of_the_driven_face():
+    predictor, views = small_predictor(64), [(0, 10.0, (0.3, 0.1)), (1, -5.0, (0.0, 0.2))]
+    predictor.deformation.blendshapes.normal_(std=0.3, generator=torch.Generator().manual_seed(0))
+    source = source_batch(views, size=64)
+    driver = driver_and_target([(0, -15.0, (1.0, 0.0)), (1, 20.0, (0.4, 0.6))], size=64)[0]
+    shown = []
+    predictor.inpainting.register_forward_pre_hook(lambda _, given: shown.append(given[3]))
+    avatar = predictor.reconstruct(source)
+    predictor.compose(avatar, predictor.animate(avatar, driver.expression), driver)
+    change = driver.expression - source.expression
+    moved = source.landmarks + torch.einsum("lxc,bc->blx", predictor.deformation.blendshapes, change)
+    assert torch.equal(shown[0], predictor.openings(moved, driver, 64, 64))
+    assert shown[0].any()

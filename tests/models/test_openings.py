@@ -108,6 +108,11 @@ def test_heads_of_a_batch_have_their_own():
     assert torch.equal(both[1:], openings(yawning(), seen_from(20.0), SIZE, SIZE))
 
 
+def test_a_picture_need_not_be_square():
+    openings, face, driver = FaceOpenings("mediapipe_478"), yawning(), seen_from(10.0)
+    assert torch.equal(openings(face, driver, 70, 100), openings(face, driver, SIZE, SIZE)[..., :70, :100])
+
+
 def test_what_is_behind_the_camera_is_not_drawn():
     driver = seen_from(0.0)
     driver.head_to_camera[:, [0, 2]] *= -1  # half a turn about the camera, so it faces the camera as before

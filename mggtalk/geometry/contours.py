@@ -6,15 +6,21 @@ from torch import Tensor
 
 
 def inside_contour(
-    contour: Float[Tensor, "batch num_corners 2"], points: Float[Tensor, "rows columns 2"]
-) -> Bool[Tensor, "batch rows columns"]:
-    """Return which points of a grid lie inside a closed contour: a ray from there crosses it an odd number of times.
+    contour: Float[Tensor, "batch num_corners 2"], height: int, width: int
+) -> Bool[Tensor, "batch height width"]:
+    """Return which pixel centres lie inside a closed contour: their row crosses it an odd number of times before them.
 
     Where the contour folds over itself, as a face's oval does in profile, what it goes around twice is outside.
+
+    Args:
+        contour: in pixels, centres at +0.5.
     """
     (x1, y1), (x2, y2) = (corners.unsqueeze(-1).unbind(dim=2) for corners in (contour, contour.roll(-1, dims=1)))
-    x, y = points[0, :, 0], points[:, 0, 1]
-    is_beside = (y1 > y) != (y2 > y)
-    # Where an edge is level no ray crosses it, and the division says nothing.
-    crossing = torch.where(is_beside, x1 + (y - y1) / (y2 - y1) * (x2 - x1), -torch.inf)
-    return (x < crossing.unsqueeze(-1)).sum(dim=1) % 2 == 1
+    y = torch.arange(height, device=contour.device) + 0.5
+    is_crossed = (y1 > y) != (y2 > y)
+    # Each crossing is counted once, in the first column at or behind it. The division says nothing for a level edge,
+    # which no row crosses.
+    column = (x1 + (y - y1) / (y2 - y1) * (x2 - x1) - 0.5).ceil().clamp(0, width).nan_to_num(0.0).long()
+    crossings = torch.zeros(len(contour), height, width + 1, dtype=torch.int32, device=contour.device)
+    crossings.scatter_add_(2, column.mT, is_crossed.mT.int())
+    return crossings.cumsum(dim=2, dtype=torch.int32)[:, :, :width] % 2 == 1

@@ -53,15 +53,16 @@ class FaceOpenings(nn.Module):
             landmarks: of the heads as they are driven, in head space, cm.
         """
         in_camera = transform_points(driver.head_to_camera, landmarks)
-        pixels, grid = project(in_camera, driver.intrinsics), pixel_centers(height, width, landmarks.device)
-        inside = inside_contour(pixels[:, self.contours].flatten(0, 1), grid).unflatten(0, (-1, len(self.contours)))
+        pixels = project(in_camera, driver.intrinsics)
+        inside = inside_contour(pixels[:, self.contours].flatten(0, 1), height, width)
+        inside = inside.unflatten(0, (-1, len(self.contours)))
         shown = inside * (_facing(in_camera[:, self.contours]) / _TURNED_AWAY).clamp(0, 1)[:, :, None, None]
         eyes, mouth = shown.split((len(_EYES), 1), dim=1)
         planes = [eyes.amax(dim=1, keepdim=True), torch.zeros_like(mouth), mouth]
         if len(self.irises):
             middle, ring = pixels[:, self.irises].split((1, self.irises.shape[1] - 1), dim=2)
             radius = (ring - middle).norm(dim=-1).mean(dim=-1)[:, :, None, None]
-            away = (grid - middle.unsqueeze(2)).norm(dim=-1) / radius
+            away = (pixel_centers(height, width, landmarks.device) - middle.unsqueeze(2)).norm(dim=-1) / radius
             # Not a number is only how far away an iris is that has no radius, or lies in the camera's own plane.
             covered = torch.sigmoid((1 - away) / _IRIS_RIM).nan_to_num(0.0) * eyes
             planes[1] = covered.amax(dim=1, keepdim=True)

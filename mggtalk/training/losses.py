@@ -152,7 +152,7 @@ class TrainingStep(nn.Module):
         contour = project(transform_points(source.head_to_camera, oval), source.intrinsics)
         rows, columns = cells.shape[2:]
         stride = source.depth.shape[-1] / columns
-        return inside_contour(contour, pixel_centers(rows, columns, contour.device) * stride).unsqueeze(1)
+        return inside_contour(contour / stride, rows, columns).unsqueeze(1)
 
     @staticmethod
     def _alpha_difference(images: DrivenImages, target: TargetBatch) -> Tensor:

@@ -63,8 +63,8 @@ class Animator:
     def __call__(self, driver: DriverBatch) -> Float[Tensor, "batch 3 height width"]:
         """Return the final images under these expressions and poses; on CUDA the next call overwrites them."""
         if not driver.expression.is_cuda:
-            made = self._render(self.animate(driver.expression), driver)
-            return self._predictor.inpaint(self._avatar, *made, driver)
+            driven = self._predictor.animate(self._avatar, driver.expression)
+            return self._predictor.compose(self._avatar, driven, driver)
         with torch.cuda.device(driver.expression.device):
             if self._graphs is None:
                 self._graphs = self._record(driver)

@@ -23,17 +23,17 @@ def seen_from(*yaws, distance=None):
     return DriverBatch(torch.zeros(len(yaws), 2), torch.from_numpy(poses), camera.expand(len(yaws), 3, 3))
 
 
-def neutral(name, count=1):
-    return torch.from_numpy(landmark_set(name).neutral).float().repeat(count, 1, 1)
+def neutral(name):
+    return torch.from_numpy(landmark_set(name).neutral).float().unsqueeze(0)
 
 
-def yawning(name="mediapipe_478", drop_cm=2.0):
+def yawning(name="mediapipe_478"):
     face = neutral(name)
     lower_lip = landmark_set(name).contours["lips_inner"]
     middle = face[:, list(lower_lip), 1].mean()
     for index in lower_lip:
         if face[0, index, 1] < middle:
-            face[0, index, 1] -= drop_cm
+            face[0, index, 1] -= 2.0
     return face
 
 

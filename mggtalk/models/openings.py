@@ -6,7 +6,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mggtalk.geometry.cameras import pixel_centers, project, transform_points
+from mggtalk.geometry.cameras import pixel_centers, project, rotate_directions, transform_points
 from mggtalk.geometry.contours import inside_contour
 from mggtalk.geometry.landmark_sets import LandmarkSet, landmark_set
 from mggtalk.models.batches import DriverBatch
@@ -37,7 +37,9 @@ class FaceOpenings(nn.Module):
         landmarks = landmark_set(name)
         self.contours: Tensor  # buffers, for they go where the landmarks are; not kept, for they are the set's
         self.irises: Tensor
+        self.normals: Tensor
         self.register_buffer("contours", _contours(landmarks), persistent=False)
+        self.register_buffer("normals", _normals(landmarks), persistent=False)
         irises = [landmarks.irises[eye] for eye in _EYES if eye in landmarks.irises]
         self.register_buffer("irises", torch.tensor(irises, dtype=torch.long), persistent=False)
 
@@ -56,7 +58,7 @@ class FaceOpenings(nn.Module):
         pixels = project(in_camera, driver.intrinsics)
         inside = inside_contour(pixels[:, self.contours].flatten(0, 1), height, width)
         inside = inside.unflatten(0, (-1, len(self.contours)))
-        shown = inside * (_facing(in_camera[:, self.contours]) / _TURNED_AWAY).clamp(0, 1)[:, :, None, None]
+        shown = inside * self._clarity(in_camera[:, self.contours], driver)[:, :, None, None]
         eyes, mouth = shown.split((len(_EYES), 1), dim=1)
         planes = [eyes.amax(dim=1, keepdim=True), torch.zeros_like(mouth), mouth]
         if len(self.irises):
@@ -68,28 +70,34 @@ class FaceOpenings(nn.Module):
             planes[1] = covered.amax(dim=1, keepdim=True)
         return torch.cat(planes, dim=1)
 
+    def _clarity(
+        self, corners: Float[Tensor, "batch 3 num_corners 3"], driver: DriverBatch
+    ) -> Float[Tensor, "batch 3"]:
+        """Return how clearly each opening is seen: 1, less as it turns away, 0 if a corner is not before the camera."""
+        looks = rotate_directions(driver.head_to_camera, self.normals)
+        cosine = -functional.cosine_similarity(looks, corners.mean(dim=2), dim=-1)
+        is_before = (corners[..., 2] > 0).all(dim=2)
+        return torch.where(is_before, (cosine / _TURNED_AWAY).clamp(0, 1), 0.0)
+
 
 def _contours(landmarks: LandmarkSet) -> Int64[Tensor, "3 num_corners"]:
-    """Return the corners of right eye, left eye and mouth, as they follow each other seen from before the face.
+    """Return the corners of right eye, left eye and mouth.
 
-    The last one fills the row: edges of no length change neither what is inside nor the normal.
+    The last one fills the row: edges of no length do not change what is inside.
     """
-    contours = [list(landmarks.contours[name]) for name in (*_EYES, _MOUTH)]
-    for contour in contours:
-        x, y = landmarks.neutral[contour, :2].T
-        if np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) < 0:  # clockwise: its normal would point into the head
-            contour.reverse()
+    contours = [landmarks.contours[name] for name in (*_EYES, _MOUTH)]
     most = max(map(len, contours))
     return torch.tensor([contour + contour[-1:] * (most - len(contour)) for contour in contours])
 
 
-def _facing(corners: Float[Tensor, "batch num_contours num_corners 3"]) -> Float[Tensor, "batch num_contours"]:
-    """Return the cosine between the normals of contours and the way back to the camera; 0 if a corner is behind it.
+def _normals(landmarks: LandmarkSet) -> Float[Tensor, "3 3"]:
+    """Return where the neutral face's right eye, left eye and mouth look, in head space.
 
-    A slit has no normal to speak of, so lids that are nearly shut fade as well.
+    The neutral face's, because the contour of what is nearly shut is a slit, which has no normal to speak of; a mouth
+    looks where its outer lips do.
     """
-    middle = corners.mean(dim=2)
-    spokes = corners - middle.unsqueeze(2)
-    normal = torch.linalg.cross(spokes, spokes.roll(-1, dims=2)).sum(dim=2)
-    is_before = (corners[..., 2] > 0).all(dim=2)
-    return torch.where(is_before, -functional.cosine_similarity(normal, middle, dim=-1), 0.0)
+    contours = [landmarks.neutral[list(landmarks.contours[name])] for name in (*_EYES, "lips_outer")]
+    spokes = [contour - contour.mean(axis=0) for contour in contours]
+    normals = np.array([np.cross(spoke, np.roll(spoke, -1, axis=0)).sum(axis=0) for spoke in spokes])
+    normals *= np.sign(normals[:, 2:])  # contours may go around either way; a face looks along the third axis
+    return torch.from_numpy(normals / np.linalg.norm(normals, axis=1, keepdims=True)).float()

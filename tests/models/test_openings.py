@@ -81,6 +81,18 @@ def test_lids_that_are_shut_show_no_eye():
     assert iris.sum() < 3
 
 
+@pytest.mark.parametrize("name", SETS)
+def test_lids_that_are_nearly_shut_are_shown_as_clearly_as_open_ones(name):
+    face = neutral(name)
+    for eye in ("right_eye", "left_eye"):
+        lids = list(landmark_set(name).contours[eye])
+        height = face[0, lids, 1] - face[0, lids, 1].mean()
+        face[0, lids, 1] -= 0.7 * height
+        face[0, lids, 2] += 3 * height.clamp(min=0)  # the upper lid lies on the eyeball, so the slit looks up or down
+    eyes = FaceOpenings(name)(face, seen_from(0.0), SIZE, SIZE)[0, 0]
+    assert torch.equal(eyes.unique(), torch.tensor([0.0, 1.0]))
+
+
 def test_landmarks_without_irises_show_none():
     planes = FaceOpenings("ibug_68")(neutral("ibug_68"), seen_from(0.0), SIZE, SIZE)
     assert planes.shape == (1, FaceOpenings.NUM_PLANES, SIZE, SIZE)

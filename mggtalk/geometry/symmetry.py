@@ -17,6 +17,8 @@ _GRID_HALF = 1 << (_GRID_BITS - 1)
 
 _HASH_FACTORS = (-7046029254386353131, -4417276706812531889)
 """Odd, without structure: 2^64 over the golden ratio (Knuth, 6.4), the second prime of xxHash; as signed integers."""
+_PLACED = -1
+"""Stands for a key that is in a table, and is in an empty slot: no key is negative."""
 _TABLE_SLOTS = 4
 """A point. Of the 5,300 voxels of a head of 200,000 points none lost its slot, even in the first table."""
 
@@ -65,8 +67,9 @@ def stands_for_hidden(
     for column, coordinate in zip(columns, mirrored.unbind(dim=-1), strict=True):
         image.addcmul_(column[head], coordinate.unsqueeze(-1))
     pixels, z = image[:, :2] / image[:, 2:], image[:, 2]
-    kept = keep_mirrored(visible, mirrored, head, head, voxel_size)
-    return kept & ~is_seen(pixels, z, head, depth)
+    # The voxels last, for they make the host wait.
+    hidden = ~is_seen(pixels, z, head, depth)
+    return hidden & keep_mirrored(visible, mirrored, head, head, voxel_size)
 
 
 def keep_mirrored(
@@ -112,18 +115,20 @@ def _contains(known: Int64[Tensor, " num_known"], asked: Int64[Tensor, " num_ask
     """Return which of the asked integers (at least 0) are among the known ones.
 
     Each integer is written into one slot of a table; of several in one slot one stays. Who finds another there tries a
-    second table with another hash; the few that lose twice are compared one by one.
+    second table with another hash; the few that lose twice are compared one by one. The host waits for their number.
     """
+    left = known
     found = torch.zeros_like(asked, dtype=torch.bool)
     slots = 1 << max(known.numel() * _TABLE_SLOTS - 1, 1).bit_length()
     shift = 64 - (slots.bit_length() - 1)
     for factor in _HASH_FACTORS:
-        table = torch.full((slots,), -1, dtype=torch.int64, device=known.device)
-        slot = _slot(known, factor, shift, slots)
-        table[slot] = known
+        table = torch.full((slots,), _PLACED, dtype=torch.int64, device=known.device)
+        slot = _slot(left, factor, shift, slots)
+        table[slot] = left
         found |= table[_slot(asked, factor, shift, slots)] == asked
-        known = known[table[slot] != known]
-    return found | torch.isin(asked, known) if known.numel() else found
+        left = left.masked_fill(table[slot] == left, _PLACED)
+    lost = left[left != _PLACED]
+    return found | torch.isin(asked, lost) if lost.numel() else found
 
 
 def _slot(keys: Int64[Tensor, " num_keys"], factor: int, shift: int, slots: int) -> Int64[Tensor, " num_keys"]:

@@ -7,13 +7,14 @@ depth offsets"). Points of all heads of a batch lie in one list, for heads diffe
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mggtalk.geometry.cameras import invert_rigid, pixel_centers, unproject
 from mggtalk.geometry.symmetry import mirror_points, stands_for_hidden
 from mggtalk.models.batches import SourceBatch
+from mggtalk.models.chosen import Chosen
 from mggtalk.models.config import ModelConfig
 from mggtalk.models.layers import RIM_SHARE, UNet, mean_around
 
@@ -99,13 +100,22 @@ def refined_depth(
     return source.depth + functional.interpolate(offset, size=source.depth.shape[-2:], mode="nearest")
 
 
-def lift_points(source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"], stride: int) -> HeadPoints:
-    """Return the visible points: one for every cell that the head covers, with a child for each source pixel in it."""
+def covered_cells(source: SourceBatch, stride: int) -> Chosen:
+    """Return the cells that the head covers: `Chosen` of a mask of batch, rows and columns."""
+    known = _known(source)
+    return Chosen((functional.avg_pool2d(known.float(), stride) > _COVERED)[:, 0])
+
+
+def lift_points(
+    source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"], stride: int, covered: Chosen | None = None
+) -> HeadPoints:
+    """Return the visible points: one for every cell that the head covers, with a child for each source pixel in it.
+
+    Args:
+        covered: of `covered_cells`, if they are under way.
+    """
     batch, _, height, width = source.depth.shape
-    known = (source.head_mask > _COVERED) & (source.depth > 0)
-    covered = functional.avg_pool2d(known.float(), stride) > _COVERED
-    head, _, row, column = covered.nonzero(as_tuple=True)
-    depth = refined_depth(source, offset)
+    known, depth = _known(source), refined_depth(source, offset)
     pixels = pixel_centers(height, width, depth.device).reshape(1, -1, 2).expand(batch, -1, -1)
     camera = unproject(pixels, depth.reshape(batch, -1), source.intrinsics)
     reach = max(round(width * RIM_SHARE), 1)
@@ -120,7 +130,8 @@ def lift_points(source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns
         dim=1,
     )
     cells = planes.unfold(2, stride, stride).unfold(3, stride, stride).permute(0, 2, 3, 4, 5, 1)
-    rows, columns = covered.shape[2:]
+    rows, columns = cells.shape[1:3]
+    head, row, column = (covered or covered_cells(source, stride)).places().unbind(dim=1)
     chosen = cells.flatten(3, 4).flatten(0, 2).index_select(0, (head * rows + row) * columns + column)
     position, normal, color, around, weight = chosen.split((3, 3, 3, 1, 1), dim=-1)
     share = weight / weight.sum(dim=1, keepdim=True)
@@ -148,15 +159,19 @@ def lift_points(source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns
 
 def mirror_hidden(
     points: HeadPoints, source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"], voxel_size: float
-) -> Int64[Tensor, " num_mirrored"]:
-    """Return the numbers of those points whose mirror images belong to the occluded side.
+) -> Bool[Tensor, " num_points"]:
+    """Return which points have mirror images that belong to the occluded side.
 
     They fall where no visible point is, and behind the refined surface that the source shows.
     """
     head = source.head_mask > _COVERED
     surface = torch.where(head & (source.depth > 0), refined_depth(source, offset), 0.0)
     surface = surface.masked_fill(~head & (source.valid > _COVERED), float("inf"))[:, 0]
-    kept = stands_for_hidden(
+    return stands_for_hidden(
         points.positions, points.head, surface, source.head_to_camera, source.intrinsics, voxel_size
     )
-    return kept.nonzero()[:, 0]
+
+
+def _known(source: SourceBatch) -> Bool[Tensor, "batch 1 height width"]:
+    """Return which pixels are the head's and have a depth."""
+    return (source.head_mask > _COVERED) & (source.depth > 0)

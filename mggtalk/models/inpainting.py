@@ -10,6 +10,8 @@ from mggtalk.models.config import SHUFFLE, ModelConfig
 from mggtalk.models.layers import RIM_SHARE, UNet, mean_around
 from mggtalk.models.openings import FaceOpenings
 
+_LEAST_KNOWN = 1e-6
+
 
 def torso_background(source: SourceBatch) -> Float[Tensor, "batch 4 height width"]:
     """Return I_s^bg: the source without its head, the gap filled smoothly from its rim, and how far each pixel is real.
@@ -34,15 +36,19 @@ def fill_unknown(
 
     Source: the pull-push algorithm of Gortler et al., The Lumigraph (SIGGRAPH 1996), section 3.4.
     """
-    height, width = image.shape[-2:]
-    if max(height, width) <= 1:
-        return image / known.clamp(min=1e-6)
-    weight = functional.avg_pool2d(known, 2, ceil_mode=True)
-    average = functional.avg_pool2d(image, 2, ceil_mode=True) / weight.clamp(min=1e-6)
-    present = (weight > 0).to(image.dtype)
-    coarse = fill_unknown(average * present, present)
-    wide = functional.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
-    return image + wide * (1 - known)
+    # Few operations for both: a photo on a GPU takes as long as these take to launch.
+    planes = torch.cat((image, known), dim=1)
+    scales = [planes]
+    while max(planes.shape[-2:]) > 1:
+        planes = functional.avg_pool2d(planes, 2, ceil_mode=True)
+        planes = planes / planes[:, -1:].clamp(min=_LEAST_KNOWN)  # known is then 1 where anything of it is
+        scales.append(planes)
+    coarsest, weight = planes[:, :-1], planes[:, -1:]
+    filled = coarsest / weight.clamp(min=_LEAST_KNOWN)
+    for finer in reversed(scales[:-1]):
+        wide = functional.interpolate(filled, size=finer.shape[-2:], mode="bilinear", align_corners=False)
+        filled = torch.addcmul(finer[:, :-1], wide, 1 - finer[:, -1:])
+    return filled
 
 
 class Inpainting(nn.Module):

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
+from mggtalk.models.chosen import HostCopy
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PaddedLayout:
@@ -20,8 +22,12 @@ class PaddedLayout:
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, head: Int64[Tensor, " num_points"], num_heads: int) -> "PaddedLayout":
-        """Return the layout of points that belong to these heads, which may come in any order."""
+    def of(cls, head: Int64[Tensor, " num_points"], num_heads: int, longest: HostCopy | None = None) -> "PaddedLayout":
+        """Return the layout of points that belong to these heads, which may come in any order.
+
+        Args:
+            longest: the most points of one head, if that is under way.
+        """
         order = torch.argsort(head, stable=True)
         heads = torch.arange(num_heads, device=head.device)
         # Not bincount, which waits for the device once more than `shape` does.
@@ -29,7 +35,7 @@ class PaddedLayout:
         counts = torch.diff(first, append=first.new_full((1,), len(head)))
         place = torch.empty_like(head)
         place[order] = torch.arange(len(head), device=head.device) - first[head[order]]
-        return cls(head, place, (num_heads, max(int(counts.max()), 1)))
+        return cls(head, place, (num_heads, max((longest or HostCopy(counts.max())).wait(), 1)))
 
     def split_each(self, parts: int) -> "PaddedLayout":
         """Return the layout of a list with `parts` points in the place of each, next to each other."""

@@ -9,14 +9,15 @@ import dataclasses
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from mggtalk.models.batches import DriverBatch, SourceBatch
+from mggtalk.models.chosen import Chosen, HostCopy
 from mggtalk.models.config import ModelConfig
 from mggtalk.models.decoders import Densification, IdentityEncoder, RawGaussians, SymmetricDecoder, VisibleDecoder
 from mggtalk.models.deformation import BoundPoints, DeformationField, Motion
-from mggtalk.models.head_points import GeometryRefinement, HeadPoints, lift_points, mirror_hidden
+from mggtalk.models.head_points import GeometryRefinement, HeadPoints, covered_cells, lift_points, mirror_hidden
 from mggtalk.models.inpainting import Inpainting, torso_background
 from mggtalk.models.layout import PaddedLayout
 from mggtalk.models.openings import FaceOpenings
@@ -130,14 +131,21 @@ class TalkingHeadPredictor(nn.Module):
 
     def reconstruct(self, source: SourceBatch) -> Avatar:
         """Return the heads in a batch of source frames."""
-        settings, size = self.settings, source.depth.shape
+        settings, num_heads = self.settings, len(source.depth)
+        # What needs no count is launched while one is on its way; see `chosen`.
+        covered = covered_cells(source, settings.point_stride)
         offset = self.geometry_refinement(source)
         if not settings.geometry_refinement:
             offset = torch.zeros_like(offset)
-        visible = lift_points(source, offset, settings.point_stride)
-        twins = self._twins(visible, source, offset)
+        visible = lift_points(source, offset, settings.point_stride, covered)
+        features = self.identity_encoder(source)
+        mirrored = Chosen(self._has_hidden_twin(visible, source, offset))
+        of_heads = covered.mask.sum(dim=(1, 2)).index_add(0, visible.head, mirrored.mask.long())
+        longest = HostCopy(of_heads.max())
+        background = torso_background(source)
+        twins = mirrored.places()[:, 0]
         hidden = visible.mirrored(twins)
-        layout = PaddedLayout.of(torch.cat((visible.head, hidden.head)), size[0])
+        layout = PaddedLayout.of(torch.cat((visible.head, hidden.head)), num_heads, longest)
         bound = self.deformation.bind(
             torch.cat((visible.positions, hidden.positions)),
             torch.cat((visible.child_offsets, hidden.child_offsets)),
@@ -151,8 +159,8 @@ class TalkingHeadPredictor(nn.Module):
             twins=twins,
             layout=layout,
             bound=bound,
-            features=self.identity_encoder(source),
-            background=torso_background(source),
+            features=features,
+            background=background,
             valid=source.valid,
             expression=source.expression,
             landmarks=source.landmarks,
@@ -221,8 +229,10 @@ class TalkingHeadPredictor(nn.Module):
         if coarse:
             return avatar, DrivenImages(None, None, None, *self._render_coarse(driven, driver))
         rendered, alpha = self.render(self.densify(avatar, driven), driver)
-        head, image = rendered[:, :3], self.inpaint(avatar, rendered, alpha, driver)
+        head = rendered[:, :3]
+        # Both renders before inpainting: each waits for a count of gsplat's.
         before = self._render_coarse(driven, driver) if self.settings.densification else (head, alpha)
+        image = self.inpaint(avatar, rendered, alpha, driver)
         return avatar, DrivenImages(image, head, alpha, *before)
 
     def _render_coarse(
@@ -231,13 +241,11 @@ class TalkingHeadPredictor(nn.Module):
         parents = driven.parents
         return self.render(dataclasses.replace(parents, colors=parents.colors[..., :3]), driver)
 
-    def _twins(
+    def _has_hidden_twin(
         self, visible: HeadPoints, source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"]
-    ) -> Int64[Tensor, " num_hidden"]:
-        if not self.settings.symmetry:
-            return visible.head.new_empty(0)
-        if not self.settings.voxel_filter:
-            return torch.arange(len(visible.head), device=visible.head.device)
+    ) -> Bool[Tensor, " num_visible"]:
+        if not (self.settings.symmetry and self.settings.voxel_filter):
+            return torch.full_like(visible.head, self.settings.symmetry, dtype=torch.bool)
         return mirror_hidden(visible, source, offset, self.settings.voxel_size_cm)
 
 

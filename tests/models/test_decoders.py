@@ -50,7 +50,7 @@ class Scene:
         source = source_batch(VIEWS)
         offset = torch.zeros(2, 1, 16, 16)
         self.points: HeadPoints = lift_points(source, offset, 2)
-        self.twins = mirror_hidden(self.points, source, offset, settings.voxel_size_cm)
+        self.twins = mirror_hidden(self.points, source, offset, settings.voxel_size_cm).nonzero()[:, 0]
         self.hidden = self.points.mirrored(self.twins)
         self.features = IdentityEncoder(settings)(source)
         self.visible_decoder = VisibleDecoder(settings)

@@ -17,6 +17,10 @@ def no_offset(source: SourceBatch, stride: int) -> torch.Tensor:
     return torch.zeros(batch, 1, height // stride, width // stride)
 
 
+def hidden_twins(points: HeadPoints, source: SourceBatch, offset: torch.Tensor, voxel_size: float) -> torch.Tensor:
+    return mirror_hidden(points, source, offset, voxel_size).nonzero()[:, 0]
+
+
 def surface_points(source: SourceBatch) -> tuple[np.ndarray, np.ndarray]:
     """Head-space surface point of every pixel of a single source, and which pixels are the head's; in numpy."""
     depth = source.depth[0, 0].double().numpy()
@@ -114,7 +118,7 @@ def test_spacing_is_the_distance_of_neighbouring_pixels():
 def test_batch_of_two_is_two_batches_of_one():
     both = source_batch(VIEWS)
     points = lift_points(both, no_offset(both, 2), 2)
-    hidden = mirror_hidden(points, both, no_offset(both, 2), 2.4)
+    hidden = hidden_twins(points, both, no_offset(both, 2), 2.4)
     first = 0
     for number, view in enumerate(VIEWS):
         single = source_batch([view])
@@ -123,7 +127,7 @@ def test_batch_of_two_is_two_batches_of_one():
         for field in dataclasses.fields(HeadPoints):
             if field.name != "head":
                 assert torch.equal(getattr(points, field.name)[own], getattr(alone, field.name)), field.name
-        assert torch.equal(hidden[own[hidden]] - first, mirror_hidden(alone, single, no_offset(single, 2), 2.4))
+        assert torch.equal(hidden[own[hidden]] - first, hidden_twins(alone, single, no_offset(single, 2), 2.4))
         first += len(alone.head)
 
 
@@ -154,7 +158,7 @@ def test_hidden_points_are_those_whose_mirror_voxel_is_empty_and_which_hide_noth
     occupied = {voxel(*point) for point in zip(heads, positions, strict=True)}
     mirrored = [voxel(head, position * [-1, 1, 1]) for head, position in zip(heads, positions, strict=True)]
     free = [number for number, cell in enumerate(mirrored) if cell not in occupied]
-    hidden = mirror_hidden(points, source, no_offset(source, 2), voxel_size).tolist()
+    hidden = hidden_twins(points, source, no_offset(source, 2), voxel_size).tolist()
     assert set(hidden) <= set(free)
     assert len(hidden) > 0.8 * len(free)  # the head is symmetric: few mirror images come to lie before its surface
 
@@ -167,7 +171,7 @@ def test_mirror_images_stand_out_only_where_the_video_frame_has_ended():
     seen = dataclasses.replace(source, head_mask=source.head_mask * half, depth=source.depth * half)
     points = lift_points(seen, no_offset(seen, 2), 2)
     counts = [
-        len(mirror_hidden(points, dataclasses.replace(seen, valid=valid), no_offset(seen, 2), 0.7))
+        len(hidden_twins(points, dataclasses.replace(seen, valid=valid), no_offset(seen, 2), 0.7))
         for valid in (torch.ones_like(half), half)
     ]
     assert counts[0] < 0.1 * len(points.head)
@@ -178,8 +182,8 @@ def test_mirror_images_stand_out_only_where_the_video_frame_has_ended():
 def test_the_refined_surface_decides_what_would_be_hidden(moved_cm):
     source = source_batch(VIEWS)
     points = lift_points(source, no_offset(source, 2), 2)
-    before = mirror_hidden(points, source, no_offset(source, 2), 0.7)
-    after = mirror_hidden(points, source, torch.full_like(no_offset(source, 2), moved_cm), 0.7)
+    before = hidden_twins(points, source, no_offset(source, 2), 0.7)
+    after = hidden_twins(points, source, torch.full_like(no_offset(source, 2), moved_cm), 0.7)
     assert (len(after) < len(before)) == (moved_cm > 0)
 
 

@@ -1,9 +1,30 @@
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
+import pytest
 import torch
 
-from mggtalk.training.throughput import Throughput
+from mggtalk.training.throughput import GpuUse, Throughput
+
+
+class Nvml:
+    """Stands in for `pynvml` where there is no GPU: what it noted, as times and percentages, and its error."""
+
+    class NVMLError(Exception):
+        pass
+
+    NVML_GPU_UTILIZATION_SAMPLES = 1
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[int, int]] = []
+
+    def nvmlDeviceGetSamples(self, handle: str, kind: int, last: int) -> tuple[int, list[SimpleNamespace]]:  # noqa: N802
+        assert (handle, kind) == ("the GPU", 1)
+        fresh = [note for note in self.notes if note[0] >= last]  # the last one once more
+        if not fresh:
+            raise self.NVMLError("Not Found")
+        return 1, [SimpleNamespace(timeStamp=at, sampleValue=SimpleNamespace(uiVal=value)) for at, value in fresh]
 
 
 def slow(pauses: list[float]) -> Iterator[int]:
@@ -25,3 +46,26 @@ def test_pace_and_the_share_of_the_time_that_was_waited():
 def test_a_gpu_that_nothing_is_known_of_ends_no_training():
     meter = Throughput(6, torch.device("cuda:63"))
     assert set(meter.read()) == {"frames_per_s", "data_wait_share"}
+
+
+def test_the_gpu_is_as_busy_as_all_notes_since_the_last_say():
+    nvml = Nvml()
+    use = GpuUse(nvml, "the GPU")
+    assert use.take() is None
+    nvml.notes = [(10, 100), (20, 60), (30, 50)]
+    assert use.take() == pytest.approx(0.7)
+    assert use.take() is None
+    nvml.notes += [(40, 90), (50, 100)]
+    assert use.take() == pytest.approx(0.95)
+
+
+def test_what_was_noted_before_a_restart_does_not_count(monkeypatch):
+    nvml = Nvml()
+    monkeypatch.setattr(GpuUse, "of", lambda device: GpuUse(nvml, "the GPU"))
+    nvml.notes = [(10, 0)]
+    meter = Throughput(6, torch.device("cpu"))
+    nvml.notes += [(20, 0), (30, 0)]
+    meter.restart()
+    assert "gpu_busy_share" not in meter.read()
+    nvml.notes += [(40, 80)]
+    assert meter.read()["gpu_busy_share"] == pytest.approx(0.8)

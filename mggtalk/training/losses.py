@@ -92,6 +92,8 @@ class TrainingStep(nn.Module):
             coarse: parents only; see `TrainConfig.coarse_share`.
         """
         weights = self.weights
+        # First, for a GPU at work on the step before: many small operations, which wait for no size.
+        landmarks = self.landmark_distance(tracks)
         avatar, images = self.predictor(source, driver, coarse=coarse)
         compared = _compared(images, target)
         parts = self._image_parts(compared, target)
@@ -100,7 +102,7 @@ class TrainingStep(nn.Module):
             parts["eyes_and_mouth"] = self._difference_around(compared, target)
             total = total + weights.eyes_and_mouth * parts["eyes_and_mouth"]
         parts["alpha"] = self._alpha_difference(images, target)
-        parts["landmarks"] = self.landmark_distance(tracks)
+        parts["landmarks"] = landmarks
         squared = avatar.depth_offset.square()
         parts["depth_offset"] = squared.mean()
         parts["depth_offset_face"] = (squared * self._on_face(source, squared)).mean()

@@ -145,8 +145,9 @@ def test_a_step_waits_for_its_device_only_where_sizes_follow_from_data(batch):
     waits = {name: count for name, count in recorded.counts.items() if name in WAITING}
     assert waits == {
         "aten.lift_fresh.default": 5,  # the draws of the augmentation, which go out of pinned memory
-        "aten.nonzero.default": 2,  # visible and hidden points; the voxel table's masks do not show here
-        "aten._local_scalar_dense.default": 1,  # the longest row
+        # Visible points, hidden points and the longest row, each copied to the host while other work is launched; that
+        # of keys which the voxel table lost does not show here.
+        "aten._local_scalar_dense.default": 3,
     }
 
 

@@ -96,7 +96,7 @@ def rendered_bytes(gaussians: Gaussians, size: int) -> int:
 def report_inference(size: int, device: str) -> None:
     """Print the table of inference."""
     speed, rate = bandwidth(device), matrix_rate(device)
-    predictor = TalkingHeadPredictor(model_at(size)).to(device).eval()
+    predictor = TalkingHeadPredictor(model_at(size)).for_inference(device)
     print(f"copy {speed / 1e6:.0f} GB/s, products {rate / 1e9:.2f} TFLOP/s, {size} px")
     print("| part | batch | Gaussians a head | ms | ms a frame | frames/s | floor, ms | times the floor |")
     print("|---|---|---|---|---|---|---|---|", flush=True)

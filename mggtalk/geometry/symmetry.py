@@ -80,8 +80,12 @@ def keep_mirrored(
     voxel_size: float,
 ) -> Bool[Tensor, " num_mirrored"]:
     """Return which mirrored points lie in a voxel that no visible point of their head occupies."""
-    occupied = voxel_keys(visible, visible_head, voxel_size)
-    return ~_contains(occupied, voxel_keys(mirrored, mirrored_head, voxel_size))
+    # All at once: few points on a GPU take as long as their operations take to launch.
+    keys = voxel_keys(
+        torch.cat((visible.detach(), mirrored.detach())), torch.cat((visible_head, mirrored_head)), voxel_size
+    )
+    occupied, asked = keys.split((len(visible), len(mirrored)))
+    return ~_contains(occupied, asked)
 
 
 def is_seen(

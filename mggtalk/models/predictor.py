@@ -7,6 +7,7 @@ compose:      rendered head + torso-background of the source -> final image     
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -19,6 +20,7 @@ from mggtalk.models.decoders import Densification, IdentityEncoder, RawGaussians
 from mggtalk.models.deformation import BoundPoints, DeformationField, Motion
 from mggtalk.models.head_points import GeometryRefinement, HeadPoints, covered_cells, lift_points, mirror_hidden
 from mggtalk.models.inpainting import Inpainting, torso_background
+from mggtalk.models.layers import round_weights
 from mggtalk.models.layout import PaddedLayout
 from mggtalk.models.openings import FaceOpenings
 from mggtalk.rendering.gaussians import Gaussians
@@ -105,6 +107,17 @@ class TalkingHeadPredictor(nn.Module):
         self.densification = Densification(settings)
         self.openings = FaceOpenings(settings.landmark_set)
         self.inpainting = Inpainting(settings)
+
+    def for_inference(self, device: torch.device | str) -> Self:
+        """Move to `device` for good, to be trained no more, and return itself.
+
+        On CUDA weights are rounded to what networks compute with there, so what is stored of them is to be stored
+        before.
+        """
+        self.to(device).eval().requires_grad_(False)
+        if torch.device(device).type == "cuda":
+            round_weights(self)
+        return self
 
     @property
     def geometry(self) -> tuple[nn.Module, ...]:

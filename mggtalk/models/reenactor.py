@@ -25,8 +25,9 @@ class Reenactor:
     """Reconstructs a head from one frame and renders it under other expressions and poses."""
 
     def __init__(self, predictor: TalkingHeadPredictor, device: torch.device | str) -> None:
+        """Take a predictor for good: see `TalkingHeadPredictor.for_inference`."""
         self._device = torch.device(device)
-        self._predictor = predictor.to(self._device).eval()
+        self._predictor = predictor.for_inference(self._device)
 
     @property
     def resolution(self) -> int:

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -47,3 +49,21 @@ def test_graphs_on_a_gpu_give_the_pictures_of_the_launched_operations():
         driver = driver_and_target([(0, 0.0, face), (1, 10.0, face)], size=64)[0].to("cuda")
         launched = predictor.compose(avatar, predictor.animate(avatar, driver.expression), driver)
         assert (animator(driver) - launched).abs().max() < 1e-3
+
+
+@pytest.mark.gpu
+@torch.no_grad()
+def test_weights_that_are_rounded_once_give_the_pictures_of_those_that_every_pass_rounds():
+    predictor = small_predictor(64)
+    perturb(predictor, scale=0.02)
+    rounded = copy.deepcopy(predictor).for_inference("cuda")
+    predictor.cuda()
+    source = source_batch([(0, 20.0, CALM), (1, -30.0, CALM)], size=64).to("cuda")
+    driver = driver_and_target([(0, 0.0, (1.0, 0.0)), (1, 10.0, (0.0, 0.7))], size=64)[0].to("cuda")
+    pictures, casts = [], []
+    for model in (predictor, rounded):
+        with Operations() as recorded:
+            pictures.append(model(source, driver)[1].image)
+        casts.append(recorded.counts["aten._to_copy.default"])
+    assert (pictures[0] - pictures[1]).abs().max() < 1e-3
+    assert casts[1] < casts[0] - 100

@@ -2,8 +2,10 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
-from mggtalk.models.layers import ConvBlock, Perceptron, PositionalEncoding, UNet, ZeroLinear
+from mggtalk.models import layers
+from mggtalk.models.layers import ConvBlock, Perceptron, PositionalEncoding, UNet, ZeroLinear, round_weights
 from tests.models.small import perturb
 
 
@@ -69,3 +71,22 @@ def test_positional_encoding_agrees_with_its_formula():
     got = encoding(torch.tensor([point]))
     assert got.shape == (1, encoding.channels)
     torch.testing.assert_close(got[0], torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+def test_rounded_weights_give_what_mixed_precision_gives(monkeypatch):
+    """On CUDA; here on the CPU, whose bfloat16 rounds alike."""
+    monkeypatch.setattr(layers, "mixed_precision", lambda device: torch.autocast(device.type, torch.bfloat16))
+    torch.manual_seed(0)
+    unet, perceptron = UNet(3, 2, 8, levels=2, condition_size=4), nn.Sequential(Perceptron(5, 8, 2), ZeroLinear(8, 3))
+    for network in (unet, perceptron):
+        perturb(network, scale=0.3)
+    given = torch.rand(2, 3, 16, 16), torch.rand(2, 4), torch.rand(7, 5)
+
+    def computed() -> tuple[torch.Tensor, torch.Tensor]:
+        return unet(*given[:2]), perceptron(given[2])
+
+    before = computed()
+    for network in (unet, perceptron):
+        round_weights(network)
+        assert {weight.dtype for weight in network.parameters()} == {torch.bfloat16}
+    assert all(torch.equal(one, other) for one, other in zip(before, computed(), strict=True))

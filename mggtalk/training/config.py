@@ -78,8 +78,8 @@ class TrainConfig:
         average_decay: of the running average of the weights, which is what is validated and kept; 0 keeps the last.
         warmup_steps: the learning rate rises over these, then falls as a half cosine to a hundredth.
         gradient_clip: largest norm of the gradient.
-        compile: on CUDA, networks on pictures and their loss go through torch.compile. It takes most of a minute, and
-            pays from some 2,000 steps on; on a CPU nothing is compiled. Either way it is part of the run's key.
+        compile: on CUDA, networks on pictures and their loss go through torch.compile. It takes a minute or more, and
+            pays from some 7,000 steps on; on a CPU nothing is compiled. Either way it is part of the run's key.
         validate_every, checkpoint_every, log_every: in steps. validation_pairs: fixed pairs of the split `val`.
     """
 

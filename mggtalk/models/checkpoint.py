@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -15,7 +16,7 @@ from mggtalk.params import load_yaml_mapping, validate
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 
 
 def dump_predictor(predictor: TalkingHeadPredictor, training: dict[str, Any]) -> dict[str, bytes]:
@@ -23,7 +24,14 @@ def dump_predictor(predictor: TalkingHeadPredictor, training: dict[str, Any]) ->
 
     Args:
         training: what the weights came from (parameters, data), kept in `config.json` for people.
+
+    Raises:
+        ValueError: weights were rounded by `TalkingHeadPredictor.for_inference`.
     """
+    if rounded := [name for name, weight in predictor.named_parameters() if weight.dtype != torch.float32]:
+        raise ValueError(
+            f"{rounded[0]} and {len(rounded) - 1} others are rounded for inference: store a predictor before"
+        )
     content = {"version": FORMAT_VERSION, "model": dataclasses.asdict(predictor.settings), "training": training}
     weights = {name: value.detach().cpu().contiguous() for name, value in predictor.state_dict().items()}
     return {WEIGHTS_NAME: save(weights), CONFIG_NAME: (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()}

@@ -59,7 +59,7 @@ class Throughput:
 
 
 class GpuUse:
-    """What NVML notes of a GPU several times a second: the share of that time in which some kernel ran.
+    """What NVML notes of a GPU several times a second: the share of that time in which some kernel ran, whoever's.
 
     All notes of an interval, for one alone, as `torch.cuda.utilization` gives it, tells of a fifth of a second: beside
     each other they went from 61 to 100 % where their mean hardly moved.
@@ -70,6 +70,7 @@ class GpuUse:
         self._nvml = nvml
         self._handle = handle
         self._last = 0
+        self._is_told = False
 
     @classmethod
     def of(cls, device: torch.device) -> "GpuUse | None":
@@ -89,13 +90,18 @@ class GpuUse:
     def take(self) -> float | None:
         """Return the mean of what was noted since the last call, 0 to 1; None if nothing was, as on a part of a GPU.
 
-        NVML forgets what is older than some seconds (it kept 14, five notes in each, when last looked at).
+        NVML forgets what is older than some seconds: it kept 14, five notes in each, when last looked at.
         """
         try:
             _, samples = self._nvml.nvmlDeviceGetSamples(
                 self._handle, self._nvml.NVML_GPU_UTILIZATION_SAMPLES, self._last
             )
-        except self._nvml.NVMLError:  # also where there is none yet
+        except self._nvml.NVMLError_NotFound:  # nothing since
+            return None
+        except self._nvml.NVMLError as cause:
+            if not self._is_told:
+                _logger.info("train: NVML does not say how busy the GPU is: %s", cause)
+            self._is_told = True
             return None
         fresh = [sample for sample in samples if sample.timeStamp > self._last]
         if not fresh:

@@ -6,6 +6,7 @@ import torch
 
 from mggtalk.errors import StageError
 from mggtalk.models.checkpoint import CONFIG_NAME, WEIGHTS_NAME, dump_predictor, load_predictor
+from mggtalk.models.layers import round_weights
 from mggtalk.models.predictor import TalkingHeadPredictor
 from tests.models.small import driver_and_target, perturb, small_predictor, source_batch
 
@@ -56,7 +57,7 @@ def edit_config(folder: Path, **changes: object) -> None:
 
 def test_other_version_is_refused(model_folder):
     edit_config(model_folder, version=1)
-    with pytest.raises(StageError, match=r"config\.json: version 1, expected 7"):
+    with pytest.raises(StageError, match=r"config\.json: version 1, expected 8"):
         load_predictor(model_folder)
 
 
@@ -95,3 +96,10 @@ def test_missing_file_is_named(model_folder, name):
     (model_folder / name).unlink()
     with pytest.raises(StageError, match=rf"{name}: no such file"):
         load_predictor(model_folder)
+
+
+def test_weights_that_are_rounded_for_inference_are_not_stored():
+    predictor = small_predictor()
+    round_weights(predictor)
+    with pytest.raises(ValueError, match="rounded for inference"):
+        dump_predictor(predictor, {})

@@ -14,16 +14,20 @@ class Nvml:
     class NVMLError(Exception):
         pass
 
+    class NVMLError_NotFound(NVMLError):  # noqa: N801, N818
+        pass
+
     NVML_GPU_UTILIZATION_SAMPLES = 1
 
     def __init__(self) -> None:
         self.notes: list[tuple[int, int]] = []
+        self.refusal: Nvml.NVMLError = self.NVMLError_NotFound()
 
     def nvmlDeviceGetSamples(self, handle: str, kind: int, last: int) -> tuple[int, list[SimpleNamespace]]:  # noqa: N802
         assert (handle, kind) == ("the GPU", 1)
         fresh = [note for note in self.notes if note[0] >= last]  # the last one once more
         if not fresh:
-            raise self.NVMLError("Not Found")
+            raise self.refusal
         return 1, [SimpleNamespace(timeStamp=at, sampleValue=SimpleNamespace(uiVal=value)) for at, value in fresh]
 
 
@@ -69,3 +73,28 @@ def test_what_was_noted_before_a_restart_does_not_count(monkeypatch):
     assert "gpu_busy_share" not in meter.read()
     nvml.notes += [(40, 80)]
     assert meter.read()["gpu_busy_share"] == pytest.approx(0.8)
+
+
+def test_a_gpu_whose_notes_are_refused_is_told_of_once(caplog):
+    nvml = Nvml()
+    use = GpuUse(nvml, "the GPU")
+    nvml.refusal = Nvml.NVMLError("Not Supported")
+    caplog.set_level("INFO")
+    assert use.take() is None
+    assert use.take() is None
+    assert caplog.messages == ["train: NVML does not say how busy the GPU is: Not Supported"]
+
+
+@pytest.mark.gpu
+def test_nvml_tells_of_a_gpu_at_work():
+    use = GpuUse.of(torch.device("cuda:0"))
+    assert use is not None
+    matrix, began = torch.rand(8192, 8192, device="cuda"), time.perf_counter()
+    use.take()
+    while time.perf_counter() - began < 2:
+        for _ in range(5):
+            matrix @ matrix
+        torch.cuda.synchronize()
+    busy = use.take()
+    assert busy is not None
+    assert 0.5 < busy <= 1

@@ -135,7 +135,7 @@ def _contains(known: Int64[Tensor, " num_known"], asked: Int64[Tensor, " num_ask
     lost = left[left != _PLACED]
     if not lost.numel():
         return found
-    # Not torch.isin, which makes the host wait three times more where more than some dozens are lost.
+    # Not torch.isin, which made the host wait three times more.
     ordered = lost.sort().values
     nearest = torch.searchsorted(ordered, asked).clamp(max=len(ordered) - 1)
     return found | (ordered[nearest] == asked)

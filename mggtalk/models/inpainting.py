@@ -43,8 +43,7 @@ def fill_unknown(
         planes = functional.avg_pool2d(planes, 2, ceil_mode=True)
         planes = planes / planes[:, -1:].clamp(min=_LEAST_KNOWN)  # known is then 1 where anything of it is
         scales.append(planes)
-    coarsest, weight = planes[:, :-1], planes[:, -1:]
-    filled = coarsest / weight.clamp(min=_LEAST_KNOWN)
+    filled = planes[:, :-1] / planes[:, -1:].clamp(min=_LEAST_KNOWN)
     for finer in reversed(scales[:-1]):
         wide = functional.interpolate(filled, size=finer.shape[-2:], mode="bilinear", align_corners=False)
         filled = torch.addcmul(finer[:, :-1], wide, 1 - finer[:, -1:])

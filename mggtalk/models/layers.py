@@ -19,11 +19,16 @@ def mixed_precision(device: torch.device) -> torch.autocast:
 
     Networks alone: positions are sums of centimetres and hundredths of them, which bfloat16 cannot hold.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_mixed(device))
+
+
+def is_mixed(device: torch.device) -> bool:
+    """Return whether networks compute in bfloat16 on a device."""
+    return device.type == "cuda"
 
 
 def round_weights(module: nn.Module) -> None:
-    """Hold the weights of networks in bfloat16, as every pass on CUDA takes them, for good: not for training.
+    """Hold the weights of networks in bfloat16, as `mixed_precision` takes them in every pass: for good, not to train.
 
     Results stay the same; a pass need not round hundreds of small tensors, each an operation to launch.
     """

@@ -32,10 +32,11 @@ class PaddedLayout:
         heads = torch.arange(num_heads, device=head.device)
         # Not bincount, which waits for the device once more than `shape` does.
         first = torch.searchsorted(head[order], heads)
-        counts = torch.diff(first, append=first.new_full((1,), len(head)))
         place = torch.empty_like(head)
         place[order] = torch.arange(len(head), device=head.device) - first[head[order]]
-        return cls(head, place, (num_heads, max((longest or HostCopy(counts.max())).wait(), 1)))
+        if longest is None:
+            longest = HostCopy(torch.diff(first, append=first.new_full((1,), len(head))).max())
+        return cls(head, place, (num_heads, max(longest.wait(), 1)))
 
     def split_each(self, parts: int) -> "PaddedLayout":
         """Return the layout of a list with `parts` points in the place of each, next to each other."""

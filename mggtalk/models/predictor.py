@@ -20,7 +20,7 @@ from mggtalk.models.decoders import Densification, IdentityEncoder, RawGaussians
 from mggtalk.models.deformation import BoundPoints, DeformationField, Motion
 from mggtalk.models.head_points import GeometryRefinement, HeadPoints, covered_cells, lift_points, mirror_hidden
 from mggtalk.models.inpainting import Inpainting, torso_background
-from mggtalk.models.layers import round_weights
+from mggtalk.models.layers import is_mixed, round_weights
 from mggtalk.models.layout import PaddedLayout
 from mggtalk.models.openings import FaceOpenings
 from mggtalk.rendering.gaussians import Gaussians
@@ -111,11 +111,10 @@ class TalkingHeadPredictor(nn.Module):
     def for_inference(self, device: torch.device | str) -> Self:
         """Move to `device` for good, to be trained no more, and return itself.
 
-        On CUDA weights are rounded to what networks compute with there, so what is stored of them is to be stored
-        before.
+        Where networks compute in bfloat16, on CUDA, their weights are rounded to it: store them before.
         """
         self.to(device).eval().requires_grad_(False)
-        if torch.device(device).type == "cuda":
+        if is_mixed(torch.device(device)):
             round_weights(self)
         return self
 

@@ -61,8 +61,8 @@ class Throughput:
 class GpuUse:
     """What NVML notes of a GPU several times a second: the share of that time in which some kernel ran, whoever's.
 
-    All notes of an interval, for one alone, as `torch.cuda.utilization` gives it, tells of a fifth of a second: beside
-    each other they went from 61 to 100 % where their mean hardly moved.
+    All notes of an interval, for one alone, as `torch.cuda.utilization` gives it, tells of a fifth of a second: such
+    notes went from 61 to 100 % while the pace hardly changed.
     """
 
     def __init__(self, nvml: Any, handle: Any) -> None:
@@ -90,7 +90,7 @@ class GpuUse:
     def take(self) -> float | None:
         """Return the mean of what was noted since the last call, 0 to 1; None if nothing was, as on a part of a GPU.
 
-        NVML forgets what is older than some seconds: it kept 14, five notes in each, when last looked at.
+        NVML forgets what is old; the last 14 seconds, five notes in each, were there when last looked at.
         """
         try:
             _, samples = self._nvml.nvmlDeviceGetSamples(

@@ -161,3 +161,12 @@ def test_every_ablation_changes_the_picture_of_a_trained_predictor(switch):
     assert images[0] is not None
     assert images[1] is not None
     assert (images[0] - images[1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("switches", [{}, {"symmetry": False}, {"voxel_filter": False}])
+@torch.no_grad()
+def test_rows_are_as_long_as_the_head_with_most_points(switches):
+    avatar = small_predictor(**switches).reconstruct(source_batch([(0, 0.0, CALM), (1, -50.0, CALM)]))
+    points = torch.cat((avatar.visible.head, avatar.hidden.head)).bincount()
+    assert points[0] != points[1]
+    assert avatar.layout.shape == (2, points.max())

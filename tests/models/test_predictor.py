@@ -169,4 +169,4 @@ def test_rows_are_as_long_as_the_head_with_most_points(switches):
     avatar = small_predictor(**switches).reconstruct(source_batch([(0, 0.0, CALM), (1, -50.0, CALM)]))
     points = torch.cat((avatar.visible.head, avatar.hidden.head)).bincount()
     assert points[0] != points[1]
-    assert avatar.layout.shape == (2, points.max())
+    assert avatar.layout.shape == (2, int(points.max()))

@@ -72,6 +72,13 @@ def make_gaussians(predictor: TalkingHeadPredictor, avatar: Avatar, driver: Driv
     return predictor.densify(avatar, predictor.animate(avatar, driver.expression))
 
 
+def inpainted(
+    predictor: TalkingHeadPredictor, avatar: Avatar, driver: DriverBatch, rendered: Tensor, alpha: Tensor
+) -> Tensor:
+    """Return the final images of what was rendered."""
+    return predictor.inpaint(avatar, rendered, alpha, predictor.opened(avatar, driver), driver.expression)
+
+
 def matrix_rate(device: str) -> float:
     """Return the operations a millisecond of a large product in the networks' precision."""
     side, dtype = (8192, torch.bfloat16) if device == "cuda" else (1024, torch.float32)
@@ -108,7 +115,7 @@ def report_inference(size: int, device: str) -> None:
         count = int(gaussians.opacities.count_nonzero()) // batch
         reconstruct = partial(predictor.reconstruct, source)
         animate = partial(make_gaussians, predictor, avatar, driver)
-        inpaint = partial(predictor.inpaint, avatar, rendered, alpha, driver)
+        inpaint = partial(inpainted, predictor, avatar, driver, rendered, alpha)
         render = partial(predictor.render, gaussians, driver)
         driving = [
             Part("animate, launched", animate, animate),
@@ -168,7 +175,7 @@ def report_training(size: int, batch: int, device: str) -> None:
     parts: dict[str, Callable[[], object]] = {
         "reconstruct + animate": lambda: reconstruct_and_animate().backward(),
         "render the children": lambda: model.render(children, driver)[0].sum().backward(),
-        "inpaint": lambda: model.inpaint(avatar, picture, alpha, driver).sum().backward(),
+        "inpaint": lambda: inpainted(model, avatar, driver, picture, alpha).sum().backward(),
         "L1 + SSIM, three pictures": lambda: compare().backward(),
         "landmarks": lambda: step.landmark_distance(tracks).backward(),
         "whole step": learn,

@@ -3,8 +3,8 @@
 Gradients reach the positions; which points are kept is a decision and has none.
 
 Source: MGGTalk (arXiv 2504.00665), depth-aware symmetric geometry reconstruction, for mirror and voxel filter. Ours:
-voxels are kept in a hash table, so there is neither a dense grid nor a sort nor a loop over points; and mirrored points
-that the source view would show, had the head those points, are dropped (`is_seen`).
+occupied voxels are sorted numbers, so there is neither a dense grid nor a loop over points; and mirrored points that
+the source view would show, had the head those points, are dropped (`is_seen`).
 """
 
 import torch
@@ -14,13 +14,6 @@ from torch.nn import functional
 
 _GRID_BITS = 16  # three axes of a grid and the number of the head fill the 63 bits of a positive integer
 _GRID_HALF = 1 << (_GRID_BITS - 1)
-
-_HASH_FACTORS = (-7046029254386353131, -4417276706812531889)
-"""Odd, without structure: 2^64 over the golden ratio (Knuth, 6.4), the second prime of xxHash; as signed integers."""
-_PLACED = -1
-"""In the place of a key that has its slot, and in slots without a key: no key is negative."""
-_TABLE_SLOTS = 4
-"""A point. Of the 5,300 voxels of a head of 200,000 points none lost its slot, even in the first table."""
 
 BEHIND_CM = 0.1
 """How far a point must lie behind the surface of its pixel to be hidden by it; the mirror residual of real clips is 0.4
@@ -67,9 +60,7 @@ def stands_for_hidden(
     for column, coordinate in zip(columns, mirrored.unbind(dim=-1), strict=True):
         image.addcmul_(column[head], coordinate.unsqueeze(-1))
     pixels, z = image[:, :2] / image[:, 2:], image[:, 2]
-    # The voxels last, for they make the host wait.
-    hidden = ~is_seen(pixels, z, head, depth)
-    return hidden & keep_mirrored(visible, mirrored, head, head, voxel_size)
+    return ~is_seen(pixels, z, head, depth) & keep_mirrored(visible, mirrored, head, head, voxel_size)
 
 
 def keep_mirrored(
@@ -116,30 +107,12 @@ def is_seen(
 
 
 def _contains(known: Int64[Tensor, " num_known"], asked: Int64[Tensor, " num_asked"]) -> Bool[Tensor, " num_asked"]:
-    """Return which of the asked integers (at least 0) are among the known ones.
+    """Return which of the asked integers are among the known ones.
 
-    Each integer is written into one slot of a table; of several in one slot one stays. Who finds another there tries a
-    second table with another hash; the few that lose twice are sorted and searched. The host waits for their
-    number, once.
+    Not `torch.isin`, which makes the host wait for a GPU.
     """
-    left = known
-    found = torch.zeros_like(asked, dtype=torch.bool)
-    slots = 1 << max(known.numel() * _TABLE_SLOTS - 1, 1).bit_length()
-    shift = 64 - (slots.bit_length() - 1)
-    for factor in _HASH_FACTORS:
-        table = torch.full((slots,), _PLACED, dtype=torch.int64, device=known.device)
-        slot = _slot(left, factor, shift, slots)
-        table[slot] = left
-        found |= table[_slot(asked, factor, shift, slots)] == asked
-        left = left.masked_fill(table[slot] == left, _PLACED)
-    lost = left[left != _PLACED]
-    if not lost.numel():
-        return found
-    # Not torch.isin, which made the host wait three times more.
-    ordered = lost.sort().values
+    if not len(known):
+        return torch.zeros_like(asked, dtype=torch.bool)
+    ordered = known.sort().values
     nearest = torch.searchsorted(ordered, asked).clamp(max=len(ordered) - 1)
-    return found | (ordered[nearest] == asked)
-
-
-def _slot(keys: Int64[Tensor, " num_keys"], factor: int, shift: int, slots: int) -> Int64[Tensor, " num_keys"]:
-    return (keys * factor >> shift) & (slots - 1)
+    return ordered[nearest] == asked

@@ -81,7 +81,9 @@ class Animator:
         return self._predictor.render(Gaussians(*gaussians), driver)
 
     def _inpaint(self, rendered: Tensor, alpha: Tensor, *driver: Tensor) -> tuple[Tensor]:
-        return (self._predictor.inpaint(self._avatar, rendered, alpha, DriverBatch(*driver)),)
+        seen = DriverBatch(*driver)
+        openings = self._predictor.opened(self._avatar, seen)
+        return (self._predictor.inpaint(self._avatar, rendered, alpha, openings, seen.expression),)
 
     def _record(self, driver: DriverBatch) -> tuple[CudaGraph, CudaGraph]:
         animate = CudaGraph(self.animate, driver.expression)

@@ -206,7 +206,9 @@ class TalkingHeadPredictor(nn.Module):
 
     def compose(self, avatar: Avatar, driven: DrivenHead, driver: DriverBatch) -> Float[Tensor, "batch 3 height width"]:
         """Return the final images of driven heads before the driver's camera."""
-        return self.inpaint(avatar, *self.render(self.densify(avatar, driven), driver), driver)
+        openings = self.opened(avatar, driver)
+        rendered, alpha = self.render(self.densify(avatar, driven), driver)
+        return self.inpaint(avatar, rendered, alpha, openings, driver.expression)
 
     def render(
         self, gaussians: Gaussians, driver: DriverBatch
@@ -216,17 +218,23 @@ class TalkingHeadPredictor(nn.Module):
         rendering = rasterize(gaussians, driver.head_to_camera, driver.intrinsics, side, side)
         return rendering.color.permute(0, 3, 1, 2), rendering.alpha.unsqueeze(1)
 
+    def opened(self, avatar: Avatar, driver: DriverBatch) -> Float[Tensor, "batch 3 height width"]:
+        """Return where eyes, irises and mouth open under the driver's expression, before its camera."""
+        side = self.settings.resolution
+        landmarks = self.deformation.moved_landmarks(avatar.landmarks, driver.expression - avatar.expression)
+        planes: Tensor = self.openings(landmarks, driver, side, side)
+        return planes
+
     def inpaint(
         self,
         avatar: Avatar,
         rendered: Float[Tensor, "batch channels height width"],
         alpha: Float[Tensor, "batch 1 height width"],
-        driver: DriverBatch,
+        openings: Float[Tensor, "batch 3 height width"],
+        expression: Float[Tensor, "batch num_coefficients"],
     ) -> Float[Tensor, "batch 3 height width"]:
-        """Return the final images from what `render` gave of what `densify` made."""
-        expressions = _expressions(avatar, driver.expression)
-        landmarks = self.deformation.moved_landmarks(avatar.landmarks, driver.expression - avatar.expression)
-        openings = self.openings(landmarks, driver, *rendered.shape[-2:])
+        """Return the final images under an expression, from what `render` gave of what `densify` made and `opened`."""
+        expressions = _expressions(avatar, expression)
         image: Tensor = self.inpainting(rendered, alpha, avatar.background, openings, expressions)
         return image * avatar.valid
 
@@ -238,20 +246,17 @@ class TalkingHeadPredictor(nn.Module):
         """
         avatar = self.reconstruct(source)
         driven = self.animate(avatar, driver.expression)
-        if coarse:
-            return avatar, DrivenImages(None, None, None, *self._render_coarse(driven, driver))
-        rendered, alpha = self.render(self.densify(avatar, driven), driver)
-        head = rendered[:, :3]
-        # Both renders before inpainting: each waits for a count of gsplat's.
-        before = self._render_coarse(driven, driver) if self.settings.densification else (head, alpha)
-        image = self.inpaint(avatar, rendered, alpha, driver)
-        return avatar, DrivenImages(image, head, alpha, *before)
-
-    def _render_coarse(
-        self, driven: DrivenHead, driver: DriverBatch
-    ) -> tuple[Float[Tensor, "batch 3 height width"], Float[Tensor, "batch 1 height width"]]:
         parents = driven.parents
-        return self.render(dataclasses.replace(parents, colors=parents.colors[..., :3]), driver)
+        parents = dataclasses.replace(parents, colors=parents.colors[..., :3])
+        if coarse:
+            return avatar, DrivenImages(None, None, None, *self.render(parents, driver))
+        # All that can be comes before the renders, and both before inpainting: each waits for a count of gsplat's.
+        children, openings = self.densify(avatar, driven), self.opened(avatar, driver)
+        rendered, alpha = self.render(children, driver)
+        head = rendered[:, :3]
+        before = self.render(parents, driver) if self.settings.densification else (head, alpha)
+        image = self.inpaint(avatar, rendered, alpha, openings, driver.expression)
+        return avatar, DrivenImages(image, head, alpha, *before)
 
     def _has_hidden_twin(
         self, visible: HeadPoints, source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"]

@@ -14,15 +14,17 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from mggtalk.errors import ShardError, StageError
 from mggtalk.models.batches import TrackBatch
 from mggtalk.shards.damage import DamageGuard, OnDamage
-from mggtalk.training.packed import PackedBatch
+from mggtalk.training.packed import ArrivingBatch, PackedBatch
 from mggtalk.training.pairs import FramePair, PairReader, PairSampler, PairTracks, collate_tracks, share
 
 ReadT = TypeVar("ReadT")
 
+_CPU = torch.device("cpu")
 _TRACK_READERS = 8
 """Threads that read tracks before the first step; over a network they mostly wait."""
 _MAX_REPLACEMENTS = 100
@@ -36,7 +38,7 @@ class LoaderPlan:
     Attributes:
         steps: of the whole run. batch_size, track_pairs: pairs of a step over all ranks, with pictures and without.
         threads: that decode; 0 decodes a batch when it is asked for.
-        pin_memory: batches lie where a GPU can fetch them beside its work.
+        device: on which batches are asked for; copies to a GPU run ahead, beside its work.
         on_damage: `stop` raises at the step that a damaged sample belongs to; `skip` takes the next pair of the epoch.
     """
 
@@ -45,7 +47,7 @@ class LoaderPlan:
     track_pairs: int
     threads: int
     on_damage: OnDamage
-    pin_memory: bool = False
+    device: torch.device = _CPU
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +55,7 @@ class LoadedBatch:
     """One rank's share of a step; `replaced` of its pairs could not be read and are others."""
 
     step: int
-    batch: PackedBatch
+    batch: PackedBatch | ArrivingBatch
     replaced: int
 
 
@@ -61,7 +63,7 @@ class PairLoader:
     """The batches of one rank; `state_dict` and `load_state_dict` as torchdata's stateful loaders have them.
 
     Every rank has the same number of steps, all of full batches. Ahead of the batch that is out, at most one for each
-    thread is decoded or being decoded.
+    thread is decoded or being decoded, or lies on the GPU.
 
     Attributes:
         place: rank and number of ranks.
@@ -72,6 +74,7 @@ class PairLoader:
         self._plan = plan
         self.place = (rank, world_size)
         self._guard = DamageGuard(plan.on_damage)
+        self._copies = torch.cuda.Stream(plan.device) if plan.device.type == "cuda" else None
         self._step = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -123,8 +126,8 @@ class PairLoader:
         tracks = [self._read_tracks(number) for number in share(step, plan.track_pairs, *self.place)]
         sources, targets = zip(*(pair for pair, _ in pairs), strict=True)
         batch = PackedBatch.of(sources, targets, collate_tracks([track for track, _ in tracks]))
-        batch = batch.pin_memory() if plan.pin_memory else batch
-        return LoadedBatch(step, batch, sum(replaced for _, replaced in [*pairs, *tracks]))
+        sent = batch.send(self._copies) if self._copies else batch
+        return LoadedBatch(step, sent, sum(replaced for _, replaced in [*pairs, *tracks]))
 
     def load_tracks(self, most: int) -> TrackBatch:
         """Return the tracks of the run's first pairs, at most `most` and an epoch, the same for every rank.

@@ -186,7 +186,7 @@ def make_loader(settings: TrainConfig, shards: Shards, worker: Worker) -> PairLo
         settings.track_pairs,
         settings.loader_workers,
         settings.on_damage,
-        pin_memory=worker.device.type == "cuda",
+        device=worker.device,
     )
     return PairLoader(reader, plan, worker.rank, worker.world_size)
 

@@ -1,7 +1,7 @@
-"""Batches of frame pairs as loaders hand them over: packed, and pinned where they go to a GPU."""
+"""Batches of frame pairs as loaders hand them over: packed, and on their way to the GPU where there is one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -35,11 +35,35 @@ class PackedBatch:
         """Return these frames as a batch; all sources are as stored, or all resampled."""
         return cls(pack_sources(sources), pack_targets(targets), tracks)
 
-    def pin_memory(self) -> "PackedBatch":
-        """Return the batch in pinned memory, from where a GPU fetches it beside its work."""
-        return PackedBatch(self.sources.pin_memory(), self.targets.pin_memory(), self.tracks.pin_memory())
+    def send(self, stream: torch.cuda.Stream) -> "ArrivingBatch":
+        """Start the batch's copy to the GPU of a stream, on which it goes beside what the GPU does on others."""
+        pinned = PackedBatch(self.sources.pin_memory(), self.targets.pin_memory(), self.tracks.pin_memory())
+        with torch.cuda.stream(stream):
+            sent = pinned.to(stream.device)
+        return ArrivingBatch(sent, stream.record_event())
+
+    def to(self, device: torch.device) -> "PackedBatch":
+        """Return the batch on `device`; from pinned memory without waiting."""
+        return PackedBatch(self.sources.to(device), self.targets.to(device), self.tracks.to(device))
 
     def unpack(self, device: torch.device) -> Batch:
         """Return the batch on `device` in floats."""
-        targets = self.targets.to(device)
-        return self.sources.to(device).source(), targets.driver(), targets.target(), self.tracks.to(device)
+        here = self.to(device)
+        return here.sources.source(), here.targets.driver(), here.targets.target(), here.tracks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrivingBatch:
+    """A batch whose copy to a GPU was started, and what the copy's end is known by."""
+
+    batch: PackedBatch
+    arrival: torch.cuda.Event
+
+    def unpack(self, device: torch.device) -> Batch:
+        """Return the batch in floats on `device`, where it was sent; the GPU waits for it, the host does not."""
+        current = torch.cuda.current_stream(device)
+        current.wait_event(self.arrival)
+        for part in (self.batch.sources, self.batch.targets, self.batch.tracks):
+            for entry in fields(part):
+                getattr(part, entry.name).record_stream(current)  # lest the copies' stream has the memory back too soon
+        return self.batch.unpack(device)

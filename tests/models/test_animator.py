@@ -31,7 +31,7 @@ def test_nothing_that_a_cuda_graph_cannot_record():
     rendered, alpha = predictor.render(predictor.densify(avatar, predictor.animate(avatar, driver.expression)), driver)
     with Operations() as recorded:
         predictor.densify(avatar, predictor.animate(avatar, driver.expression))
-        predictor.inpaint(avatar, rendered, alpha, driver)
+        predictor.inpaint(avatar, rendered, alpha, predictor.opened(avatar, driver), driver.expression)
     assert "aten.index_put.default" in recorded.names
     assert recorded.names & WAITING == set()
 

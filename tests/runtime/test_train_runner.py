@@ -2,9 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -122,3 +125,40 @@ def test_the_local_launcher_is_one_worker_in_this_process(tmp_path, monkeypatch)
         run("", tmp_path, 2, launcher=launcher)
     with pytest.raises(ZeroDivisionError):
         run("bug", tmp_path, 1, launcher=launcher)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "expandable_segments:True"),
+        ({"PYTORCH_ALLOC_CONF": "max_split_size_mb:64"}, "max_split_size_mb:64"),
+        ({"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:64"}, None),
+    ],
+)
+def test_segments_of_gpu_memory_grow_unless_the_environment_says_otherwise(tmp_path, given, expected):
+    names, seen = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"), []
+    others = {name: value for name, value in os.environ.items() if name not in names}
+    with patch.dict(os.environ, {**others, **given}, clear=True):
+        run_training(
+            lambda _, worker, __: seen.append((worker.device.type, os.environ.get("PYTORCH_ALLOC_CONF"))),
+            None,
+            num_workers=1,
+            use_gpu=True,
+            storage=tmp_path,
+            on_report=lambda *_: None,
+            launcher="local",
+        )
+    assert seen == [("cuda", expected)]
+
+
+@pytest.mark.gpu
+def test_torch_heeds_it_though_it_is_imported_before():
+    script = """
+import torch
+from mggtalk.runtime import train_runner
+assert torch.cuda.is_available()
+train_runner._let_segments_grow()
+torch.zeros(1, device="cuda")
+assert all(segment["is_expandable"] for segment in torch.cuda.memory_snapshot())
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,3 +48,33 @@ def test_normals_are_of_unit_length_or_none(shards):
     assert not known.all()
     expected = torch.from_numpy(known.astype(np.float32))[None]
     assert torch.allclose(length, expected, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_a_batch_that_was_sent_ahead_is_the_same_and_does_not_wait_for_other_work(shards):
+    reader = PairReader(shards, Split.TRAIN, 64, seed=0)
+    sources, targets = zip(*(reader.read(pair) for pair in PAIRS), strict=True)
+    batch = PackedBatch.of(sources, targets, collate_tracks([reader.read_tracks(pair) for pair in PAIRS]))
+    device, copies = torch.device("cuda", 0), torch.cuda.Stream()
+    batch.send(copies).unpack(device)  # loads kernels, pins memory
+    matrix = torch.rand(8192, 8192, device=device)
+    matrix @ matrix
+    torch.cuda.synchronize()
+    for _ in range(20):
+        matrix = matrix @ matrix
+    done = torch.cuda.Event()
+    done.record()
+    sent = batch.send(copies)
+    sent.arrival.synchronize()
+    assert not done.query()
+    unpacked = sent.unpack(device)
+    del sent
+    fillers = [torch.full((64, 64), 7.0, device=device) for _ in range(64)]
+    with torch.cuda.stream(copies):
+        fillers += [torch.full((64, 64), 7.0, device=device) for _ in range(64)]
+    assert fillers
+    ours: Any
+    expected: Any
+    for ours, expected in zip(unpacked, batch.unpack(CPU), strict=True):
+        for name in (field.name for field in dataclasses.fields(expected)):
+            assert torch.allclose(getattr(ours, name).cpu(), getattr(expected, name), atol=1e-6), name

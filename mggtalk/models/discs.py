@@ -56,23 +56,17 @@ def rotation_along(
     recedes = (axes * sight.unsqueeze(-1)).sum(dim=1)[:, :2]
     stays = _HARDLY_TILTED * (1 - recedes.square().sum(dim=1))
     angle = torch.atan2(recedes[:, 1], recedes[:, 0] + stays) / 2
-    zero = torch.zeros_like(angle)
-    return multiplied(shortest, torch.stack((angle.cos(), zero, zero, angle.sin()), dim=-1))
+    return turned_about_z(shortest, angle)
 
 
-def multiplied(first: Float[Tensor, "*batch 4"], second: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
-    """Return the quaternions (wxyz) of turning by `second` and then by `first`: Hamilton's product."""
-    a, b, c, d = first.unbind(dim=-1)
-    w, x, y, z = second.unbind(dim=-1)
-    return torch.stack(
-        (
-            a * w - b * x - c * y - d * z,
-            a * x + b * w + c * z - d * y,
-            a * y - b * z + c * w + d * x,
-            a * z + b * y - c * x + d * w,
-        ),
-        dim=-1,
-    )
+def turned_about_z(rotations: Float[Tensor, "*batch 4"], angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 4"]:
+    """Return the quaternions (wxyz) of turning about the z axis first, by twice the angle in radians, and then by each.
+
+    Source: Hamilton's product with (cos, 0, 0, sin).
+    """
+    w, x, y, z = rotations.unbind(dim=-1)
+    beside = torch.stack((-z, y, -x, w), dim=-1)
+    return torch.addcmul(rotations * angle.cos().unsqueeze(-1), beside, angle.sin().unsqueeze(-1))
 
 
 def rotation_to_normal(normals: Float[Tensor, "num_points 3"]) -> Float[Tensor, "num_points 4"]:

@@ -56,18 +56,14 @@ class Gaussians:
 def rotation_matrices(rotations: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
     """Return the rotation matrices of quaternions wxyz of any length but zero (zero, as in padding: the identity).
 
+    Few operations, for on a GPU each takes as long as it takes to launch.
+
     Source: Shuster, "A Survey of Attitude Representations" (1993), eq. 117, as a matrix that rotates column vectors.
     """
-    w, x, y, z = functional.normalize(rotations, dim=-1).unbind(-1)
-    entries = (
-        1 - 2 * (y * y + z * z),
-        2 * (x * y - w * z),
-        2 * (x * z + w * y),
-        2 * (x * y + w * z),
-        1 - 2 * (x * x + z * z),
-        2 * (y * z - w * x),
-        2 * (x * z - w * y),
-        2 * (y * z + w * x),
-        1 - 2 * (x * x + y * y),
-    )
-    return torch.stack(entries, dim=-1).reshape(*rotations.shape[:-1], 3, 3)
+    unit = functional.normalize(rotations, dim=-1).movedim(-1, 0).contiguous()  # long rows, which a CPU is quick with
+    (of_w,), products = (unit.unsqueeze(1) * (2 * unit[1:]).unsqueeze(0)).split((1, 3))
+    stays = 1 - products.diagonal().sum(dim=-1)
+    (wx, wy, wz), (minus_wx, minus_wy, minus_wz) = of_w, -of_w
+    others = torch.stack((stays, minus_wz, wy, wz, stays, minus_wx, minus_wy, wx, stays)).unflatten(0, (3, 3))
+    matrices: Tensor = products + others
+    return matrices.movedim((0, 1), (-2, -1)).contiguous()

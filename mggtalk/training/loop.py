@@ -81,16 +81,17 @@ def train(
     meter, replaced = Throughput(settings.batch_size, worker.device), 0
     for loaded in meter.watched(loader):
         numbers = (share(loaded.step, size, *loader.place) for size in (settings.batch_size, settings.track_pairs))
-        batch = augment(loaded.batch.unpack(worker.device), *numbers)
-        is_coarse = loaded.step < settings.coarse_steps
-        if parallel is None or loaded.step in (settings.coarse_steps, settings.geometry_steps):
-            step_module.predictor.set_trained(coarse=is_coarse, geometry=loaded.step < settings.geometry_steps)
-            parallel = _parallel(step_module, worker)
-        parts = optimize(parallel(*batch, coarse=is_coarse))
-        schedule.step()
-        average.update(step_module.predictor, loaded.step)
+        source, driver, target, tracks = augment(loaded.batch.unpack(worker.device), *numbers)
         done, replaced = loaded.step + 1, replaced + loaded.replaced
         is_logged = done % settings.log_every == 0 or done == settings.steps
+        is_coarse, is_geometry = loaded.step < settings.coarse_steps, loaded.step < settings.geometry_steps
+        if parallel is None or loaded.step in (settings.coarse_steps, settings.geometry_steps):
+            step_module.predictor.set_trained(coarse=is_coarse, geometry=is_geometry)
+            parallel = _parallel(step_module, worker)
+        asked = tracks if is_geometry or is_logged else None
+        parts = optimize(parallel(source, driver, target, asked, coarse=is_coarse))
+        schedule.step()
+        average.update(step_module.predictor, loaded.step)
         metrics: dict[str, Reported] = {"skipped_steps": optimize.take_skipped()} if is_logged else {}
         if is_logged and settings.on_damage is OnDamage.SKIP:
             metrics["replaced_pairs"], replaced = float(_summed(torch.tensor(replaced), worker)), 0

@@ -84,16 +84,23 @@ class TrainingStep(nn.Module):
             self.register_buffer(name, torch.tensor(part), persistent=False)
 
     def forward(
-        self, source: SourceBatch, driver: DriverBatch, target: TargetBatch, tracks: TrackBatch, *, coarse: bool = False
+        self,
+        source: SourceBatch,
+        driver: DriverBatch,
+        target: TargetBatch,
+        tracks: TrackBatch | None,
+        *,
+        coarse: bool = False,
     ) -> dict[str, Tensor]:
         """Return the parts of the loss and `total`, their weighted sum.
 
         Args:
+            tracks: None leaves the landmarks out, where the deformation has learnt and nobody asks how far they are.
             coarse: parents only; see `TrainConfig.coarse_share`.
         """
         weights = self.weights
         # First, for a GPU at work on the step before: many small operations, which wait for no size.
-        landmarks = self.landmark_distance(tracks)
+        landmarks = self.landmark_distance(tracks) if tracks else None
         avatar, images = self.predictor(source, driver, coarse=coarse)
         compared = _compared(images, target)
         parts = self._image_parts(compared, target)
@@ -102,17 +109,18 @@ class TrainingStep(nn.Module):
             parts["eyes_and_mouth"] = self._difference_around(compared, target)
             total = total + weights.eyes_and_mouth * parts["eyes_and_mouth"]
         parts["alpha"] = self._alpha_difference(images, target)
-        parts["landmarks"] = landmarks
         squared = avatar.depth_offset.square()
         parts["depth_offset"] = squared.mean()
         parts["depth_offset_face"] = (squared * self._on_face(source, squared)).mean()
         total = (
             total
             + weights.alpha * parts["alpha"]
-            + weights.landmarks * parts["landmarks"]
             + weights.depth_offset * parts["depth_offset"]
             + weights.depth_offset_face * parts["depth_offset_face"]
         )
+        if landmarks is not None:
+            parts["landmarks"] = landmarks
+            total = total + weights.landmarks * landmarks
         if self.perceptual:
             parts["perceptual"] = self.perceptual(images, target)
             total = total + weights.perceptual * parts["perceptual"]

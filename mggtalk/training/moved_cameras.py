@@ -7,6 +7,7 @@ edge becomes a pixel wide.
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -20,7 +21,7 @@ _COVERED = 0.5
 """Share of a pixel that has to be known."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class CameraMoves:
     """How each camera of a batch is moved.
 
@@ -33,7 +34,7 @@ class CameraMoves:
     zoom: Float[Tensor, " batch"]
     shift_px: Float[Tensor, "batch 2"]
 
-    @property
+    @cached_property
     def turns(self) -> Float[Tensor, "batch 3 3"]:
         """Rotations about the optical axis, of directions in the camera frame."""
         angle = self.roll_deg * (math.pi / 180)

@@ -15,7 +15,7 @@ from mggtalk.models.decoders import (
     VisibleDecoder,
 )
 from mggtalk.models.deformation import Motion
-from mggtalk.models.discs import log_gap, log_stretch, multiplied, rotation_along, rotation_to_normal
+from mggtalk.models.discs import log_gap, log_stretch, rotation_along, rotation_to_normal, turned_about_z
 from mggtalk.models.head_points import HeadPoints, lift_points, mirror_hidden
 from mggtalk.rendering.gaussians import rotation_matrices
 from tests.models.small import perturb, small_model, source_batch
@@ -160,11 +160,13 @@ def test_discs_reach_from_pixel_to_pixel_where_the_surface_recedes(turn, tilt, p
     assert float(gap[2]) == 1.0
 
 
-def test_quaternions_multiply_as_their_matrices_do():
+def test_quaternions_are_turned_about_z_as_their_matrices_are():
     generator = torch.Generator().manual_seed(0)
-    first, second = torch.randn(2, 5, 4, generator=generator)
+    rotations, angle = torch.randn(5, 4, generator=generator), torch.randn(5, generator=generator)
+    zero = torch.zeros_like(angle)
+    before = rotation_matrices(torch.stack((angle.cos(), zero, zero, angle.sin()), dim=-1))
     torch.testing.assert_close(
-        rotation_matrices(multiplied(first, second)), rotation_matrices(first) @ rotation_matrices(second)
+        rotation_matrices(turned_about_z(rotations, angle)), rotation_matrices(rotations) @ before
     )
 
 

@@ -122,6 +122,19 @@ def test_coarse_steps_leave_densification_and_inpainting_as_they_were(shards):
         assert any(second for name, (_, second) in moved.items() if name.startswith(part)), part
 
 
+def test_landmarks_are_measured_while_they_teach_and_where_the_log_shows_them(shards, monkeypatch):
+    calls, reports, distance = itertools.count(), Reports(), TrainingStep.landmark_distance
+
+    def counted(step, tracks):
+        next(calls)
+        return distance(step, tracks)
+
+    monkeypatch.setattr(TrainingStep, "landmark_distance", counted)
+    run(small_training(steps=8, geometry_share=0.25, log_every=3), shards, reports)
+    assert next(calls) == 2 + 3
+    assert [step for step, metrics in reports.metrics.items() if "loss/landmarks" in metrics] == [3, 6, 8]
+
+
 def test_geometry_stays_as_it_is_after_its_share_of_the_steps(shards, tmp_path):
     """And was on a course of its own before, for its learning rate falls within that share."""
     settings = small_training(steps=6, geometry_share=0.5, checkpoint_every=3, log_every=1)

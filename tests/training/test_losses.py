@@ -262,3 +262,18 @@ def test_what_is_trained_is_what_the_loss_reaches(batch, switch, coarse, geometr
     assert (len(asked) == len(list(step.parameters()))) == (
         geometry and not coarse and switch in (None, "voxel_filter")
     )
+
+
+def test_landmarks_that_nothing_learns_from_can_be_left_out(batch):
+    gradients, parts = [], []
+    for tracks in (batch[3], None):
+        step = make_step()
+        step.predictor.set_trained(coarse=False, geometry=False)
+        parts.append(step(*batch[:3], tracks))
+        parts[-1]["total"].backward()
+        gradients.append({name: weight.grad for name, weight in step.named_parameters() if weight.grad is not None})
+    assert set(parts[0]) - set(parts[1]) == {"landmarks"}
+    apart = parts[0]["total"] - parts[1]["total"]
+    assert apart.item() == pytest.approx(step.weights.landmarks * parts[0]["landmarks"].item(), rel=1e-4)
+    assert gradients[0].keys() == gradients[1].keys()
+    assert all(torch.equal(gradient, gradients[1][name]) for name, gradient in gradients[0].items())

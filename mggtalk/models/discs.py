@@ -55,18 +55,23 @@ def rotation_along(
     # Where the surface faces the camera nothing recedes, and x stays where the shortest rotation leaves it.
     recedes = (axes * sight.unsqueeze(-1)).sum(dim=1)[:, :2]
     stays = _HARDLY_TILTED * (1 - recedes.square().sum(dim=1))
-    angle = torch.atan2(recedes[:, 1], recedes[:, 0] + stays) / 2
-    return turned_about_z(shortest, angle)
+    half_angle = torch.atan2(recedes[:, 1], recedes[:, 0] + stays) / 2
+    return turned_about_z(shortest, half_angle)
 
 
-def turned_about_z(rotations: Float[Tensor, "*batch 4"], angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 4"]:
-    """Return the quaternions (wxyz) of turning about the z axis first, by twice the angle in radians, and then by each.
+def turned_about_z(
+    rotations: Float[Tensor, "*batch 4"], half_angle: Float[Tensor, "*batch"]
+) -> Float[Tensor, "*batch 4"]:
+    """Return the quaternions (wxyz) of first turning about the z axis, then as each of `rotations` turns.
+
+    Args:
+        half_angle: half of the turn about z, radians.
 
     Source: Hamilton's product with (cos, 0, 0, sin).
     """
     w, x, y, z = rotations.unbind(dim=-1)
     beside = torch.stack((-z, y, -x, w), dim=-1)
-    return torch.addcmul(rotations * angle.cos().unsqueeze(-1), beside, angle.sin().unsqueeze(-1))
+    return torch.addcmul(rotations * half_angle.cos().unsqueeze(-1), beside, half_angle.sin().unsqueeze(-1))
 
 
 def rotation_to_normal(normals: Float[Tensor, "num_points 3"]) -> Float[Tensor, "num_points 4"]:

@@ -95,21 +95,22 @@ def _share(num_workers: int, use_gpu: bool) -> _Share:
 
 def _this_process(use_gpu: bool) -> Worker:
     if use_gpu:
-        _let_segments_grow()
+        os.environ.update(growing_segments())
     else:
         torch.set_num_threads(local_workers())
     return Worker(rank=0, world_size=1, device=torch.device("cuda:0" if use_gpu else "cpu"))
 
 
-def _let_segments_grow() -> None:
-    """Let torch's allocator grow its segments of GPU memory, unless the environment configures it already.
+def growing_segments() -> dict[str, str]:
+    """Return what lets torch's allocator grow its segments of GPU memory; nothing where the environment configures it.
 
     Heads differ in their points from step to step. In segments of fixed size that left holes: 54 GB were held after 140
-    steps where 22 were in use at most; 24 GB in growing ones, at the same pace (docs/results.md). torch reads this
-    when it first takes memory.
+    steps where 22 were in use at most; 24 GB in growing ones, at the same pace (docs/results.md). torch reads the
+    variable once, when it first turns to CUDA.
     """
-    if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
-        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    if {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & os.environ.keys():
+        return {}
+    return {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
 
 
 def _train_on_ray(
@@ -132,8 +133,6 @@ def _train_on_ray(
         device = ray.train.torch.get_device()
         if device.type == "cpu":
             torch.set_num_threads(max(1, int(share.cpus)))
-        else:
-            _let_segments_grow()
         worker = Worker(context.get_world_rank(), context.get_world_size(), device)
         try:
             train_function(payload, worker, lambda step, metrics: messages.put((step, dict(metrics))))
@@ -178,7 +177,7 @@ def _fit(
             use_gpu=share.gpus > 0,
             resources_per_worker={"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})},
         ),
-        run_config=ray.train.RunConfig(name="ray_train", storage_path=os.fspath(storage.resolve())),
+        run_config=_run_config(share, storage),
     )
     try:
         trainer.fit()
@@ -195,6 +194,18 @@ def _fit(
         return died
     listener.drain()
     return []
+
+
+def _run_config(share: _Share, storage: Path) -> Any:
+    from ray.train.v2.api.config import RunConfig  # noqa: PLC0415  after `ray_session` has set its environment
+
+    # Variables of the workers, for Ray turns to CUDA in a worker before it calls the function.
+    variables = growing_segments() if share.gpus else {}
+    return RunConfig(
+        name="ray_train",
+        storage_path=os.fspath(storage.resolve()),
+        worker_runtime_env={"env_vars": variables} if variables else None,
+    )
 
 
 class _Listener:

@@ -37,7 +37,7 @@ class LoaderPlan:
 
     Attributes:
         steps: of the whole run. batch_size, track_pairs: pairs of a step over all ranks, with pictures and without.
-        threads: that decode; 0 decodes a batch when it is asked for.
+        threads: that decode; 0 decodes a batch when it is asked for. Each has one batch ready, on `device`.
         device: on which batches are asked for; copies to a GPU run ahead, beside its work.
         on_damage: `stop` raises at the step that a damaged sample belongs to; `skip` takes the next pair of the epoch.
     """

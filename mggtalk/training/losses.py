@@ -95,12 +95,13 @@ class TrainingStep(nn.Module):
         """Return the parts of the loss and `total`, their weighted sum.
 
         Args:
-            tracks: None leaves the landmarks out, where the deformation has learnt and nobody asks how far they are.
+            tracks: None leaves `landmarks` out of the parts and of `total`, for steps in which the deformation does not
+                learn.
             coarse: parents only; see `TrainConfig.coarse_share`.
         """
         weights = self.weights
         # First, for a GPU at work on the step before: many small operations, which wait for no size.
-        landmarks = self.landmark_distance(tracks) if tracks else None
+        landmarks = self.landmark_distance(tracks) if tracks is not None else None
         avatar, images = self.predictor(source, driver, coarse=coarse)
         compared = _compared(images, target)
         parts = self._image_parts(compared, target)

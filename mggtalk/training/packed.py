@@ -60,10 +60,17 @@ class ArrivingBatch:
     arrival: torch.cuda.Event
 
     def unpack(self, device: torch.device) -> Batch:
-        """Return the batch in floats on `device`, where it was sent; the GPU waits for it, the host does not."""
-        current = torch.cuda.current_stream(device)
+        """Return the batch in floats on `device`, where it was sent; the GPU waits for it, the host does not.
+
+        Raises:
+            ValueError: it was sent elsewhere.
+        """
+        here = self.batch.targets.image.device
+        if device.type != here.type or device.index not in (None, here.index):
+            raise ValueError(f"the batch was sent to {here}, got {device}")
+        current = torch.cuda.current_stream(here)
         current.wait_event(self.arrival)
         for part in (self.batch.sources, self.batch.targets, self.batch.tracks):
             for entry in fields(part):
                 getattr(part, entry.name).record_stream(current)  # lest the copies' stream has the memory back too soon
-        return self.batch.unpack(device)
+        return self.batch.unpack(here)

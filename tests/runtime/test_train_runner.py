@@ -15,7 +15,7 @@ import torch
 
 from mggtalk.errors import StageError
 from mggtalk.runtime.failures import StageBugError
-from mggtalk.runtime.train_runner import Launcher, run_training
+from mggtalk.runtime.train_runner import Launcher, _run_config, _Share, run_training
 from mggtalk.training.pictures import Reported, numbers, pictures
 from tests.runtime.toy_training import KILLABLE, KILLED_AT, KillableRun, sum_of_ranks, train_killable
 from tests.synthetic_head import make_talking_clip, write_talking_shards
@@ -139,6 +139,7 @@ def test_segments_of_gpu_memory_grow_unless_the_environment_says_otherwise(tmp_p
     names, seen = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"), []
     others = {name: value for name, value in os.environ.items() if name not in names}
     with patch.dict(os.environ, {**others, **given}, clear=True):
+        of_workers = _run_config(_Share(2, 1.0, 1), tmp_path).worker_runtime_env
         run_training(
             lambda _, worker, __: seen.append((worker.device.type, os.environ.get("PYTORCH_ALLOC_CONF"))),
             None,
@@ -149,15 +150,19 @@ def test_segments_of_gpu_memory_grow_unless_the_environment_says_otherwise(tmp_p
             launcher="local",
         )
     assert seen == [("cuda", expected)]
+    assert of_workers == ({} if given else {"env_vars": {"PYTORCH_ALLOC_CONF": expected}})
+    assert not _run_config(_Share(2, 1.0, 0), tmp_path).worker_runtime_env
 
 
 @pytest.mark.gpu
 def test_torch_heeds_it_though_it_is_imported_before():
     script = """
+import os
 import torch
 from mggtalk.runtime import train_runner
 assert torch.cuda.is_available()
-train_runner._let_segments_grow()
+os.environ.update(train_runner.growing_segments())
+torch.cuda.set_device(0)
 torch.zeros(1, device="cuda")
 assert all(segment["is_expandable"] for segment in torch.cuda.memory_snapshot())
 """

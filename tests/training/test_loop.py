@@ -299,8 +299,8 @@ def test_validation_measures_the_pictures(shards):
     class Grey(TalkingHeadPredictor):
         """Answers with one grey: its error is known."""
 
-        def inpaint(self, *given):
-            return torch.full_like(super().inpaint(*given), 0.5)
+        def inpaint(self, avatar, rendered, alpha, openings, expression):
+            return torch.full_like(super().inpaint(avatar, rendered, alpha, openings, expression), 0.5)
 
     grey = numbers(validate_pairs(Grey(small_model()), shards, dataclasses.replace(settings, validation_pairs=1), CPU))
     pair = PairReader(shards, Split.VAL, 32, seed=0).sampler.pair(0)

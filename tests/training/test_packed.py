@@ -7,6 +7,8 @@ import torch
 
 from mggtalk.models.batches import collate_drivers, collate_sources, collate_targets
 from mggtalk.records import Split
+from mggtalk.shards import OnDamage
+from mggtalk.training.loader import LoaderPlan, PairLoader
 from mggtalk.training.packed import PackedBatch
 from mggtalk.training.pairs import FramePair, PairReader, collate_tracks
 
@@ -50,31 +52,74 @@ def test_normals_are_of_unit_length_or_none(shards):
     assert torch.allclose(length, expected, atol=1e-5)
 
 
-@pytest.mark.gpu
-def test_a_batch_that_was_sent_ahead_is_the_same_and_does_not_wait_for_other_work(shards):
+@pytest.fixture
+def packed(shards):
     reader = PairReader(shards, Split.TRAIN, 64, seed=0)
     sources, targets = zip(*(reader.read(pair) for pair in PAIRS), strict=True)
-    batch = PackedBatch.of(sources, targets, collate_tracks([reader.read_tracks(pair) for pair in PAIRS]))
-    device, copies = torch.device("cuda", 0), torch.cuda.Stream()
-    batch.send(copies).unpack(device)  # loads kernels, pins memory
-    matrix = torch.rand(8192, 8192, device=device)
-    matrix @ matrix
-    torch.cuda.synchronize()
-    for _ in range(20):
+    return PackedBatch.of(sources, targets, collate_tracks([reader.read_tracks(pair) for pair in PAIRS]))
+
+
+def assert_same(unpacked: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
+    for ours, wanted in zip(unpacked, expected, strict=True):
+        for name in (field.name for field in dataclasses.fields(wanted)):
+            assert torch.allclose(getattr(ours, name).cpu(), getattr(wanted, name), atol=1e-6), name
+
+
+def keep_busy() -> torch.cuda.Event:
+    """Give the current stream a second of work; return what tells that it is done."""
+    matrix = torch.rand(8192, 8192, device="cuda")
+    for _ in range(40):
         matrix = matrix @ matrix
     done = torch.cuda.Event()
     done.record()
-    sent = batch.send(copies)
+    return done
+
+
+@pytest.mark.gpu
+def test_a_batch_that_was_sent_ahead_does_not_wait_for_other_work(packed):
+    copies = torch.cuda.Stream()
+    packed.send(copies).unpack(torch.device("cuda"))  # loads kernels, pins memory
+    torch.cuda.synchronize()
+    done = keep_busy()
+    sent = packed.send(copies)
     sent.arrival.synchronize()
     assert not done.query()
-    unpacked = sent.unpack(device)
+    unpacked = sent.unpack(torch.device("cuda", 0))
     del sent
-    fillers = [torch.full((64, 64), 7.0, device=device) for _ in range(64)]
-    with torch.cuda.stream(copies):
-        fillers += [torch.full((64, 64), 7.0, device=device) for _ in range(64)]
+    with torch.cuda.stream(copies):  # would have the batch's memory now, had the other stream no claim to it
+        fillers = [torch.full((64, 64), 7.0, device="cuda") for _ in range(64)]
     assert fillers
-    ours: Any
-    expected: Any
-    for ours, expected in zip(unpacked, batch.unpack(CPU), strict=True):
-        for name in (field.name for field in dataclasses.fields(expected)):
-            assert torch.allclose(getattr(ours, name).cpu(), getattr(expected, name), atol=1e-6), name
+    assert_same(unpacked, packed.unpack(CPU))
+
+
+@pytest.mark.gpu
+def test_what_is_computed_of_a_batch_waits_until_it_is_there(packed):
+    copies = torch.cuda.Stream()
+    packed.send(copies).unpack(torch.device("cuda"))
+    torch.cuda.synchronize()
+    with torch.cuda.stream(copies):
+        done = keep_busy()
+    unpacked = packed.send(copies).unpack(torch.device("cuda"))
+    assert not done.query()
+    assert_same(unpacked, packed.unpack(CPU))
+
+
+@pytest.mark.gpu
+def test_a_batch_is_unpacked_where_it_was_sent(packed):
+    with pytest.raises(ValueError, match="sent to cuda:0, got cpu"):
+        packed.send(torch.cuda.Stream()).unpack(CPU)
+
+
+@pytest.mark.gpu
+def test_threads_send_the_batches_of_every_step(shards):
+    reader = PairReader(shards, Split.TRAIN, 64, seed=0)
+    plan = LoaderPlan(steps=6, batch_size=3, track_pairs=2, threads=3, on_damage=OnDamage.STOP)
+    device = torch.device("cuda")
+    ahead = PairLoader(reader, dataclasses.replace(plan, device=device), 0, 1)
+    for here, there in zip(PairLoader(reader, plan, 0, 1), ahead, strict=True):
+        assert here.step == there.step
+        assert_same(there.batch.unpack(device), here.batch.unpack(CPU))
+    ahead.load_state_dict({**ahead.state_dict(), "step": 2})
+    for there in ahead:
+        assert there.step == 2
+        break

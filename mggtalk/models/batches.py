@@ -24,6 +24,11 @@ class _Movable:
         """Return the same batch in pinned memory, from where a GPU fetches it beside its work."""
         return self._each(Tensor.pin_memory)
 
+    def record_stream(self, stream: torch.cuda.Stream) -> None:
+        """Keep the tensors' memory from what else their own stream does until the work of `stream` so far is done."""
+        for entry in fields(self):  # type: ignore[arg-type]
+            getattr(self, entry.name).record_stream(stream)
+
     def _each(self, move: Callable[[Tensor], Tensor]) -> Self:
         return type(self)(**{entry.name: move(getattr(self, entry.name)) for entry in fields(self)})  # type: ignore[arg-type]
 

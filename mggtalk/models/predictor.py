@@ -246,15 +246,14 @@ class TalkingHeadPredictor(nn.Module):
         """
         avatar = self.reconstruct(source)
         driven = self.animate(avatar, driver.expression)
-        parents = driven.parents
-        parents = dataclasses.replace(parents, colors=parents.colors[..., :3])
         if coarse:
-            return avatar, DrivenImages(None, None, None, *self.render(parents, driver))
+            return avatar, DrivenImages(None, None, None, *self.render(_colored(driven.parents), driver))
         # All that can be comes before the renders, and both before inpainting: each waits for a count of gsplat's.
         children, openings = self.densify(avatar, driven), self.opened(avatar, driver)
+        parents = _colored(driven.parents) if self.settings.densification else None
         rendered, alpha = self.render(children, driver)
         head = rendered[:, :3]
-        before = self.render(parents, driver) if self.settings.densification else (head, alpha)
+        before = self.render(parents, driver) if parents is not None else (head, alpha)
         image = self.inpaint(avatar, rendered, alpha, openings, driver.expression)
         return avatar, DrivenImages(image, head, alpha, *before)
 
@@ -279,6 +278,11 @@ def _select(gaussians: RawGaussians, numbers: Int64[Tensor, " num_selected"]) ->
 
 def _concatenate(first: RawGaussians, second: RawGaussians) -> RawGaussians:
     return RawGaussians(*(torch.cat((getattr(first, name), getattr(second, name))) for name in RawGaussians.__slots__))
+
+
+def _colored(gaussians: Gaussians) -> Gaussians:
+    """Return the same Gaussians in their colours alone, without features."""
+    return dataclasses.replace(gaussians, colors=gaussians.colors[..., :3])
 
 
 def _pack(gaussians: RawGaussians, layout: PaddedLayout) -> Gaussians:

@@ -177,7 +177,11 @@ def _fit(
             use_gpu=share.gpus > 0,
             resources_per_worker={"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})},
         ),
-        run_config=_run_config(share, storage),
+        run_config=ray.train.RunConfig(  # mypy reads Ray Train's former class
+            name="ray_train",
+            storage_path=os.fspath(storage.resolve()),
+            worker_runtime_env=_worker_environment(share),  # type: ignore[call-arg]
+        ),
     )
     try:
         trainer.fit()
@@ -196,16 +200,10 @@ def _fit(
     return []
 
 
-def _run_config(share: _Share, storage: Path) -> Any:
-    from ray.train.v2.api.config import RunConfig  # noqa: PLC0415  after `ray_session` has set its environment
-
-    # Variables of the workers, for Ray turns to CUDA in a worker before it calls the function.
+def _worker_environment(share: _Share) -> dict[str, dict[str, str]]:
+    """Return Ray's runtime environment of the workers; not set by the function, before which Ray turns to CUDA."""
     variables = growing_segments() if share.gpus else {}
-    return RunConfig(
-        name="ray_train",
-        storage_path=os.fspath(storage.resolve()),
-        worker_runtime_env={"env_vars": variables} if variables else None,
-    )
+    return {"env_vars": variables} if variables else {}
 
 
 class _Listener:

@@ -84,11 +84,11 @@ def train(
         source, driver, target, tracks = augment(loaded.batch.unpack(worker.device), *numbers)
         done, replaced = loaded.step + 1, replaced + loaded.replaced
         is_logged = done % settings.log_every == 0 or done == settings.steps
-        is_coarse, is_geometry = loaded.step < settings.coarse_steps, loaded.step < settings.geometry_steps
+        is_coarse, learns_geometry = loaded.step < settings.coarse_steps, loaded.step < settings.geometry_steps
         if parallel is None or loaded.step in (settings.coarse_steps, settings.geometry_steps):
-            step_module.predictor.set_trained(coarse=is_coarse, geometry=is_geometry)
+            step_module.predictor.set_trained(coarse=is_coarse, geometry=learns_geometry)
             parallel = _parallel(step_module, worker)
-        asked = tracks if is_geometry or is_logged else None
+        asked = tracks if learns_geometry or is_logged else None
         parts = optimize(parallel(source, driver, target, asked, coarse=is_coarse))
         schedule.step()
         average.update(step_module.predictor, loaded.step)

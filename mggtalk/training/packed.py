@@ -1,7 +1,7 @@
 """Batches of frame pairs as loaders hand them over: packed, and on their way to the GPU where there is one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 
@@ -71,6 +71,5 @@ class ArrivingBatch:
         current = torch.cuda.current_stream(here)
         current.wait_event(self.arrival)
         for part in (self.batch.sources, self.batch.targets, self.batch.tracks):
-            for entry in fields(part):
-                getattr(part, entry.name).record_stream(current)  # lest the copies' stream has the memory back too soon
+            part.record_stream(current)  # lest the copies' stream has the memory back too soon
         return self.batch.unpack(here)

@@ -88,8 +88,8 @@ def test_a_batch_that_was_sent_ahead_does_not_wait_for_other_work(packed):
     del sent
     with torch.cuda.stream(copies):  # would have the batch's memory now, had the other stream no claim to it
         fillers = [torch.full((64, 64), 7.0, device="cuda") for _ in range(64)]
-    assert fillers
     assert_same(unpacked, packed.unpack(CPU))
+    del fillers
 
 
 @pytest.mark.gpu

@@ -75,7 +75,13 @@ def work(rank: int, task: Task) -> None:
     if on_gpu:
         torch.cuda.set_device(device)
     meeting_point = f"file://{task.output}.meeting_point"
-    distributed.init_process_group("nccl" if on_gpu else "gloo", meeting_point, rank=rank, world_size=most)
+    distributed.init_process_group(
+        "nccl" if on_gpu else "gloo",
+        meeting_point,
+        rank=rank,
+        world_size=most,
+        device_id=device if on_gpu else None,
+    )
     shards, logged = Shards(task.shards), {}
     for run in task.runs:
         logged[run.name] = (
@@ -93,7 +99,7 @@ def main() -> None:
     parser.add_argument("shards", type=Path)
     parser.add_argument("--params", type=Path, default=PARAMS)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=96, help="pairs of one worker")
+    parser.add_argument("--batch", type=int, help="pairs of one worker; default: the parameters'")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--log-every", type=int, default=5)
     options = parser.parse_args()
@@ -101,7 +107,7 @@ def main() -> None:
         parser.error(
             f"--steps: expected more than {WARM_UP} times --log-every {options.log_every}, got {options.steps}"
         )
-    many, batch = options.workers, options.batch
+    many, batch = options.workers, options.batch or load_group(options.params, "train", TrainConfig).batch_size
     alone = Run("one worker", 1, batch)
     wide, shared = Run(f"{many} workers", many, many * batch), Run(f"{many} workers, same batch", many, batch)
     with tempfile.TemporaryDirectory() as folder:

@@ -12,6 +12,9 @@ _logger = logging.getLogger(__name__)
 
 ItemT = TypeVar("ItemT")
 
+_NOTED_EVERY_S = 4.0
+"""How often NVML's notes are gathered; it forgets what is old, after 14 seconds where that was looked at."""
+
 
 class Throughput:
     """Pace since the last reading; validation and checkpoints do not count, what torch.compile takes at first does."""
@@ -28,7 +31,8 @@ class Throughput:
 
     def restart(self) -> None:
         """Forget what was measured."""
-        self._began, self._waited, self._steps = time.perf_counter(), 0.0, 0
+        self._began = self._gathered = time.perf_counter()
+        self._waited, self._steps = 0.0, 0
         if self._gpu is not None:
             self._gpu.take()
 
@@ -41,8 +45,12 @@ class Throughput:
                 item = next(iterator)
             except StopIteration:
                 return
-            self._waited += time.perf_counter() - asked
+            now = time.perf_counter()
+            self._waited += now - asked
             self._steps += 1
+            if self._gpu is not None and now - self._gathered > _NOTED_EVERY_S:
+                self._gpu.gather()
+                self._gathered = now
             yield item
 
     def read(self) -> dict[str, float]:
@@ -70,6 +78,7 @@ class GpuUse:
         self._nvml = nvml
         self._handle = handle
         self._last = 0
+        self._notes: list[int] = []
         self._is_told = False
 
     @classmethod
@@ -88,24 +97,27 @@ class GpuUse:
             return None
 
     def take(self) -> float | None:
-        """Return the mean of what was noted since the last call, 0 to 1; None if nothing was, as on a part of a GPU.
+        """Return the mean of what was noted since the last call, 0 to 1; None if nothing was, as on a part of a GPU."""
+        self.gather()
+        if not self._notes:
+            return None
+        mean = sum(self._notes) / len(self._notes) / 100
+        self._notes.clear()
+        return mean
 
-        NVML forgets what is old; the last 14 seconds, five notes in each, were there when last looked at.
-        """
+    def gather(self) -> None:
+        """Keep what was noted since the last call, before NVML forgets it."""
         try:
             _, samples = self._nvml.nvmlDeviceGetSamples(
                 self._handle, self._nvml.NVML_GPU_UTILIZATION_SAMPLES, self._last
             )
         except self._nvml.NVMLError_NotFound:  # nothing since
-            return None
+            return
         except self._nvml.NVMLError as cause:
             if not self._is_told:
                 _logger.info("train: NVML does not say how busy the GPU is: %s", cause)
             self._is_told = True
-            return None
+            return
         fresh = [sample for sample in samples if sample.timeStamp > self._last]
-        if not fresh:
-            return None
-        self._last = max(sample.timeStamp for sample in fresh)
-        mean: float = sum(sample.sampleValue.uiVal for sample in fresh) / len(fresh)
-        return mean / 100
+        self._notes += [sample.sampleValue.uiVal for sample in fresh]
+        self._last = max((sample.timeStamp for sample in fresh), default=self._last)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from mggtalk.training import throughput
 from mggtalk.training.throughput import GpuUse, Throughput
 
 
@@ -73,6 +74,16 @@ def test_what_was_noted_before_a_restart_does_not_count(monkeypatch):
     assert "gpu_busy_share" not in meter.read()
     nvml.notes += [(40, 80)]
     assert meter.read()["gpu_busy_share"] == pytest.approx(0.8)
+
+
+def test_notes_that_nvml_forgets_before_the_log_asks_count_as_well(monkeypatch):
+    nvml = Nvml()
+    monkeypatch.setattr(GpuUse, "of", lambda device: GpuUse(nvml, "the GPU"))
+    monkeypatch.setattr(throughput, "_NOTED_EVERY_S", 0.0)
+    meter = Throughput(6, torch.device("cpu"))
+    for step in meter.watched(range(3)):
+        nvml.notes = [(step + 1, 30 * step)]  # the only one that it still knows
+    assert meter.read()["gpu_busy_share"] == pytest.approx(0.3)
 
 
 def test_a_gpu_whose_notes_are_refused_is_told_of_once(caplog):

@@ -24,7 +24,7 @@ from mggtalk.stages.identities import ClipEmbedding, FaceEncoder, IdentityStage,
 from mggtalk.stages.ingest import IngestConfig
 from mggtalk.stages.people import PEOPLE_FILE, ClipIdentity, resolve, write_people
 from mggtalk.stages.tables import read_rows, write_rows
-from pipelines.isolated import WithVideoFile, isolated, video_deadline_s
+from pipelines.isolated import WithVideoFile, isolated, part_deadline_s
 from pipelines.track_files import read_track_files
 
 _logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def identify_with(
         for lost in (result for result in results if isinstance(result, Rejected)):
             _logger.warning("identities: %s: %s: %s; the next run tries again", lost.key, lost.reason, lost.detail)
 
-    stage = isolated(partial(IdentityStage, encoder), "name", _deadline_s)
+    stage = isolated(partial(IdentityStage, encoder), "name", part_deadline_s)
     run_stage(
         partial(WithVideoFile, stage, "name", attrgetter("video")),
         to_do,
@@ -117,10 +117,6 @@ def _summary(people: list[ClipIdentity]) -> str:
     blind = sum(not person.embedding for person in people)
     who = len({person.identity for person in people})
     return f"{who} people in {len(people)} clips; {found} clips joined to others', {blind} without an embedding"
-
-
-def _deadline_s(faces: VideoFaces) -> float:
-    return video_deadline_s(faces.video)
 
 
 def _num_faces(faces: VideoFaces) -> float:

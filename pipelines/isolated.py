@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from mggtalk.records import ClipTrack, Rejected, RejectReason, Stage, VideoPart, VideoRecord
+from mggtalk.records import ClipTrack, Rejected, RejectReason, Stage, VideoRecord
 from mggtalk.registry.downloads import sha256_of
-from mggtalk.runtime.isolation import Isolated
+from mggtalk.runtime.isolation import Isolated, Unloaded
 from mggtalk.stages.probed_files import VideoFile
 
 _logger = logging.getLogger(__name__)
@@ -46,13 +46,13 @@ def isolated(
     stall_s: float = STALL_S,
     memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
 ) -> Callable[[], Isolated[RecordT, OutputT]]:
-    """Return a factory of the stage in a process of its own.
+    """Return a factory of the stage in a process of its own, which alone loads the stage's modules.
 
     Args:
         key: the attribute that names a record. deadline_s: seconds for a record.
         stall_s: see `Isolated`; infinity for a stage that gives no signs of life.
     """
-    return partial(Isolated, factory, attrgetter(key), deadline_s, memory_limit_bytes, stall_s)
+    return partial(Isolated, Unloaded(factory), attrgetter(key), deadline_s, memory_limit_bytes, stall_s)
 
 
 class WithVideoFile(Generic[RecordT, OutputT]):
@@ -127,8 +127,16 @@ def video_deadline_s(record: VideoRecord) -> float:
     return _PER_FILE_S + _PER_MEGABYTE_S * record.size_bytes / 1e6 + _PER_FRAME_S * num_frames
 
 
-def part_deadline_s(record: VideoPart) -> float:
-    """Return the seconds to track a part of a video; decoding may have to begin at the start of the video."""
+class OfVideo(Protocol):
+    """A record that is worked on in the file of a video."""
+
+    @property
+    def video(self) -> VideoRecord:
+        """The video."""
+
+
+def part_deadline_s(record: OfVideo) -> float:
+    """Return the seconds to work on a part of a video; decoding may have to begin at the start of the video."""
     return video_deadline_s(record.video)
 
 

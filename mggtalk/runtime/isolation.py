@@ -50,6 +50,22 @@ _GONE_S = 2.0
 _DIED = (ProcessExpired, BrokenProcessPool, psutil.NoSuchProcess)
 
 
+class Unloaded(Generic[RecordT, OutputT]):
+    """A factory of a stage that travels as bytes: the stage's modules load where it is called, not on its way there.
+
+    A worker that hands it on to a child would else load them as well: seconds, and hundreds of megabytes.
+    """
+
+    def __init__(self, factory: Callable[[], Stage[RecordT, OutputT]]) -> None:
+        """Take a factory that can be pickled."""
+        self._pickled = pickle.dumps(factory)
+
+    def __call__(self) -> Stage[RecordT, OutputT]:
+        """Build the stage."""
+        factory: Callable[[], Stage[RecordT, OutputT]] = pickle.loads(self._pickled)  # noqa: S301  made by `__init__`
+        return factory()
+
+
 class Isolated(Generic[RecordT, OutputT]):
     """A stage around a stage: records are worked on in a child process, and what kills the child is a rejection.
 

@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("shards", type=Path)
     parser.add_argument("--params", type=Path, default=PARAMS)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--batch", type=int, help="pairs of one worker; default: the parameters'")
+    parser.add_argument("--batch", type=int, help="pairs of one worker; default: as in the parameters")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--log-every", type=int, default=5)
     options = parser.parse_args()
@@ -107,7 +107,10 @@ def main() -> None:
         parser.error(
             f"--steps: expected more than {WARM_UP} times --log-every {options.log_every}, got {options.steps}"
         )
-    many, batch = options.workers, options.batch or load_group(options.params, "train", TrainConfig).batch_size
+    many, settings = options.workers, load_group(options.params, "train", TrainConfig)
+    batch = settings.batch_size // settings.workers if options.batch is None else options.batch
+    if batch < 1 or batch % many:
+        parser.error(f"--batch: expected a multiple of --workers {many}, got {batch}")
     alone = Run("one worker", 1, batch)
     wide, shared = Run(f"{many} workers", many, many * batch), Run(f"{many} workers, same batch", many, batch)
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from mggtalk.records import ClipTrack, Rejected, RejectReason, Stage, VideoRecord
 from mggtalk.registry.downloads import sha256_of
-from mggtalk.runtime.isolation import Isolated, Unloaded
+from mggtalk.runtime.isolation import Isolated, PickledFactory
 from mggtalk.stages.probed_files import VideoFile
 
 _logger = logging.getLogger(__name__)
@@ -46,13 +46,13 @@ def isolated(
     stall_s: float = STALL_S,
     memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
 ) -> Callable[[], Isolated[RecordT, OutputT]]:
-    """Return a factory of the stage in a process of its own, which alone loads the stage's modules.
+    """Return a factory of the stage in a process of its own, which alone loads its networks.
 
     Args:
         key: the attribute that names a record. deadline_s: seconds for a record.
         stall_s: see `Isolated`; infinity for a stage that gives no signs of life.
     """
-    return partial(Isolated, Unloaded(factory), attrgetter(key), deadline_s, memory_limit_bytes, stall_s)
+    return partial(Isolated, PickledFactory(factory), attrgetter(key), deadline_s, memory_limit_bytes, stall_s)
 
 
 class WithVideoFile(Generic[RecordT, OutputT]):

@@ -50,7 +50,7 @@ _GONE_S = 2.0
 _DIED = (ProcessExpired, BrokenProcessPool, psutil.NoSuchProcess)
 
 
-class Unloaded(Generic[RecordT, OutputT]):
+class PickledFactory(Generic[RecordT, OutputT]):
     """A factory of a stage that travels as bytes: the stage's modules load where it is called, not on its way there.
 
     A worker that hands it on to a child would else load them as well: seconds, and hundreds of megabytes.

@@ -12,8 +12,8 @@ _logger = logging.getLogger(__name__)
 
 ItemT = TypeVar("ItemT")
 
-_NOTED_EVERY_S = 4.0
-"""How often NVML's notes are gathered; it forgets what is old, after 14 seconds where that was looked at."""
+_GATHERED_EVERY_S = 4.0
+"""How often NVML's notes are gathered, between steps; it remembers the last 14 seconds, where that was looked at."""
 
 
 class Throughput:
@@ -48,7 +48,7 @@ class Throughput:
             now = time.perf_counter()
             self._waited += now - asked
             self._steps += 1
-            if self._gpu is not None and now - self._gathered > _NOTED_EVERY_S:
+            if self._gpu is not None and now - self._gathered > _GATHERED_EVERY_S:
                 self._gpu.gather()
                 self._gathered = now
             yield item

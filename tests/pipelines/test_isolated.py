@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from mggtalk.errors import StageError
-from mggtalk.params import load_group
 from mggtalk.records import Rejected, RejectReason, VideoRecord
+from mggtalk.stages.identities import IdentityStage
 from mggtalk.stages.ingest import write_videos
-from mggtalk.stages.shards import ShardsConfig, ShardsStage
+from mggtalk.stages.shards import ShardsStage
 from mggtalk.stages.tables import read_rejects
+from mggtalk.stages.track import TrackStage
 from pipelines import track
 from pipelines.arguments import Artifacts, StageArguments
-from pipelines.isolated import WithVideoFile, clip_deadline_s, depends_on_machine, isolated
+from pipelines.isolated import WithVideoFile, clip_deadline_s, depends_on_machine, isolated, part_deadline_s
 from tests.stages.footage import record_of
 
 ROOT = Path(__file__).parents[2]
@@ -103,13 +104,15 @@ def test_a_file_that_is_not_there_as_ingested_is_tried_again(video, deed, detail
     assert f"track: {video.name}: MISSING_FILE" in caplog.text
 
 
-def test_a_worker_that_hands_a_stage_on_to_its_child_loads_none_of_its_modules():
-    settings = load_group(ROOT / "params.yaml", "shards", ShardsConfig)
-    stage = isolated(partial(ShardsStage, settings, "mediapipe_478", {}, {}), "clip_id", clip_deadline_s)
-    handed_on = pickle.dumps(partial(WithVideoFile, stage, "clip_id", attrgetter("video")))
+@pytest.mark.parametrize(
+    ("factory", "deadline_s"),
+    [(TrackStage, part_deadline_s), (ShardsStage, clip_deadline_s), (IdentityStage, part_deadline_s)],
+)
+def test_a_worker_that_hands_a_stage_on_to_its_child_loads_none_of_its_networks(factory, deadline_s):
+    handed_on = pickle.dumps(partial(WithVideoFile, isolated(factory, "name", deadline_s), "name", attrgetter("video")))
     code = (
         "import pickle, sys; import mggtalk.runtime.stage_runner; pickle.load(sys.stdin.buffer)();"
-        "print({'cv2', 'mediapipe', 'mggtalk.stages.shards', 'torch'} & sys.modules.keys())"
+        f"print({{'cv2', 'dlib', 'mediapipe', 'scipy', 'torch', {factory.__module__!r}}} & sys.modules.keys())"
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, input=handed_on, capture_output=True, check=True)
     assert ran.stdout.decode().strip() == "set()"

@@ -79,7 +79,7 @@ def test_what_was_noted_before_a_restart_does_not_count(monkeypatch):
 def test_notes_that_nvml_forgets_before_the_log_asks_count_as_well(monkeypatch):
     nvml = Nvml()
     monkeypatch.setattr(GpuUse, "of", lambda device: GpuUse(nvml, "the GPU"))
-    monkeypatch.setattr(throughput, "_NOTED_EVERY_S", 0.0)
+    monkeypatch.setattr(throughput, "_GATHERED_EVERY_S", 0.0)
     meter = Throughput(6, torch.device("cpu"))
     for step in meter.watched(range(3)):
         nvml.notes = [(step + 1, 30 * step)]  # the only one that it still knows

@@ -26,11 +26,14 @@ class _Movable:
 
     def record_stream(self, stream: torch.cuda.Stream) -> None:
         """Keep the tensors' memory from what else their own stream does until the work of `stream` so far is done."""
-        for entry in fields(self):  # type: ignore[arg-type]
-            getattr(self, entry.name).record_stream(stream)
+        for tensor in self._tensors().values():
+            tensor.record_stream(stream)
 
     def _each(self, move: Callable[[Tensor], Tensor]) -> Self:
-        return type(self)(**{entry.name: move(getattr(self, entry.name)) for entry in fields(self)})  # type: ignore[arg-type]
+        return type(self)(**{name: move(tensor) for name, tensor in self._tensors().items()})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -51,9 +51,10 @@ _DIED = (ProcessExpired, BrokenProcessPool, psutil.NoSuchProcess)
 
 
 class PickledFactory(Generic[RecordT, OutputT]):
-    """A factory of a stage that travels as bytes: the stage's modules load where it is called, not on its way there.
+    """A factory of a stage that travels as bytes: the stage's modules load when it is called, not on its way there.
 
-    A worker that hands it on to a child would else load them as well: seconds, and hundreds of megabytes.
+    A worker that hands it on to a child would else load them as well: seconds, and hundreds of megabytes. The child
+    takes up its work before they load, which may take minutes.
     """
 
     def __init__(self, factory: Callable[[], Stage[RecordT, OutputT]]) -> None:
@@ -80,7 +81,7 @@ class Isolated(Generic[RecordT, OutputT]):
     | any other exception                                             | `StageBugError`      |
 
     Args:
-        factory: builds the inner stage, in the child. It, `key_of` and the records must be picklable.
+        factory: builds the inner stage, in the child. `key_of` and the records must be picklable, too.
         key_of: names a record in rejections and errors.
         deadline_s: seconds that a record may take; the time to build the stage does not count.
         memory_limit_bytes: largest resident size of the child.
@@ -89,7 +90,7 @@ class Isolated(Generic[RecordT, OutputT]):
 
     def __init__(
         self,
-        factory: Callable[[], Stage[RecordT, OutputT]],
+        factory: PickledFactory[RecordT, OutputT],
         key_of: Callable[[RecordT], str],
         deadline_s: Callable[[RecordT], float],
         memory_limit_bytes: int,
@@ -161,9 +162,7 @@ class Isolated(Generic[RecordT, OutputT]):
         context = multiprocessing.get_context("spawn")
         self._beats = context.RawValue(ctypes.c_ulong)
         self._pool = ProcessPool(max_workers=1, context=context, initializer=_begin, initargs=(self._beats,))
-        # As bytes: the modules of the stage load, which may take minutes, once the work has been taken up.
-        recipe = pickle.dumps((self._factory, self._key_of))
-        future = self._pool.schedule(_build, args=(recipe,), timeout=_STARTUP_S)
+        future = self._pool.schedule(_build, args=(self._factory, self._key_of), timeout=_STARTUP_S)
         if not wait([future], timeout=_TAKEN_UP_S).done and not future.running():
             raise BrokenProcessPool(f"no sign of it for {_TAKEN_UP_S:.0f} s")
         built = future.result()
@@ -227,10 +226,9 @@ def _describe_exit(code: int) -> str:
 _built: tuple[Stage[Any, Any], Callable[[Any], str]] | None = None
 
 
-def _build(recipe: bytes) -> int | Failure:
+def _build(factory: PickledFactory[Any, Any], key_of: Callable[[Any], str]) -> int | Failure:
     global _built  # noqa: PLW0603  the process exists for this one stage
     try:
-        factory, key_of = pickle.loads(recipe)  # noqa: S301  of the process that started this one
         _built = factory(), key_of
     except Exception as exception:
         return Failure.of(exception, "while the stage was built")

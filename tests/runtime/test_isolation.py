@@ -17,7 +17,7 @@ from mggtalk.errors import RegistryError, StageError
 from mggtalk.records import Rejected, RejectReason
 from mggtalk.runtime import isolation
 from mggtalk.runtime.failures import StageBugError
-from mggtalk.runtime.isolation import Isolated
+from mggtalk.runtime.isolation import Isolated, PickledFactory
 from tests.runtime.toy_stages import Job, MisbehavingStage, MissingModelStage
 
 DEADLINE_S = 1.5
@@ -31,7 +31,7 @@ def deadline_s(job: Job) -> float:
 
 @pytest.fixture(scope="module")
 def isolated() -> Iterator[Isolated[Job, int]]:
-    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), deadline_s, LIMIT_BYTES)
+    stage: Isolated[Job, int] = Isolated(PickledFactory(MisbehavingStage), attrgetter("key"), deadline_s, LIMIT_BYTES)
     with closing(stage):
         yield stage
 
@@ -39,7 +39,9 @@ def isolated() -> Iterator[Isolated[Job, int]]:
 @pytest.fixture(scope="module")
 def watched() -> Iterator[Isolated[Job, int]]:
     """No deadline to speak of, but a watch on signs of life."""
-    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), lambda _: 600.0, LIMIT_BYTES, STALL_S)
+    stage: Isolated[Job, int] = Isolated(
+        PickledFactory(MisbehavingStage), attrgetter("key"), lambda _: 600.0, LIMIT_BYTES, STALL_S
+    )
     with closing(stage):
         yield stage
 
@@ -106,7 +108,7 @@ def signal_new_children(known: set[int], how_many: int, number: signal.Signals) 
 @pytest.mark.parametrize(("deaths", "is_given_up"), [(1, False), (3, True)])
 def test_a_child_that_is_killed_while_it_starts_is_started_again(deaths, is_given_up, monkeypatch):
     monkeypatch.setattr(isolation, "_TAKEN_UP_S", 20.0)  # now and then Pebble does not notice such a death at all
-    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), deadline_s, LIMIT_BYTES)
+    stage: Isolated[Job, int] = Isolated(PickledFactory(MisbehavingStage), attrgetter("key"), deadline_s, LIMIT_BYTES)
     known = {child.pid for child in psutil.Process().children()}
     killer = Thread(target=signal_new_children, args=(known, deaths, signal.SIGKILL), daemon=True)
     with closing(stage):
@@ -121,7 +123,7 @@ def test_a_child_that_is_killed_while_it_starts_is_started_again(deaths, is_give
 
 def test_a_child_that_never_takes_up_its_work_is_given_up_and_ended(monkeypatch):
     monkeypatch.setattr(isolation, "_TAKEN_UP_S", 1.0)
-    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), deadline_s, LIMIT_BYTES)
+    stage: Isolated[Job, int] = Isolated(PickledFactory(MisbehavingStage), attrgetter("key"), deadline_s, LIMIT_BYTES)
     known = {child.pid for child in psutil.Process().children()}
     stopper = Thread(target=signal_new_children, args=(known, 3, signal.SIGSTOP), daemon=True)
     stopper.start()
@@ -167,13 +169,17 @@ def test_a_bug_is_raised_with_the_record_and_the_original_trace(isolated):
 
 
 def test_a_user_error_while_building_is_raised_as_itself():
-    stage: Isolated[Job, int] = Isolated(MissingModelStage, attrgetter("key"), lambda _: DEADLINE_S, LIMIT_BYTES)
+    stage: Isolated[Job, int] = Isolated(
+        PickledFactory(MissingModelStage), attrgetter("key"), lambda _: DEADLINE_S, LIMIT_BYTES
+    )
     with pytest.raises(RegistryError, match="face_landmarker"):
         list(stage(Job("a", "pid")))
 
 
 def test_close_ends_the_child():
-    stage: Isolated[Job, int] = Isolated(MisbehavingStage, attrgetter("key"), lambda _: DEADLINE_S, LIMIT_BYTES)
+    stage: Isolated[Job, int] = Isolated(
+        PickledFactory(MisbehavingStage), attrgetter("key"), lambda _: DEADLINE_S, LIMIT_BYTES
+    )
     (pid,) = stage(Job("a", "pid"))
     stage.close()
     assert not psutil.pid_exists(pid)
@@ -182,11 +188,11 @@ def test_close_ends_the_child():
 PARENT = """
 import sys
 from operator import attrgetter
-from mggtalk.runtime.isolation import Isolated
+from mggtalk.runtime.isolation import Isolated, PickledFactory
 from tests.runtime.toy_stages import Job, MisbehavingStage
 
 if __name__ == "__main__":
-    stage = Isolated(MisbehavingStage, attrgetter("key"), lambda _: 600.0, 1 << 40)
+    stage = Isolated(PickledFactory(MisbehavingStage), attrgetter("key"), lambda _: 600.0, 1 << 40)
     print(*stage(Job("a", "pid")), flush=True)
     list(stage(Job("a", "hang with the GIL")))
 """

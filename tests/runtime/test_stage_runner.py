@@ -13,7 +13,7 @@ import pytest
 from mggtalk.errors import RegistryError, StageError
 from mggtalk.records import Rejected, RejectReason
 from mggtalk.runtime.failures import StageBugError
-from mggtalk.runtime.isolation import Isolated
+from mggtalk.runtime.isolation import Isolated, PickledFactory
 from mggtalk.runtime.stage_runner import StageSummary, describe_counts, gpu_share, run_stage
 from tests.runtime.toy_stages import Job, MisbehavingStage, MissingModelStage, SquareStage
 
@@ -83,7 +83,7 @@ def test_a_worker_that_always_dies_is_given_up():
 
 
 def test_isolation_works_inside_a_worker():
-    factory = partial(Isolated, MisbehavingStage, attrgetter("key"), lambda _: 10.0, 400 << 20)
+    factory = partial(Isolated, PickledFactory(MisbehavingStage), attrgetter("key"), lambda _: 10.0, 400 << 20)
     summary, arrived = run(factory, [Job("crash", "segfault", 3), Job("fine", "pid", 1)], num_workers=1)
     assert summary.rejected == Counter({RejectReason.CRASHED: 1})
     assert isinstance(dict(arrived)["crash"][0], Rejected)
@@ -91,7 +91,7 @@ def test_isolation_works_inside_a_worker():
 
 
 def test_a_hang_costs_its_deadline_and_the_rest_goes_on():
-    factory = partial(Isolated, MisbehavingStage, attrgetter("key"), lambda _: 600.0, 400 << 20, 2.0)
+    factory = partial(Isolated, PickledFactory(MisbehavingStage), attrgetter("key"), lambda _: 600.0, 400 << 20, 2.0)
     jobs = [Job("hang", "hang with the GIL", 9), *(Job(f"fine-{number}", "pid") for number in range(6))]
     started = time.monotonic()
     summary, arrived = run(factory, jobs, num_workers=2)

@@ -25,7 +25,7 @@ from mggtalk.evaluation.summary import METRICS_FILE
 from mggtalk.files import atomic_write
 from mggtalk.models.checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from mggtalk.params import load_yaml_mapping, overridden, parse_override, read_group
-from mggtalk.runtime.content import code_digest, content_key, library_versions
+from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.runtime.ray_session import ray_session
 from mggtalk.runtime.resume import FinishedResults
 from mggtalk.runtime.train_runner import Launcher

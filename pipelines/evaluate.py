@@ -25,7 +25,7 @@ from mggtalk.perception.face_measurer import MediaPipeFaceMeasurer
 from mggtalk.perception.identity import IdentityUnavailable, load_identity_encoder
 from mggtalk.records import Rejected
 from mggtalk.registry.models import find, require
-from mggtalk.runtime.content import library_versions
+from mggtalk.fingerprint import library_versions
 from mggtalk.runtime.stage_runner import run_stage
 from mggtalk.shards.clips import ClipEntry
 from mggtalk.shards.reader import Shards

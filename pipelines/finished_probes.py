@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mggtalk.records import Rejected, RejectReason
-from mggtalk.runtime.content import code_digest, content_key, library_versions
+from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.runtime.resume import FinishedResults
 from mggtalk.stages.probed_files import ProbedFile, VideoFile
 

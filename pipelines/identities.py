@@ -17,7 +17,7 @@ from mggtalk.geometry.landmark_sets import landmark_set
 from mggtalk.perception.identity import DlibIdentityEncoder, IdentityUnavailable, load_identity_encoder
 from mggtalk.records import Rejected, TrackedVideo, VideoRecord
 from mggtalk.registry.models import model_hash, require
-from mggtalk.runtime.content import code_digest, content_key, library_versions
+from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.runtime.resume import FinishedResults
 from mggtalk.runtime.stage_runner import run_stage
 from mggtalk.stages.identities import ClipEmbedding, FaceEncoder, IdentityStage, VideoFaces, choose_video_faces

@@ -13,7 +13,7 @@ from mggtalk.errors import StageError
 from mggtalk.params import load_group
 from mggtalk.records import ClipTrack, Rejected, ShardSample, TrackedVideo
 from mggtalk.registry.models import model_hash
-from mggtalk.runtime.content import code_digest, content_key, library_versions
+from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.runtime.finished_clips import FinishedClips
 from mggtalk.runtime.stage_runner import describe_counts, run_stage
 from mggtalk.shards.card import CardContext, write_card

@@ -13,7 +13,7 @@ from mggtalk.errors import StageError
 from mggtalk.params import load_group
 from mggtalk.records import Rejected, TrackedVideo, VideoPart, VideoRecord
 from mggtalk.registry.models import model_hash, require
-from mggtalk.runtime.content import code_digest, content_key, library_versions
+from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.runtime.resume import FinishedResults
 from mggtalk.runtime.stage_runner import describe_counts, run_stage
 from mggtalk.stages.ingest import IngestConfig, read_videos

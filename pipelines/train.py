@@ -16,7 +16,7 @@ from mggtalk.errors import run_main
 from mggtalk.files import atomic_write, prune
 from mggtalk.models.checkpoint import dump_predictor
 from mggtalk.params import load_group
-from mggtalk.runtime.content import code_digest, content_key, library_versions
+from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.runtime.metrics_logger import has_metrics, metrics_logger
 from mggtalk.runtime.progress import Progress
 from mggtalk.runtime.train_runner import Launcher, run_training

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mggtalk.runtime.content import import_closure, source_file
+from mggtalk.fingerprint import import_closure, source_file
 
 
 def uncovered(module: str, deps: Iterable[str], root: Path) -> list[str]:

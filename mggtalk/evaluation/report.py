@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mggtalk.errors import StageError
 from mggtalk.evaluation.curves import CHART_HEIGHT, CHART_WIDTH, Curve
@@ -183,7 +183,7 @@ def _clip_view(result: ClipResult, large_turn_deg: float) -> dict[str, Any]:
 
 def _environment() -> Environment:
     return Environment(
-        loader=PackageLoader("mggtalk.evaluation", "templates"),
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -6,7 +6,7 @@ Points and contours that two sets share bear the same names, so that what uses t
 import json
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,7 @@ def _interpolation(
 
 
 def _load(file_name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(resources.files("mggtalk.geometry").joinpath(file_name).read_text("utf-8"))
+    content: dict[str, Any] = json.loads(Path(__file__).with_name(file_name).read_text("utf-8"))
     return content
 
 

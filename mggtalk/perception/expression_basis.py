@@ -9,7 +9,7 @@ and in the others those on the other side of 0.5.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
@@ -53,7 +53,7 @@ class ExpressionBasis:
 @cache
 def expression_basis() -> ExpressionBasis:
     """Return the basis that is shipped."""
-    with resources.files("mggtalk.perception").joinpath(BASIS_FILE).open("rb") as file, np.load(file) as content:
+    with np.load(Path(__file__).with_name(BASIS_FILE)) as content:
         return ExpressionBasis(**{name: content[name] for name in ("directions", "scales", "symmetric")})
 
 

@@ -25,7 +25,7 @@ CARD_JSON = "card.json"
 CARD_TEXT = "CARD.md"
 
 _ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.PackageLoader("mggtalk.shards", "."),
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=jinja2.select_autoescape(),  # HTML only: this is Markdown
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,

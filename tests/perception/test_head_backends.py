@@ -5,7 +5,7 @@ from mggtalk.perception.head_backends import HEAD_GEOMETRIES, HEAD_PARSERS, make
 from mggtalk.perception.head_geometry import FaceMeshGeometry
 from mggtalk.perception.head_parsing import SegformerParser, SelfieParser
 from mggtalk.registry.models import fetch, find
-from mggtalk.runtime.content import library_versions
+from mggtalk.fingerprint import library_versions
 from tests.perception.faces import LANDMARKS
 from tests.perception.tiny_networks import save_depth_network, save_parsing_network
 

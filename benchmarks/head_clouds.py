@@ -17,12 +17,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from mggtalk.geometry.head.landmark_sets import mediapipe_478
 from mggtalk.geometry.head_cloud import symmetric_points
-from mggtalk.geometry.landmark_sets import mediapipe_478
 from mggtalk.geometry.normal_integration import integrate_normals
 from mggtalk.geometry.normals import normals_from_depth
-from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadViews
-from mggtalk.perception.mesh_depth import mean_head_depth
+from mggtalk.perception.depth.head_geometry import FaceMeshGeometry, HeadViews
+from mggtalk.perception.depth.mesh_depth import mean_head_depth
 
 SIZE = 512
 FOCAL = 4.0 * SIZE

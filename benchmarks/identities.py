@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from mggtalk.errors import StageError
-from mggtalk.stages.appearances import SAME_FILE, SAME_PERSON, Appearance, find_appearances
-from mggtalk.stages.people import ClipIdentity, read_people
+from mggtalk.stages.track.identity.clustering import SAME_FILE, SAME_PERSON, Appearance, find_appearances
+from mggtalk.stages.track.identity.resolution import ClipIdentity, read_people
 
 _PERCENTILES = (0, 5, 50, 95, 100)
 

@@ -26,7 +26,7 @@ import yaml
 
 from benchmarks.stage_processes import ROOT, StageRun
 from mggtalk.files import PARTIAL_SUFFIX
-from mggtalk.registry.downloads import extract_members, fetch_distribution
+from mggtalk.weights.downloads import extract_members, fetch_distribution
 
 VICTIMS = ("driver", "worker", "child")
 NUM_VIDEOS, FRAMES_EACH = 6, 75

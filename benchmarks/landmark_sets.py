@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from mggtalk.geometry.landmark_sets import ibug_68, mediapipe_478
-from mggtalk.perception.expression_basis import pca_expression
+from mggtalk.geometry.head.landmark_sets import ibug_68, mediapipe_478
+from mggtalk.perception.landmarks.expression_basis import pca_expression
 from mggtalk.records import ClipTrack, TrackedVideo
-from mggtalk.stages.ingest import read_videos
-from pipelines.track_files import read_track_files
+from mggtalk.stages.ingest.stage import read_videos
+from mggtalk.stages.track.track_files import read_track_files
 
 EVERY = 10
 FOLDS = 4

@@ -30,10 +30,10 @@ import webdataset
 
 from mggtalk.records import Split
 from mggtalk.shards import ClipEntry, Shards, schema
-from mggtalk.shards.damage import OnDamage
+from mggtalk.shards.corrupt_samples import OnDamage
 from mggtalk.shards.index import iterate_rows, read_index
-from mggtalk.training.loader import LoaderPlan, PairLoader
-from mggtalk.training.pairs import FramePair, PairReader, PairSampler
+from mggtalk.training.data.loader import LoaderPlan, PairLoader
+from mggtalk.training.data.pairs import FramePair, PairReader, PairSampler
 
 SEED, BATCH = 0, 8
 FLAGS = {

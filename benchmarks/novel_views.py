@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
-from mggtalk.geometry.head_pose import rotation_angles
+from mggtalk.geometry.head.head_pose import rotation_angles
 from mggtalk.models.checkpoint import load_predictor
 from mggtalk.models.reenactor import Reenactor
 from mggtalk.records import Split

@@ -27,10 +27,10 @@ from mggtalk.models.predictor import Avatar, TalkingHeadPredictor
 from mggtalk.params import load_group
 from mggtalk.rendering.gaussians import Gaussians
 from mggtalk.training.config import TrainConfig
-from mggtalk.training.losses import TrainingStep, photometric
-from tests.synthetic_head import make_head, source_frame
+from mggtalk.training.losses.training_loss import TrainingStep, photometric
+from tests.support.synthetic_head import make_head, source_frame
 
-PARAMS = Path(__file__).parents[1] / "docs" / "params-256px.yaml"
+PARAMS = Path(__file__).parents[1] / "configs" / "256px.yaml"
 REPEATS = 30
 CLOSE = 1.3
 """Heads so much larger than a person's have over 100,000 Gaussians at 512 px, as real close-ups do."""

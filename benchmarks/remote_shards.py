@@ -19,10 +19,10 @@ import numpy as np
 
 from benchmarks.range_server import serving
 from mggtalk.shards import CacheLimits, Shards, write_index
-from mggtalk.shards.cache import PageCache
 from mggtalk.shards.index import SampleRow, iterate_rows, read_index
-from mggtalk.shards.remote_storage import RemoteStorage
-from mggtalk.training.pairs import PairSampler
+from mggtalk.shards.storage.page_cache import PageCache
+from mggtalk.shards.storage.remote import RemoteStorage
+from mggtalk.training.data.pairs import PairSampler
 
 PAGES_KIB = (0, 128, 256, 512, 1024, 2048, 1 << 20)
 

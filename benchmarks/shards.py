@@ -17,15 +17,15 @@ import torch
 from benchmarks.track import record_of, seconds
 from mggtalk.errors import VideoError
 from mggtalk.params import load_group
-from mggtalk.perception.person_segmenter import PersonSegmenter
+from mggtalk.perception.segmentation.person_segmenter import PersonSegmenter
 from mggtalk.records import ClipTrack, TrackedVideo, VideoPart
-from mggtalk.registry.models import require
-from mggtalk.shards.images import encode_rgb
-from mggtalk.stages.crops import head_crop
-from mggtalk.stages.shards import ShardsConfig, ShardsStage
-from mggtalk.stages.track import TrackStage
-from mggtalk.stages.track_config import TrackConfig
+from mggtalk.shards.codecs.images import encode_rgb
+from mggtalk.stages.shards.crop import head_crop
+from mggtalk.stages.shards.stage import ShardsConfig, ShardsStage
+from mggtalk.stages.track.config import TrackConfig
+from mggtalk.stages.track.stage import TrackStage
 from mggtalk.video.decode import open_video
+from mggtalk.weights.table import require
 
 
 def clips_of(path: Path, stage: TrackStage) -> list[ClipTrack]:

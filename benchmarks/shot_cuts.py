@@ -33,8 +33,8 @@ import yaml
 from jaxtyping import UInt8
 
 from mggtalk.perception.shot_cuts import CutDetector
-from mggtalk.registry.downloads import extract_members, fetch_distribution
 from mggtalk.video.encode import write_mp4
+from mggtalk.weights.downloads import extract_members, fetch_distribution
 
 Clip = UInt8[np.ndarray, "num_frames height width 3"]
 Found = dict[str, list[int] | float]

@@ -18,13 +18,13 @@ from mediapipe.tasks.python import BaseOptions, vision
 
 from mggtalk.errors import VideoError
 from mggtalk.params import load_group
-from mggtalk.perception.face_landmarker import MAX_FACES
+from mggtalk.perception.landmarks.mediapipe_landmarker import MAX_FACES
 from mggtalk.records import Split, VideoPart, VideoRecord
-from mggtalk.registry.models import require
-from mggtalk.stages.track import TrackStage
-from mggtalk.stages.track_config import TrackConfig
+from mggtalk.stages.track.config import TrackConfig
+from mggtalk.stages.track.stage import TrackStage
 from mggtalk.video.decode import open_video
 from mggtalk.video.probe import probe
+from mggtalk.weights.table import require
 
 
 def record_of(path: Path) -> VideoRecord:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mggtalk.geometry.landmark_sets import landmark_set
+from mggtalk.geometry.head.landmark_sets import landmark_set
 from mggtalk.records import ClipTrack, TrackedVideo
-from mggtalk.stages.ingest import read_videos
+from mggtalk.runtime.stage_command import Artifacts
+from mggtalk.stages.ingest.stage import read_videos
 from mggtalk.stages.tables import read_rejects
-from mggtalk.stages.track_quality import clip_quality, mirror_residual_mm, reprojection_percent
-from pipelines.arguments import Artifacts
-from pipelines.track_files import outcome, read_track_files
+from mggtalk.stages.track.quality import clip_quality, mirror_residual_mm, reprojection_percent
+from mggtalk.stages.track.track_files import outcome, read_track_files
 
 YAW_BANDS = ((0, 15), (15, 30), (30, 45), (45, 90))
 

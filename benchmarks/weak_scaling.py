@@ -22,7 +22,7 @@ from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.loop import Worker, train
 
-PARAMS = Path(__file__).parents[1] / "docs" / "params-256px.yaml"
+PARAMS = Path(__file__).parents[1] / "configs" / "256px.yaml"
 WARM_UP = 2
 """Readings that are left out: algorithms are chosen, memory is taken."""
 

@@ -23,16 +23,23 @@ from mggtalk.evaluation.ablation import VARIANTS, Variant, markdown, tabulate
 from mggtalk.evaluation.reenactment import EvaluateConfig
 from mggtalk.evaluation.summary import METRICS_FILE
 from mggtalk.files import atomic_write
+from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.models.checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from mggtalk.params import load_yaml_mapping, overridden, parse_override, read_group
-from mggtalk.fingerprint import code_digest, content_key, library_versions
+from mggtalk.result_cache import FinishedResults
 from mggtalk.runtime.ray_session import ray_session
-from mggtalk.runtime.resume import FinishedResults
+from mggtalk.runtime.stage_command import (
+    Artifacts,
+    StageArguments,
+    shards_place,
+    stage_arguments,
+    stage_parser,
+    start_logging,
+)
 from mggtalk.runtime.train_runner import Launcher
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
 from pipelines import train
-from pipelines.arguments import Artifacts, StageArguments, shards_place, stage_arguments, stage_parser, start_logging
 
 _logger = logging.getLogger(__name__)
 

@@ -9,31 +9,22 @@ from pathlib import Path
 import torch
 
 from mggtalk.errors import ParamsError, StageError, run_main
-from mggtalk.evaluation.curves import read_curves, read_last_picture
-from mggtalk.evaluation.inspection import inspection_jpeg
 from mggtalk.evaluation.protocols import IdentityEncoder
 from mggtalk.evaluation.reenactment import EvaluateConfig, ReenactClip, driver_frames
-from mggtalk.evaluation.rejects import StageCounts, read_rejects
-from mggtalk.evaluation.report import ReportContent, write_report
+from mggtalk.evaluation.report.curves import read_curves, read_last_picture
+from mggtalk.evaluation.report.html import ReportContent, write_report
+from mggtalk.evaluation.report.rejects import StageCounts, read_rejects
 from mggtalk.evaluation.results import ClipResult
 from mggtalk.evaluation.speed import Speed, measure_speed
 from mggtalk.evaluation.summary import Instruments, summarise, write_metrics
+from mggtalk.fingerprint import library_versions
 from mggtalk.models.checkpoint import load_predictor
 from mggtalk.models.reenactor import ReconstructedHead, Reenactor
 from mggtalk.params import load_group, load_yaml_mapping
-from mggtalk.perception.face_measurer import MediaPipeFaceMeasurer
 from mggtalk.perception.identity import IdentityUnavailable, load_identity_encoder
+from mggtalk.perception.landmarks.face_measurer import MediaPipeFaceMeasurer
 from mggtalk.records import Rejected
-from mggtalk.registry.models import find, require
-from mggtalk.fingerprint import library_versions
-from mggtalk.runtime.stage_runner import run_stage
-from mggtalk.shards.clips import ClipEntry
-from mggtalk.shards.reader import Shards
-from mggtalk.stages.ingest import read_videos
-from mggtalk.stages.tables import REJECTS_FILE, read_rows
-from mggtalk.stages.track_tables import ClipRow
-from mggtalk.video.encode import write_mp4
-from pipelines.arguments import (
+from mggtalk.runtime.stage_command import (
     Artifacts,
     StageArguments,
     add_shards_argument,
@@ -42,7 +33,16 @@ from pipelines.arguments import (
     stage_parser,
     start_logging,
 )
-from pipelines.track_files import CLIPS_FILE
+from mggtalk.runtime.stage_runner import run_stage
+from mggtalk.shards.clips import ClipEntry
+from mggtalk.shards.reader import Shards
+from mggtalk.stages.ingest.stage import read_videos
+from mggtalk.stages.tables import REJECTS_FILE, read_rows
+from mggtalk.stages.track.tables import ClipRow
+from mggtalk.stages.track.track_files import CLIPS_FILE
+from mggtalk.video.encode import write_mp4
+from mggtalk.visualization.inspection import inspection_jpeg
+from mggtalk.weights.table import find, require
 
 _logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Part of the stage `track`: who is in each clip, by embeddings of faces; see `mggtalk.stages.people`.
+"""Part of the stage `track`: finds out who is in each clip; see `mggtalk.stages.track.identity`.
 
 Embeddings lie in `identities/`, one file a video, under a content key: new videos cost only themselves. Identities are
 resolved anew from all of them, which takes a moment, and lie in `identities.parquet`; `read_track_files` lays them over
@@ -13,19 +13,25 @@ from operator import attrgetter
 from pathlib import Path
 
 from mggtalk.errors import StageError
-from mggtalk.geometry.landmark_sets import landmark_set
+from mggtalk.fingerprint import code_digest, content_key, library_versions
+from mggtalk.geometry.head.landmark_sets import landmark_set
 from mggtalk.perception.identity import DlibIdentityEncoder, IdentityUnavailable, load_identity_encoder
 from mggtalk.records import Rejected, TrackedVideo, VideoRecord
-from mggtalk.registry.models import model_hash, require
-from mggtalk.fingerprint import code_digest, content_key, library_versions
-from mggtalk.runtime.resume import FinishedResults
+from mggtalk.result_cache import FinishedResults
+from mggtalk.runtime.isolated_stage import WithVideoFile, isolated, part_deadline_s
 from mggtalk.runtime.stage_runner import run_stage
-from mggtalk.stages.identities import ClipEmbedding, FaceEncoder, IdentityStage, VideoFaces, choose_video_faces
-from mggtalk.stages.ingest import IngestConfig
-from mggtalk.stages.people import PEOPLE_FILE, ClipIdentity, resolve, write_people
+from mggtalk.stages.ingest.stage import IngestConfig
 from mggtalk.stages.tables import read_rows, write_rows
-from pipelines.isolated import WithVideoFile, isolated, part_deadline_s
-from pipelines.track_files import read_track_files
+from mggtalk.stages.track.identity.embedding import (
+    ClipEmbedding,
+    FaceEncoder,
+    IdentityStage,
+    VideoFaces,
+    choose_video_faces,
+)
+from mggtalk.stages.track.identity.resolution import PEOPLE_FILE, ClipIdentity, resolve, write_people
+from mggtalk.stages.track.track_files import read_track_files
+from mggtalk.weights.table import model_hash, require
 
 _logger = logging.getLogger(__name__)
 
@@ -107,7 +113,7 @@ def _key(track_sha256: str, encoder_hash: str) -> str:
     return content_key(
         track=track_sha256,
         encoder=encoder_hash,
-        code=code_digest("mggtalk.stages.identities"),
+        code=code_digest("mggtalk.stages.track.identity.embedding"),
         libraries=library_versions(*LIBRARIES),
     )
 

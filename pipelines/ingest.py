@@ -1,4 +1,4 @@
-"""Stage `ingest`: a recipe becomes the table of videos; see `mggtalk.stages.ingest`."""
+"""Stage `ingest`: a recipe becomes the table of videos; see `mggtalk.stages.ingest.stage`."""
 
 import logging
 import math
@@ -10,16 +10,16 @@ from pathlib import Path
 from mggtalk.errors import StageError
 from mggtalk.params import load_group
 from mggtalk.records import Rejected
+from mggtalk.runtime.isolated_stage import depends_on_machine, file_deadline_s, isolated
 from mggtalk.runtime.progress import Progress
+from mggtalk.runtime.stage_command import StageArguments, stage_main
 from mggtalk.runtime.stage_runner import describe_counts, run_stage
-from mggtalk.stages.ingest import IngestConfig, collect, video_of, write_videos
-from mggtalk.stages.ingest_items import IngestItem
-from mggtalk.stages.media_downloads import fetch_media, to_download
-from mggtalk.stages.probed_files import ProbedFile, ProbeStage, VideoFile, look_up
-from mggtalk.stages.recipes import load_items, prune_media
-from pipelines.arguments import StageArguments, stage_main
-from pipelines.finished_probes import FinishedProbes
-from pipelines.isolated import depends_on_machine, file_deadline_s, isolated
+from mggtalk.stages.ingest.download import fetch_media, to_download
+from mggtalk.stages.ingest.items import IngestItem
+from mggtalk.stages.ingest.probe import ProbedFile, ProbeStage, VideoFile, look_up
+from mggtalk.stages.ingest.probe_cache import FinishedProbes
+from mggtalk.stages.ingest.recipes.reader import load_items, prune_media
+from mggtalk.stages.ingest.stage import IngestConfig, collect, video_of, write_videos
 
 _logger = logging.getLogger(__name__)
 

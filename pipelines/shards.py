@@ -1,4 +1,4 @@
-"""Stage `shards`: tracked clips become the data set; see `mggtalk.stages.shards` and docs/shards.md."""
+"""Stage `shards`: tracked clips become the data set; see `mggtalk.stages.shards.stage` and docs/shards.md."""
 
 import logging
 import sys
@@ -10,25 +10,31 @@ from operator import attrgetter
 from pathlib import Path
 
 from mggtalk.errors import StageError
-from mggtalk.params import load_group
-from mggtalk.records import ClipTrack, Rejected, ShardSample, TrackedVideo
-from mggtalk.registry.models import model_hash
 from mggtalk.fingerprint import code_digest, content_key, library_versions
-from mggtalk.runtime.finished_clips import FinishedClips
+from mggtalk.params import load_group
+from mggtalk.perception.head_models import head_models
+from mggtalk.records import ClipTrack, Rejected, ShardSample, TrackedVideo
+from mggtalk.runtime.isolated_stage import (
+    MEMORY_LIMIT_BYTES,
+    WithVideoFile,
+    clip_deadline_s,
+    depends_on_machine,
+    isolated,
+)
+from mggtalk.runtime.stage_command import Artifacts, StageArguments, stage_main
 from mggtalk.runtime.stage_runner import describe_counts, run_stage
-from mggtalk.shards.card import CardContext, write_card
-from mggtalk.shards.examples import write_examples
+from mggtalk.shards.card.card import CardContext, write_card
+from mggtalk.shards.card.examples import write_examples
 from mggtalk.shards.index import write_index
 from mggtalk.shards.protocol import shards_protocol
-from mggtalk.shards.spool import StoredClip
-from mggtalk.shards.writer import write_shards
-from mggtalk.stages.ingest import IngestConfig, read_videos
-from mggtalk.stages.shards import ShardsConfig, ShardsStage
+from mggtalk.shards.writing.staging import StoredClip
+from mggtalk.shards.writing.writer import write_shards
+from mggtalk.stages.ingest.stage import IngestConfig, read_videos
+from mggtalk.stages.shards.clip_cache import FinishedClips
+from mggtalk.stages.shards.stage import ShardsConfig, ShardsStage
 from mggtalk.stages.tables import REJECTS_FILE, read_rejects, write_rejects
-from pipelines.arguments import Artifacts, StageArguments, stage_main
-from pipelines.head_models import head_models
-from pipelines.isolated import MEMORY_LIMIT_BYTES, WithVideoFile, clip_deadline_s, depends_on_machine, isolated
-from pipelines.track_files import check_complete, read_track_files
+from mggtalk.stages.track.track_files import check_complete, read_track_files
+from mggtalk.weights.table import model_hash
 
 _logger = logging.getLogger(__name__)
 
@@ -114,7 +120,7 @@ def _clips(
             labels=[clip.video.name, clip.video.identity, clip.video.license, clip.video.split],
             settings=replace(settings, target_shard_mb=0.0),  # lays out shards, changes no sample
             models=hashes,
-            code=code_digest("mggtalk.stages.shards"),
+            code=code_digest("mggtalk.stages.shards.stage"),
             libraries=libraries,
         ): clip
         for file in read_track_files(artifacts.tracks, videos)
@@ -144,7 +150,7 @@ def _assemble(
         ),
         parameters=asdict(settings),
         models=hashes,
-        code=code_digest("mggtalk.stages.shards"),
+        code=code_digest("mggtalk.stages.shards.stage"),
         tools=libraries,
         rejects=Counter(rejected.reason for rejected in (*before, *rejects)),
     )

@@ -1,4 +1,4 @@
-"""Stage `track`: videos become clips of one face with landmarks, pose and expression; see `mggtalk.stages.track`."""
+"""Stage `track`: turns videos into clips of one face; see `mggtalk.stages.track.stage`."""
 
 import logging
 import sys
@@ -10,21 +10,19 @@ from operator import attrgetter
 from pathlib import Path
 
 from mggtalk.errors import StageError
+from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.params import load_group
 from mggtalk.records import Rejected, TrackedVideo, VideoPart, VideoRecord
-from mggtalk.registry.models import model_hash, require
-from mggtalk.fingerprint import code_digest, content_key, library_versions
-from mggtalk.runtime.resume import FinishedResults
+from mggtalk.result_cache import FinishedResults
+from mggtalk.runtime.isolated_stage import WithVideoFile, depends_on_machine, isolated, part_deadline_s
+from mggtalk.runtime.stage_command import StageArguments, stage_main
 from mggtalk.runtime.stage_runner import describe_counts, run_stage
-from mggtalk.stages.ingest import IngestConfig, read_videos
+from mggtalk.stages.ingest.stage import IngestConfig, read_videos
 from mggtalk.stages.tables import REJECTS_FILE, write_rejects
-from mggtalk.stages.track import PART_S, TrackStage
-from mggtalk.stages.track_config import TrackConfig
-from mggtalk.stages.track_tables import write_clip_table, write_segment_table
-from pipelines.arguments import StageArguments, stage_main
-from pipelines.identities import identify
-from pipelines.isolated import WithVideoFile, depends_on_machine, isolated, part_deadline_s
-from pipelines.track_files import (
+from mggtalk.stages.track.config import TrackConfig
+from mggtalk.stages.track.stage import PART_S, TrackStage
+from mggtalk.stages.track.tables import write_clip_table, write_segment_table
+from mggtalk.stages.track.track_files import (
     CLIPS_FILE,
     SEGMENTS_FILE,
     SUFFIX,
@@ -35,6 +33,8 @@ from pipelines.track_files import (
     parts_of,
     read_track_files,
 )
+from mggtalk.weights.table import model_hash, require
+from pipelines.identities import identify
 
 _logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def _key(part: VideoPart, settings: TrackConfig) -> str:
         part=[part.number, part.num_parts],
         settings=replace(settings, identity_encoder="none"),  # tracks nothing
         models={name: model_hash(name) for name in settings.models},
-        code=code_digest("mggtalk.stages.track"),
+        code=code_digest("mggtalk.stages.track.stage"),
         libraries=library_versions(*LIBRARIES, *settings.backend.libraries),
     )
 

@@ -14,18 +14,12 @@ import torch
 
 from mggtalk.errors import run_main
 from mggtalk.files import atomic_write, prune
+from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.models.checkpoint import dump_predictor
 from mggtalk.params import load_group
-from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.runtime.metrics_logger import has_metrics, metrics_logger
 from mggtalk.runtime.progress import Progress
-from mggtalk.runtime.train_runner import Launcher, run_training
-from mggtalk.shards.reader import Shards
-from mggtalk.training.config import TrainConfig
-from mggtalk.training.loop import Report, Worker, check_fit, train
-from mggtalk.training.perceptual import find_network
-from mggtalk.training.pictures import Reported, numbers
-from pipelines.arguments import (
+from mggtalk.runtime.stage_command import (
     StageArguments,
     add_shards_argument,
     shards_place,
@@ -33,6 +27,12 @@ from pipelines.arguments import (
     stage_parser,
     start_logging,
 )
+from mggtalk.runtime.train_runner import Launcher, run_training
+from mggtalk.shards.reader import Shards
+from mggtalk.training.config import TrainConfig
+from mggtalk.training.images import Reported, numbers
+from mggtalk.training.loop import Report, Worker, check_fit, train
+from mggtalk.training.losses.perceptual import find_network
 
 _logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest_plugins = ["tests.samples"]
+pytest_plugins = ["tests.support.samples"]
 
 os.environ.setdefault("MGGTALK_WORKERS", "2")  # before Ray starts: the same number of workers on every machine
 

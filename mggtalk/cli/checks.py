@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from mggtalk.registry.models import Model, ModelStatus
+from mggtalk.weights.table import Model, ModelStatus
 
 _GIB = 1 << 30
 _SYSTEM_PACKAGES = {  # library that a native wheel asks the system for -> Debian and Ubuntu package

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from mggtalk.cli import checks, probes
 from mggtalk.cli.checks import Check, Level
 from mggtalk.errors import MggtalkError
-from mggtalk.registry.models import MODELS, status
+from mggtalk.weights.table import MODELS, status
 
 # torch is not among them: a GPU host may bring a build of its own.
 _PINNED_PACKAGES = ("ray", "dvc", "gsplat", "mediapipe", "av", "pyarrow", "webdataset")

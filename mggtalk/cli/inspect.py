@@ -45,8 +45,8 @@ def inspect_clip(root: Path | str, wanted: str, *, frame: int | None = None, out
             not to be had.
     """
     # Torch takes a second to load, which the other commands do without.
-    from mggtalk.evaluation.inspection import draw_inspection, widest_turned  # noqa: PLC0415
-    from mggtalk.evaluation.pictures import encode_png  # noqa: PLC0415
+    from mggtalk.visualization.images import encode_png  # noqa: PLC0415
+    from mggtalk.visualization.inspection import draw_inspection, widest_turned  # noqa: PLC0415
 
     shards = Shards(root)
     clip = find_clip(shards, wanted)

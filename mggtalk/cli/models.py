@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from mggtalk.registry.models import MODELS, Model, fetch, find, status
+from mggtalk.weights.table import MODELS, Model, fetch, find, status
 
 
 def fetch_models(names: Sequence[str], *, fetch_all: bool, models: Mapping[str, Model] = MODELS) -> None:

@@ -13,11 +13,11 @@ from mggtalk.cli.inspect import find_clip
 from mggtalk.errors import ShardError, UnsoundError
 from mggtalk.records import Split
 from mggtalk.runtime.progress import Progress
-from mggtalk.shards.card import CARD_TEXT
+from mggtalk.shards.card.card import CARD_TEXT
+from mggtalk.shards.card.stats import light_rows, statistics
 from mggtalk.shards.index import SampleRow, iterate_rows, read_index
 from mggtalk.shards.reader import Shards
-from mggtalk.shards.stats import light_rows, statistics
-from mggtalk.shards.verify import Verification, shard_names, verify
+from mggtalk.shards.verify.dataset_check import Verification, shard_names, verify
 
 _MB = 1_000_000
 _COUNTS = ("identities", "videos", "clips", "samples", "frames", "source_frames", "hours", "shards", "bytes")

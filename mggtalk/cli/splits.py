@@ -8,12 +8,12 @@ from pathlib import Path
 
 from mggtalk.errors import LeakError
 from mggtalk.params import load_group
-from mggtalk.stages.appearances import SAME_PERSON
-from mggtalk.stages.ingest import IngestConfig
-from mggtalk.stages.leaks import LeakReport, Look, LookPair, checked_clips, find_leaks
-from mggtalk.stages.people import read_people
+from mggtalk.stages.ingest.stage import IngestConfig
 from mggtalk.stages.tables import CLIPS_FILE, read_rows
-from mggtalk.stages.track_tables import ClipRow
+from mggtalk.stages.track.identity.clustering import SAME_PERSON
+from mggtalk.stages.track.identity.leakage import LeakReport, Look, LookPair, checked_clips, find_leaks
+from mggtalk.stages.track.identity.resolution import read_people
+from mggtalk.stages.track.tables import ClipRow
 
 _MOST_SHOWN = 20
 _NO_EMBEDDINGS = """\

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mggtalk.evaluation.metrics import METRICS
-from mggtalk.evaluation.report import COLUMNS
+from mggtalk.evaluation.report.html import COLUMNS
 from mggtalk.evaluation.results import MODEL
 from mggtalk.evaluation.summary import DECIMALS
 

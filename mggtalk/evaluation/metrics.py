@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from mggtalk.perception.face_measurement import FaceMeasurement
+from mggtalk.perception.landmarks.face_measurement import FaceMeasurement
 from mggtalk.shards.protocol import LANDMARK_SCALE, PSNR_CAP_DB, SSIM_SIGMA, SSIM_WINDOW
 
 METRICS = ("psnr", "psnr_head", "ssim", "ssim_head", "csim", "csim_source", "aed", "apd", "akd")

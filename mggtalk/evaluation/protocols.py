@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from mggtalk.perception.face_measurement import FaceMeasurement
+from mggtalk.perception.landmarks.face_measurement import FaceMeasurement
 from mggtalk.records import HeadCloud, HeadFrame, SourceFrame
 
 AvatarT = TypeVar("AvatarT")

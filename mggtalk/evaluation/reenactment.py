@@ -11,7 +11,6 @@ from typing import Generic, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from mggtalk.evaluation import pictures
 from mggtalk.evaluation.baselines import MeshWarp, copy_source
 from mggtalk.evaluation.protocols import AvatarT, ClipEntry, ClipReader, FaceMeasurer, IdentityEncoder, Reenactor
 from mggtalk.evaluation.results import (
@@ -32,10 +31,11 @@ from mggtalk.evaluation.results import (
     picture_name,
 )
 from mggtalk.evaluation.scoring import MeasuredPicture, Scorer
-from mggtalk.geometry.head_pose import rotation_angles
+from mggtalk.geometry.head.head_pose import rotation_angles
 from mggtalk.params import config
 from mggtalk.perception.identity import IdentityUnavailable
 from mggtalk.records import HeadFrame, Rejected, RejectReason, SourceFrame, Split
+from mggtalk.visualization import images as pictures
 
 Image = UInt8[np.ndarray, "size size 3"]
 Method = Callable[[HeadFrame], Image]

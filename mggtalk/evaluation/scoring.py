@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from mggtalk.evaluation import metrics
 from mggtalk.evaluation.metrics import FrameScores
 from mggtalk.evaluation.protocols import FaceMeasurer, IdentityEncoder
-from mggtalk.perception.face_measurement import FaceMeasurement
+from mggtalk.perception.landmarks.face_measurement import FaceMeasurement
 from mggtalk.records import HeadFrame
 
 NAN = float("nan")

@@ -14,15 +14,27 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from mggtalk.models.batches import DriverBatch, SourceBatch
-from mggtalk.models.chosen import Chosen, HostCopy
 from mggtalk.models.config import ModelConfig
-from mggtalk.models.decoders import Densification, IdentityEncoder, RawGaussians, SymmetricDecoder, VisibleDecoder
-from mggtalk.models.deformation import BoundPoints, DeformationField, Motion
-from mggtalk.models.head_points import GeometryRefinement, HeadPoints, covered_cells, lift_points, mirror_hidden
-from mggtalk.models.inpainting import Inpainting, torso_background
-from mggtalk.models.layers import is_mixed, round_weights
-from mggtalk.models.layout import PaddedLayout
-from mggtalk.models.openings import FaceOpenings
+from mggtalk.models.networks.decoders import (
+    Densification,
+    IdentityEncoder,
+    RawGaussians,
+    SymmetricDecoder,
+    VisibleDecoder,
+)
+from mggtalk.models.networks.deformation import BoundPoints, DeformationField, Motion
+from mggtalk.models.networks.geometry_refinement import (
+    GeometryRefinement,
+    HeadPoints,
+    covered_cells,
+    lift_points,
+    mirror_hidden,
+)
+from mggtalk.models.networks.inpainting import Inpainting, torso_background
+from mggtalk.models.networks.layers import is_mixed, round_weights
+from mggtalk.models.points.async_nonzero import Chosen, HostCopy
+from mggtalk.models.points.condition_masks import FaceOpenings
+from mggtalk.models.points.packed_to_padded import PaddedLayout
 from mggtalk.rendering.gaussians import Gaussians
 from mggtalk.rendering.rasterize import rasterize
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mggtalk.geometry.landmark_sets import LandmarkSet
-from mggtalk.perception.depth_anything import DepthAnythingGeometry
-from mggtalk.perception.head_geometry import FaceMeshGeometry, HeadGeometry
-from mggtalk.perception.head_parsing import HeadParser, SegformerParser, SelfieParser
+from mggtalk.geometry.head.landmark_sets import LandmarkSet
+from mggtalk.perception.depth.depth_anything import DepthAnythingGeometry
+from mggtalk.perception.depth.head_geometry import FaceMeshGeometry, HeadGeometry
+from mggtalk.perception.segmentation.head_parsing import HeadParser, SegformerParser, SelfieParser
 
 
 @dataclass(frozen=True, slots=True)

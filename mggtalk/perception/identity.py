@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from mggtalk.geometry.landmark_sets import LandmarkSet, mediapipe_478
+from mggtalk.geometry.head.landmark_sets import LandmarkSet, mediapipe_478
 
 CHIP_SIZE = 150
 CHIP_PADDING = 0.25

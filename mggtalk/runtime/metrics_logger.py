@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mggtalk.files import METRICS_LINES, atomic_write
-from mggtalk.shards.images import encode_rgb
+from mggtalk.shards.codecs.images import encode_rgb
+from mggtalk.training.images import Reported, numbers, pictures
 from mggtalk.training.loop import Report
-from mggtalk.training.pictures import Reported, numbers, pictures
 
 _logger = logging.getLogger(__name__)
 

@@ -6,21 +6,21 @@ assembles shards, `index` finds every member again, `reader` decodes what is ask
 Data sets that lie elsewhere: `places` takes the URL, `remote_storage` fetches, `cache` keeps.
 """
 
-from mggtalk.shards.card import CardContext, write_card
+from mggtalk.shards.card.card import CardContext, write_card
+from mggtalk.shards.card.examples import write_examples
 from mggtalk.shards.clips import ClipEntry
-from mggtalk.shards.clouds import decode_cloud, encode_cloud
-from mggtalk.shards.damage import DamageGuard, OnDamage
-from mggtalk.shards.encode import SourceGeometry, encode_sample
-from mggtalk.shards.examples import write_examples
+from mggtalk.shards.codecs.clouds import decode_cloud, encode_cloud
+from mggtalk.shards.codecs.sample import SourceGeometry, encode_sample
+from mggtalk.shards.codecs.tracks import ClipTracks
+from mggtalk.shards.corrupt_samples import DamageGuard, OnDamage
 from mggtalk.shards.index import SampleRow, read_index, write_index
 from mggtalk.shards.opening import open_shards
 from mggtalk.shards.opening import open_shards as open  # noqa: A004  read as `shards.open`; this module opens no files
-from mggtalk.shards.places import CacheLimits
 from mggtalk.shards.reader import Shards
 from mggtalk.shards.schema import CHUNK_FRAMES, INDEX_NAME, SCHEMA_VERSION, SampleMeta
-from mggtalk.shards.spool import StoredClip, open_spooled, spool_clip
-from mggtalk.shards.tracks import ClipTracks
-from mggtalk.shards.writer import write_shards
+from mggtalk.shards.storage.location import CacheLimits
+from mggtalk.shards.writing.staging import StoredClip, open_spooled, spool_clip
+from mggtalk.shards.writing.writer import write_shards
 
 __all__ = [
     "CHUNK_FRAMES",

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from mggtalk.errors import ShardError
 from mggtalk.shards.index import SampleRow, check_schema, row_at
 from mggtalk.shards.schema import INDEX_NAME
-from mggtalk.shards.storage import Storage
+from mggtalk.shards.storage.local import Storage
 
 _FOOTER_BYTES = 1 << 16
 """Read from the end of the file at first: room for the footer of some 20,000 samples."""

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from mggtalk.records import Split
-from mggtalk.shards.places import DEFAULT_CACHE, CacheLimits
 from mggtalk.shards.reader import Shards
+from mggtalk.shards.storage.location import DEFAULT_CACHE, CacheLimits
 
 
 def open_shards(

@@ -12,15 +12,16 @@ from jaxtyping import UInt8, UInt16
 
 from mggtalk.errors import ShardError
 from mggtalk.records import HeadCloud, HeadFrame, SourceFrame, Split, StoredSource
-from mggtalk.shards import images, resample, schema
+from mggtalk.shards import schema
 from mggtalk.shards.clips import ClipEntry, collect_clips
-from mggtalk.shards.clouds import decode_cloud
+from mggtalk.shards.codecs import images, resample
+from mggtalk.shards.codecs.clouds import decode_cloud
+from mggtalk.shards.codecs.tracks import ClipTracks, concatenate_tracks, decode_tracks
 from mggtalk.shards.index import SampleRow
 from mggtalk.shards.lazy_index import LazyIndex
-from mggtalk.shards.places import DEFAULT_CACHE, CacheLimits, open_storage
 from mggtalk.shards.schema import CHUNK_FRAMES, SampleMeta, parse_meta
-from mggtalk.shards.storage import Storage
-from mggtalk.shards.tracks import ClipTracks, concatenate_tracks, decode_tracks
+from mggtalk.shards.storage.local import Storage
+from mggtalk.shards.storage.location import DEFAULT_CACHE, CacheLimits, open_storage
 
 DecodedT = TypeVar("DecodedT")
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from mggtalk.models.config import ModelConfig
 from mggtalk.params import config
-from mggtalk.shards.damage import OnDamage
+from mggtalk.shards.corrupt_samples import OnDamage
 
 
 @config

@@ -18,22 +18,22 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 from mggtalk.errors import StageError
-from mggtalk.geometry.landmark_sets import landmark_set
+from mggtalk.geometry.head.landmark_sets import landmark_set
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.records import Split
-from mggtalk.shards.damage import OnDamage
+from mggtalk.shards.corrupt_samples import OnDamage
 from mggtalk.shards.reader import Shards
-from mggtalk.training.augmentation import Augmentation, Twins, expression_twins, mirrored_tracks
-from mggtalk.training.averaging import WeightAverage
-from mggtalk.training.blendshapes import fit_blendshapes
+from mggtalk.training.checkpoint import RunState, read_state, restored, save_state
 from mggtalk.training.config import TrainConfig
-from mggtalk.training.loader import LoaderPlan, PairLoader
-from mggtalk.training.losses import TrainingStep
+from mggtalk.training.data.augmentation import Augmentation, Twins, expression_twins, mirrored_tracks
+from mggtalk.training.data.loader import LoaderPlan, PairLoader
+from mggtalk.training.data.pairs import PairReader, share
+from mggtalk.training.ema import WeightAverage
+from mggtalk.training.images import Reported
+from mggtalk.training.init_blendshapes import fit_blendshapes
+from mggtalk.training.losses.perceptual import make_perceptual
+from mggtalk.training.losses.training_loss import TrainingStep
 from mggtalk.training.optimization import Optimization
-from mggtalk.training.pairs import PairReader, share
-from mggtalk.training.perceptual import make_perceptual
-from mggtalk.training.pictures import Reported
-from mggtalk.training.resume import RunState, read_state, restored, save_state
 from mggtalk.training.throughput import Throughput
 from mggtalk.training.validation import validate_pairs
 

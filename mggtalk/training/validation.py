@@ -9,9 +9,9 @@ from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.records import Split
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
-from mggtalk.training.packed import PackedBatch
-from mggtalk.training.pairs import FramePair, PairReader, collate_tracks
-from mggtalk.training.pictures import NUM_ROWS, Reported, row, sheet
+from mggtalk.training.data.host_batch import PackedBatch
+from mggtalk.training.data.pairs import FramePair, PairReader, collate_tracks
+from mggtalk.training.images import NUM_ROWS, Reported, row, sheet
 
 
 def validate_pairs(

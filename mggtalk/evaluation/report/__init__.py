@@ -1,0 +1,1 @@
+"""Writes the HTML report of an evaluation."""

@@ -1,0 +1,1 @@
+"""Head shape, head pose and landmark sets in canonical space."""

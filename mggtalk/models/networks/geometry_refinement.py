@@ -1,0 +1,177 @@
+"""Geometry refinement and the symmetric points of a head: I_s^h and its coarse depth -> P_f and S(P_f), filtered.
+
+METHOD's P_c is the coarse depth map; the network moves every point along its ray, as reported of the paper ("predicts
+depth offsets"). Points of all heads of a batch lie in one list, for heads differ in how many they have.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mggtalk.geometry.cameras import invert_rigid, pixel_centers, unproject
+from mggtalk.geometry.symmetry import mirror_points, stands_for_hidden
+from mggtalk.models.batches import SourceBatch
+from mggtalk.models.config import ModelConfig
+from mggtalk.models.networks.layers import RIM_SHARE, UNet, mean_around
+from mggtalk.models.points.async_nonzero import Chosen
+
+_COVERED = 0.5
+_DEPTH_UNIT_CM = 10.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadPoints:
+    """Points of a batch of heads in head space, cm.
+
+    Attributes:
+        head: which head of the batch a point belongs to.
+        cell: row and column in the feature map, one cell for `point_stride`^2 pixels; a mirrored point has its twin's.
+        normals: unit, or zero where unknown.
+        sight: unit, the way that the camera looks at the point; of a mirrored point, its twin's mirror image.
+        evidence: how far the source can be trusted: cosine between normal and line of sight, and the head's share of
+            the picture around, which is less than 1 near its rim. A mirrored point has its twin's.
+        child_offsets: from the parent to the surface points of the source pixels under it.
+        spacing: distance of neighbouring source pixels on the surface's plane parallel to the image, cm.
+        colors: of the parent, in [0, 1]. child_colors: of the source pixels under it.
+    """
+
+    head: Int64[Tensor, " num_points"]
+    cell: Int64[Tensor, "num_points 2"]
+    positions: Float[Tensor, "num_points 3"]
+    normals: Float[Tensor, "num_points 3"]
+    sight: Float[Tensor, "num_points 3"]
+    evidence: Float[Tensor, "num_points 2"]
+    child_offsets: Float[Tensor, "num_points children 3"]
+    spacing: Float[Tensor, " num_points"]
+    colors: Float[Tensor, "num_points 3"]
+    child_colors: Float[Tensor, "num_points children 3"]
+
+    def mirrored(self, twins: Int64[Tensor, " num_mirrored"]) -> "HeadPoints":
+        """Return the mirror images of the points numbered `twins`."""
+        return HeadPoints(
+            head=self.head[twins],
+            cell=self.cell[twins],
+            positions=mirror_points(self.positions.index_select(0, twins)),
+            normals=mirror_points(self.normals.index_select(0, twins)),
+            sight=mirror_points(self.sight.index_select(0, twins)),
+            evidence=self.evidence[twins],
+            child_offsets=mirror_points(self.child_offsets.index_select(0, twins)),
+            spacing=self.spacing[twins],
+            colors=self.colors[twins],
+            child_colors=self.child_colors[twins],
+        )
+
+    def features(self, features: Float[Tensor, "batch channels rows columns"]) -> Float[Tensor, "num_points channels"]:
+        """Return what a feature map holds in the points' cells."""
+        _, _, rows, columns = features.shape
+        row, column = self.cell.unbind(dim=1)
+        # index_select, for the gradient of indexing sorts on a GPU, which takes ten times as long.
+        cells = features.permute(0, 2, 3, 1).flatten(0, 2)
+        return cells.index_select(0, (self.head * rows + row) * columns + column)
+
+
+class GeometryRefinement(nn.Module):
+    """2D UNet on image, mask, depth and normals that predicts an offset of the depth for every cell."""
+
+    def __init__(self, settings: ModelConfig) -> None:
+        super().__init__()
+        self.stride = settings.point_stride
+        self.max_offset = settings.max_depth_offset_cm
+        self.unet = UNet(8, 1, 2 * settings.unet_channels, settings.unet_levels)
+
+    def forward(self, source: SourceBatch) -> Float[Tensor, "batch 1 rows columns"]:
+        """Return offsets of z in cm, at most `max_depth_offset_cm` either way."""
+        mask = source.head_mask
+        origin = source.head_to_camera[:, 2, 3].reshape(-1, 1, 1, 1)
+        relative_depth = (source.depth - origin) / _DEPTH_UNIT_CM
+        known = mask * (source.depth > 0)
+        planes = torch.cat((source.image * mask, mask, relative_depth * known, source.normals * mask), dim=1)
+        offset: Tensor = self.unet(functional.avg_pool2d(planes, self.stride))
+        return torch.tanh(offset) * self.max_offset
+
+
+def refined_depth(
+    source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"]
+) -> Float[Tensor, "batch 1 height width"]:
+    """Return the depth that the offsets make, cm; meaningless where the source has none."""
+    return source.depth + functional.interpolate(offset, size=source.depth.shape[-2:], mode="nearest")
+
+
+def covered_cells(source: SourceBatch, stride: int) -> Chosen:
+    """Return the cells that the head covers: `Chosen` of a mask of batch, rows and columns."""
+    known = _known(source)
+    return Chosen((functional.avg_pool2d(known.float(), stride) > _COVERED)[:, 0])
+
+
+def lift_points(
+    source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"], stride: int, covered: Chosen | None = None
+) -> HeadPoints:
+    """Return the visible points: one for every cell that the head covers, with a child for each source pixel in it.
+
+    Args:
+        covered: of `covered_cells`, if they are under way.
+    """
+    batch, _, height, width = source.depth.shape
+    known, depth = _known(source), refined_depth(source, offset)
+    pixels = pixel_centers(height, width, depth.device).reshape(1, -1, 2).expand(batch, -1, -1)
+    camera = unproject(pixels, depth.reshape(batch, -1), source.intrinsics)
+    reach = max(round(width * RIM_SHARE), 1)
+    planes = torch.cat(
+        (
+            camera.transpose(1, 2).reshape(batch, 3, height, width),
+            source.normals,
+            source.image,
+            mean_around(source.head_mask, 2 * reach + 1),
+            known.float(),
+        ),
+        dim=1,
+    )
+    cells = planes.unfold(2, stride, stride).unfold(3, stride, stride).permute(0, 2, 3, 4, 5, 1)
+    rows, columns = cells.shape[1:3]
+    head, row, column = (covered or covered_cells(source, stride)).places().unbind(dim=1)
+    chosen = cells.flatten(3, 4).flatten(0, 2).index_select(0, (head * rows + row) * columns + column)
+    position, normal, color, around, weight = chosen.split((3, 3, 3, 1, 1), dim=-1)
+    share = weight / weight.sum(dim=1, keepdim=True)
+    camera_to_head = invert_rigid(source.head_to_camera)[head]
+    turn, move = camera_to_head[:, :3, :3], camera_to_head[:, :3, 3]
+    parent = (share * position).sum(dim=1)
+    # A pixel of the cell that the head does not cover gives its child the parent's place and colour.
+    child = torch.where(weight > 0, position, parent.unsqueeze(1))
+    parent_color, parent_normal = (share * color).sum(dim=1), functional.normalize((share * normal).sum(dim=1), dim=-1)
+    sight = functional.normalize(parent.detach(), dim=-1)
+    facing = -(parent_normal * sight).sum(dim=-1, keepdim=True)
+    return HeadPoints(
+        head=head,
+        cell=torch.stack((row, column), dim=1),
+        positions=torch.einsum("nij,nj->ni", turn, parent) + move,
+        normals=torch.einsum("nij,nj->ni", turn, parent_normal),
+        sight=torch.einsum("nij,nj->ni", turn, sight),
+        evidence=torch.cat((facing, (share * around).sum(dim=1)), dim=-1),
+        child_offsets=torch.einsum("nij,nkj->nki", turn, child - parent.unsqueeze(1)),
+        spacing=(parent[:, 2] / source.intrinsics[head, 0, 0]).detach(),
+        colors=parent_color,
+        child_colors=torch.where(weight > 0, color, parent_color.unsqueeze(1)),
+    )
+
+
+def mirror_hidden(
+    points: HeadPoints, source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"], voxel_size: float
+) -> Bool[Tensor, " num_points"]:
+    """Return which points have mirror images that belong to the occluded side.
+
+    They fall where no visible point is, and behind the refined surface that the source shows.
+    """
+    head = source.head_mask > _COVERED
+    surface = torch.where(head & (source.depth > 0), refined_depth(source, offset), 0.0)
+    surface = surface.masked_fill(~head & (source.valid > _COVERED), float("inf"))[:, 0]
+    return stands_for_hidden(
+        points.positions, points.head, surface, source.head_to_camera, source.intrinsics, voxel_size
+    )
+
+
+def _known(source: SourceBatch) -> Bool[Tensor, "batch 1 height width"]:
+    """Return which pixels are the head's and have a depth."""
+    return (source.head_mask > _COVERED) & (source.depth > 0)

@@ -1,0 +1,1 @@
+"""Estimates depth and normals of the head in images."""

@@ -1,0 +1,1 @@
+"""Finds faces, and measures landmarks, expression and hands in images."""

@@ -1,0 +1,58 @@
+"""The landmark backends by name: what each gives and needs, and how one is made for a video."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mggtalk.perception.landmarks.mediapipe_landmarker import FaceLandmarker
+from mggtalk.perception.landmarks.protocol import Landmarker
+
+
+@dataclass(frozen=True, slots=True)
+class LandmarkBackend:
+    """What is known of a landmark backend before it is made.
+
+    Attributes:
+        landmark_set: name of the set of its points. has_expression: whether it gives coefficients of its own.
+        models: its files of weights, by their names in the registry. libraries: distributions that its numbers hang on.
+    """
+
+    landmark_set: str
+    has_expression: bool
+    models: tuple[str, ...]
+    libraries: tuple[str, ...]
+
+
+LANDMARK_BACKENDS: Mapping[str, LandmarkBackend] = {
+    "mediapipe": LandmarkBackend(
+        landmark_set="mediapipe_478", has_expression=True, models=("face_landmarker",), libraries=("mediapipe",)
+    ),
+    "face_alignment": LandmarkBackend(
+        landmark_set="ibug_68",
+        has_expression=False,
+        models=("face_landmarker", "face_alignment_3dfan", "face_alignment_depth"),
+        libraries=("mediapipe", "face-alignment", "torch"),
+    ),
+}
+
+
+def make_landmarker(name: str, model_paths: Mapping[str, Path]) -> Landmarker:
+    """Return a new landmarker of a backend.
+
+    Args:
+        name: a key of `LANDMARK_BACKENDS`.
+        model_paths: where each of the backend's `models` lies, verified.
+
+    Raises:
+        KeyError: no such backend, or the path of a model is missing.
+        RegistryError: the backend's package is not installed, or cannot use the files.
+    """
+    finder = FaceLandmarker(model_paths["face_landmarker"])
+    if LANDMARK_BACKENDS[name] is LANDMARK_BACKENDS["mediapipe"]:
+        return finder
+    # PyTorch, seconds to import, only for who asks for it.
+    from mggtalk.perception.landmarks.face_alignment_landmarker import FaceAlignmentLandmarker  # noqa: PLC0415
+
+    checkpoints = {model_paths[model].parent for model in ("face_alignment_3dfan", "face_alignment_depth")}
+    (folder,) = checkpoints  # where torch.hub looks for both
+    return FaceAlignmentLandmarker(finder, folder.parent)

@@ -1,0 +1,1 @@
+"""Masks the head in images."""

@@ -1,0 +1,1 @@
+"""Describes a data set for people: card, statistics, example images."""

@@ -1,0 +1,116 @@
+"""`examples.jpg`: a few crops of a data set in one picture, for its card; a function of the shards alone."""
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from mggtalk.errors import ShardError
+from mggtalk.files import atomic_write
+from mggtalk.records import Split
+from mggtalk.shards import schema
+from mggtalk.shards.codecs import images
+from mggtalk.shards.index import SampleRow
+
+EXAMPLES = "examples.jpg"
+"""A row of pictures for each split that has clips, in the order train, val, test."""
+
+_PICTURES_PER_SPLIT = 6
+_SIDE_PX = 128
+_QUALITY = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A picture: frame `frame` of the sample `key`."""
+
+    key: str
+    frame: int
+
+
+def choose_examples(rows: Iterable[SampleRow]) -> list[list[Example]]:
+    """Return the pictures of each split that has clips: of the people first by their hash, one each, a source frame.
+
+    A hash of the names, for the ids' own order would follow the videos'. A new person takes at most one other's place.
+
+    Args:
+        rows: of the index; members are not looked at.
+    """
+    first: dict[tuple[Split, str], SampleRow] = {}
+    for row in rows:
+        person = (row.split, row.identity)
+        if person not in first or _rank(row.key) < _rank(first[person].key):
+            first[person] = row
+    ordered = sorted(first.values(), key=lambda row: _rank(row.identity))
+    by_split = [[row for row in ordered if row.split is split][:_PICTURES_PER_SPLIT] for split in Split]
+    return [[Example(row.key, min(row.source_frames, default=0)) for row in part] for part in by_split if part]
+
+
+def draw_examples(root: Path, rows: Iterable[SampleRow], examples: Sequence[Sequence[Example]]) -> bytes:
+    """Return the picture, as JPEG.
+
+    Args:
+        rows: of the samples shown, members and all; others are passed over.
+
+    Raises:
+        ShardError: a picture is missing or damaged.
+    """
+    by_key = {row.key: row for row in rows}
+    widest = max(len(part) for part in examples)
+    sheet = np.zeros((len(examples) * _SIDE_PX, widest * _SIDE_PX, 3), np.uint8)
+    for line, part in enumerate(examples):
+        for column, example in enumerate(part):
+            top, left = line * _SIDE_PX, column * _SIDE_PX
+            sheet[top : top + _SIDE_PX, left : left + _SIDE_PX] = _read(root, by_key[example.key], example.frame)
+    return images.encode_rgb(sheet, _QUALITY)
+
+
+def write_examples(root: Path, rows: Iterable[SampleRow]) -> str:
+    """Write `examples.jpg` under `root` and return its SHA-256; without samples there is none, and the hash is empty.
+
+    Raises:
+        ShardError: as `draw_examples`.
+    """
+    rows = list(rows)
+    examples = choose_examples(rows)
+    if not examples:
+        (root / EXAMPLES).unlink(missing_ok=True)
+        return ""
+    content = draw_examples(root, rows, examples)
+    atomic_write(root / EXAMPLES, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _rank(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _read(root: Path, row: SampleRow, frame: int) -> UInt8[np.ndarray, "side side 3"]:
+    member = schema.rgb_member(frame)
+    try:
+        number = row.member_names.index(member)
+        path = root / row.shard
+        with path.open("rb") as shard:
+            shard.seek(row.member_offsets[number])
+            data = shard.read(min(row.member_sizes[number], path.stat().st_size))  # a damaged size may be any number
+        image = _decode(data, row.member_crc32[number])
+    except (ValueError, IndexError, OSError) as cause:
+        raise ShardError(
+            f"{root / row.shard}: sample {row.key}: member {member}: cannot be read for {EXAMPLES}: {cause}",
+            shard=row.shard,
+            sample=row.key,
+            member=member,
+        ) from None
+    scaled: UInt8[np.ndarray, "side side 3"] = cv2.resize(image, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
+    return scaled
+
+
+def _decode(data: bytes, crc32: int) -> images.Image:
+    if zlib.crc32(data) != crc32:
+        raise ValueError("damaged: CRC-32")
+    return images.decode_rgb(data)

@@ -1,0 +1,1 @@
+"""Encodes and decodes the members of a sample: images, arrays, clouds, tracks."""

@@ -1,0 +1,1 @@
+"""Checks a data set of shards to its last byte."""

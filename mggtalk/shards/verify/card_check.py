@@ -1,0 +1,93 @@
+"""Checks `card.json` and `CARD.md`: what they count follows from the index, and one follows from the other."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+from mggtalk.errors import ShardError
+from mggtalk.params import validate
+from mggtalk.shards.card.card import CARD_JSON, CARD_TEXT, CardContext, dump_card, render_card, summarise
+from mggtalk.shards.index import SampleRow
+from mggtalk.shards.verify.issues import Finding
+
+
+def read_card(root: Path) -> dict[str, Any]:
+    """Return the content of `card.json`.
+
+    Raises:
+        ShardError: missing, or no JSON object.
+    """
+    path = root / CARD_JSON
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ShardError(f"{path}: no such file") from None
+    except (OSError, ValueError) as cause:
+        raise ShardError(f"{path}: cannot be read as JSON: {cause}") from None
+    if not isinstance(content, dict):
+        raise ShardError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content
+
+
+def check_card(root: Path, rows: Sequence[SampleRow]) -> list[Finding]:
+    """Return what is wrong with the two files of the card.
+
+    Args:
+        rows: of the index; members are not looked at.
+    """
+    try:
+        content = read_card(root)
+        names = [field.name for field in fields(CardContext)]
+        given = {name: content[name] for name in names if name in content}
+        context = validate(given, CardContext, CARD_JSON, ShardError)
+    except ShardError as error:
+        return [Finding(CARD_JSON, str(error))]
+    expected = summarise(rows, context)
+    findings = [
+        Finding(CARD_JSON, f"{key}: not what the index gives", expected=wanted, got=got)
+        for key, wanted, got in _differences(json.loads(dump_card(expected)), content, "")
+    ]
+    if not findings and (root / CARD_JSON).read_bytes() != dump_card(expected):
+        findings.append(Finding(CARD_JSON, "not as it is written: sorted keys, two spaces"))
+    return findings + _check_text(root / CARD_TEXT, render_card(expected))
+
+
+def _check_text(path: Path, expected: str) -> list[Finding]:
+    try:
+        text = path.read_bytes().decode()
+    except FileNotFoundError:
+        return [Finding(CARD_TEXT, "missing")]
+    except (OSError, UnicodeDecodeError) as cause:
+        return [Finding(CARD_TEXT, f"cannot be read: {cause}")]
+    got, wanted = text.split("\n"), expected.split("\n")
+    what = f"not what {CARD_JSON} and the index give"
+    return [
+        Finding(
+            CARD_TEXT,
+            f"line {place[0] + 1}: {what}",
+            expected=repr("\n".join(wanted[place[2] : place[3]])),
+            got=repr("\n".join(got[place[0] : place[1]])),
+        )
+        for kind, *place in SequenceMatcher(None, got, wanted, autojunk=False).get_opcodes()
+        if kind != "equal"
+    ]
+
+
+def _differences(expected: Any, got: Any, key: str) -> Iterator[tuple[str, str, str]]:
+    """Yield key, expected and got value of the leaves of two JSON documents that differ."""
+    if isinstance(expected, dict) and isinstance(got, dict):
+        for name in sorted({*expected, *got}):
+            inner = f"{key}.{name}" if key else name
+            if name in expected and name in got:
+                yield from _differences(expected[name], got[name], inner)
+            else:
+                yield inner, _shown(expected, name), _shown(got, name)
+    elif expected != got:
+        yield key, repr(expected), repr(got)
+
+
+def _shown(mapping: dict[str, Any], name: str) -> str:
+    return repr(mapping[name]) if name in mapping else "nothing"

@@ -1,0 +1,166 @@
+"""Checks a data set of shards to its last byte.
+
+A shard's bytes follow from its members, the index from the shards, the card from the index, and the place of a clip
+from all clips: so each is made once more from what it follows from, and compared. See docs/shards.md.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mggtalk.errors import SchemaVersionError, ShardError
+from mggtalk.records import Split
+from mggtalk.shards.card.card import CARD_JSON, CARD_TEXT
+from mggtalk.shards.card.examples import EXAMPLES
+from mggtalk.shards.card.stats import light_rows
+from mggtalk.shards.index import SampleRow, read_index, row_at, write_table
+from mggtalk.shards.schema import INDEX_NAME, SCHEMA_VERSION, parse_meta
+from mggtalk.shards.verify.card_check import check_card, read_card
+from mggtalk.shards.verify.examples_check import check_examples
+from mggtalk.shards.verify.issues import Finding
+from mggtalk.shards.verify.layout_check import PlacedSample, check_layout
+from mggtalk.shards.verify.shard_check import check_shard
+from mggtalk.shards.verify.table_check import check_rejects, check_table
+from mggtalk.shards.verify.tar_walk import walk_tar
+
+REJECTS_NAME = "rejects.parquet"
+
+
+@dataclass(slots=True)
+class Verification:
+    """What a check came to: how much was looked at, what is wrong, and what is to be said besides."""
+
+    num_shards: int = 0
+    num_samples: int = 0
+    num_bytes: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def verify(root: Path, *, fast: bool = False, advance: Callable[[int], None] = lambda _: None) -> Verification:
+    """Check everything under `root`.
+
+    Args:
+        fast: do not decode the members; their bytes are still held against the index's hashes.
+        advance: is told how many bytes of shards have been checked since it was last called.
+
+    Raises:
+        ShardError: there is no such folder. SchemaVersionError: index and samples are of another schema version.
+    """
+    if not root.is_dir():
+        raise ShardError(f"{root}: no such folder")
+    result = Verification()
+    table = _read_index(root, result)
+    by_shard: defaultdict[str, list[int]] = defaultdict(list)
+    for number, shard in enumerate(table["shard"].to_pylist() if table is not None else []):
+        by_shard[shard].append(number)
+    there = shard_names(root)
+    samples: list[PlacedSample] = []
+    for shard in sorted({*there, *by_shard}):
+        indexed = None if table is None else {row.key: row for row in _rows(table, by_shard[shard])}
+        if shard not in there:
+            result.findings.append(Finding(shard, "missing, but the index has samples in it"))
+            samples += [PlacedSample.of(row, shard) for row in (indexed or {}).values()]
+            continue
+        result.num_shards += 1
+        result.num_bytes += (root / shard).stat().st_size
+        for row in check_shard(root, shard, indexed, result.findings, fast=fast, advance=advance):
+            samples.append(PlacedSample.of(row, shard))
+    result.num_samples = len(samples)
+    result.findings += check_layout(samples, _target_bytes(root))
+    if table is not None:
+        result.findings += check_card(root, light_rows(table))
+    examples = _stated_examples(root)
+    if examples:
+        check_examples(root, examples, table, result.findings, result.notes)
+    _check_files(root, {*there, *by_shard, *([] if examples == "" else [EXAMPLES])}, result)
+    return result
+
+
+def shard_names(root: Path) -> list[str]:
+    """Return the paths in the data set of the shards that are there, sorted."""
+    return sorted(f"{split}/{path.name}" for split in Split for path in (root / split).glob("*.tar") if path.is_file())
+
+
+def _read_index(root: Path, result: Verification) -> pa.Table | None:
+    """Return the index if it can be read, having checked it against itself."""
+    path = root / INDEX_NAME
+    try:
+        table = read_index(root)
+        table.validate(full=True)
+        _check_no_nulls(table)
+        rows = light_rows(table)
+    except SchemaVersionError as error:
+        if not _knows_samples(root):
+            raise
+        result.findings.append(Finding(INDEX_NAME, f"{error}; but the samples are of version {SCHEMA_VERSION}"))
+        return None
+    except (ShardError, pa.ArrowException) as cause:
+        result.findings.append(Finding(INDEX_NAME, f"cannot be read: {cause}"))
+        return None
+    if len({row.key for row in rows}) < len(rows):
+        result.findings.append(Finding(INDEX_NAME, "a sample has several rows"))
+    check_table(path, lambda again: write_table(again.parent, table), result.findings, result.notes)
+    return table
+
+
+def _check_no_nulls(table: pa.Table) -> None:
+    for name in table.column_names:
+        column = table[name]
+        values = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+        if name != "audio_dbfs" and (column.null_count or values.null_count):
+            raise ShardError(f"column {name}: a row has no value")
+
+
+def _knows_samples(root: Path) -> bool:
+    """Tell whether the first sample is of this reader's schema version, so that an index of another is damaged."""
+    for shard in shard_names(root)[:1]:
+        for member in walk_tar(root / shard, shard, {}, []):
+            try:
+                parse_meta(member.data, shard)
+            except ShardError:
+                return False
+            return True
+    return False
+
+
+def _rows(table: pa.Table, numbers: list[int]) -> Iterator[SampleRow]:
+    return (row_at(table, number) for number in numbers)
+
+
+def _target_bytes(root: Path) -> int | None:
+    """Return the target size of the shards that the card states, if it does."""
+    try:
+        return round(float(read_card(root)["parameters"]["target_shard_mb"]) * 1e6)
+    except (ShardError, KeyError, TypeError, ValueError, OverflowError):
+        return None  # `check_card` tells what is wrong with it
+
+
+def _stated_examples(root: Path) -> str | None:
+    """Return the hash of the example pictures that the card states, empty if it has none; None if it is unreadable."""
+    try:
+        return str(read_card(root).get("examples", ""))
+    except ShardError:
+        return None  # `check_card` tells what is wrong with it
+
+
+def _check_files(root: Path, others: set[str], result: Verification) -> None:
+    """Find what does not belong, and check what no other check reads.
+
+    Args:
+        others: shards and pictures that belong.
+    """
+    belongs = {INDEX_NAME, CARD_JSON, CARD_TEXT, REJECTS_NAME, *others}
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if path.is_dir():
+            if name not in list(Split) or not any(path.iterdir()):
+                result.findings.append(Finding(name, "a folder that does not belong here"))
+        elif name not in belongs:
+            result.findings.append(Finding(name, "a file that does not belong here"))
+    if (root / REJECTS_NAME).is_file():
+        check_rejects(root / REJECTS_NAME, result.findings, result.notes)

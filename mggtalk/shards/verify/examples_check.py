@@ -1,0 +1,67 @@
+"""Checks `examples.jpg`: drawn once more from the shards, it must be the same, and its hash the one in the card."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mggtalk.errors import ShardError
+from mggtalk.shards.card.card import CARD_JSON
+from mggtalk.shards.card.examples import EXAMPLES, choose_examples, draw_examples
+from mggtalk.shards.card.stats import light_rows
+from mggtalk.shards.codecs import images
+from mggtalk.shards.index import iterate_rows
+from mggtalk.shards.verify.issues import Finding
+
+# Decoders and encoders of two versions round differently, by a level or two; another picture differs by dozens.
+_MOST_MEAN_LEVELS = 3.0
+
+
+def check_examples(root: Path, stated: str, table: pa.Table | None, findings: list[Finding], notes: list[str]) -> None:
+    """Compare the picture to the one that the shards give, and its hash to the card's.
+
+    Another version of OpenCV may write other bytes. Then there is a note, if the card vouches for the file and the two
+    pictures look the same.
+
+    Args:
+        stated: SHA-256 in the card.
+        table: the index; None if it is damaged. If it or a shard that is shown is, only the hash is compared.
+    """
+    try:
+        content = (root / EXAMPLES).read_bytes()
+    except FileNotFoundError:
+        findings.append(Finding(EXAMPLES, "missing, but the card names it"))
+        return
+    except OSError as cause:
+        findings.append(Finding(EXAMPLES, f"cannot be read: {cause}"))
+        return
+    digest = hashlib.sha256(content).hexdigest()
+    expected = None if table is None else _draw(root, table)
+    if digest != stated:
+        blamed = CARD_JSON if content == expected else EXAMPLES
+        findings.append(Finding(blamed, f"SHA-256 of {EXAMPLES}", expected=stated, got=digest))
+    elif expected is not None and content != expected:
+        if _look_alike(content, expected):
+            notes.append(f"{EXAMPLES}: shows what the shards hold; another version of OpenCV wrote it")
+        else:
+            findings.append(Finding(EXAMPLES, "not the picture that the shards give"))
+
+
+def _draw(root: Path, table: pa.Table) -> bytes | None:
+    """Return the picture that the shards give; None if one that is shown cannot be read, which other checks tell."""
+    examples = choose_examples(light_rows(table))
+    keys = [example.key for part in examples for example in part]
+    try:
+        return draw_examples(root, iterate_rows(table.filter(pc.is_in(table["key"], pa.array(keys)))), examples)
+    except ShardError:
+        return None
+
+
+def _look_alike(content: bytes, expected: bytes) -> bool:
+    try:
+        ours, theirs = images.decode_rgb(expected).astype(np.int16), images.decode_rgb(content).astype(np.int16)
+    except ValueError:
+        return False
+    return ours.shape == theirs.shape and float(np.abs(ours - theirs).mean()) <= _MOST_MEAN_LEVELS

@@ -1,0 +1,87 @@
+"""Checks what no shard shows alone: that clips are whole and in one place, and that this is the one the tree gives."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from mggtalk.records import Split
+from mggtalk.shards.index import SampleRow
+from mggtalk.shards.verify.issues import Finding
+from mggtalk.shards.writing.prefix_tree import assign_leaves, shard_name
+
+
+class PlacedSample(NamedTuple):
+    """What the check keeps of a sample, of which there may be very many."""
+
+    key: str
+    shard: str
+    clip_id: str
+    labels: tuple[str, str, str, float, int]
+    start_frame: int
+    num_frames: int
+    size_bytes: int
+
+    @classmethod
+    def of(cls, row: SampleRow, shard: str) -> "PlacedSample":
+        """Return what is kept of a row that lies in `shard`."""
+        labels = (row.video_id, row.identity, row.license, row.fps, row.clip_num_frames)
+        return cls(row.key, shard, row.clip_id, labels, row.start_frame, row.num_frames, row.size_bytes)
+
+
+def check_layout(samples: Iterable[PlacedSample], target_bytes: int | None) -> list[Finding]:
+    """Return what is wrong with the clips, and with where they lie.
+
+    Args:
+        target_bytes: of the shards; None if it is not known: any one will do.
+    """
+    clips: defaultdict[str, list[PlacedSample]] = defaultdict(list)
+    for sample in samples:
+        clips[sample.clip_id].append(sample)
+    findings = [finding for clip in sorted(clips) for finding in _check_clip(clips[clip])]
+    return findings + _check_tree(clips, target_bytes)
+
+
+def _check_clip(samples: list[PlacedSample]) -> list[Finding]:
+    ordered = sorted(samples, key=lambda sample: sample.start_frame)
+    first = ordered[0]
+    findings = []
+    for sample in ordered:
+        if sample.shard != first.shard:
+            what = f"clip {first.clip_id} lies in several shards"
+            findings.append(Finding(sample.shard, what, sample.key, expected=first.shard, got=sample.shard))
+        if sample.labels != first.labels:
+            what = "video, identity, licence, frame rate or length of the clip differ from its first sample's"
+            expected, got = (", ".join(map(str, labels)) for labels in (first.labels, sample.labels))
+            findings.append(Finding(sample.shard, what, sample.key, expected=expected, got=got))
+    starts = [sample.start_frame for sample in ordered]
+    ends = [sample.start_frame + sample.num_frames for sample in ordered]
+    if starts != [0, *ends[:-1]] or ends[-1] != first.labels[-1]:
+        what = f"clip {first.clip_id} is not whole"
+        got = ", ".join(f"{start} to {end}" for start, end in zip(starts, ends, strict=True))
+        findings.append(Finding(first.shard, what, expected=f"frames 0 to {first.labels[-1]}", got=got))
+    return findings
+
+
+def _check_tree(clips: Mapping[str, list[PlacedSample]], target_bytes: int | None) -> list[Finding]:
+    sizes = {clip: sum(sample.size_bytes for sample in samples) for clip, samples in clips.items()}
+    places = {clip: samples[0].shard for clip, samples in clips.items()}
+    target = target_bytes or _least_target(sizes, places)
+    findings = []
+    for split in Split:
+        members = {clip: size for clip, size in sizes.items() if places[clip].startswith(f"{split}/")}
+        for prefix, ids in assign_leaves(members, target).items():
+            expected = f"{split}/{shard_name(prefix)}"
+            findings += [
+                Finding(places[clip], f"clip {clip} belongs in another shard", expected=expected, got=places[clip])
+                for clip in ids
+                if places[clip] != expected
+            ]
+    return findings
+
+
+def _least_target(sizes: Mapping[str, int], places: Mapping[str, str]) -> int:
+    """Return the smallest target size that lets clips lie together as they do: if any gives this tree, it does."""
+    shards: defaultdict[str, list[int]] = defaultdict(list)
+    for clip, place in places.items():
+        shards[place].append(sizes[clip])
+    return max([1, *(sum(members) for members in shards.values() if len(members) > 1)])

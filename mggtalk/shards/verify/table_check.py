@@ -1,0 +1,67 @@
+"""Checks Parquet files whose bytes follow from their rows: written once more, they must be the same."""
+
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mggtalk.shards.verify.issues import Finding
+
+_VERSION = re.compile(r"parquet-cpp-arrow version \d+\.\d+\.\d+")
+
+
+def check_table(path: Path, write: Callable[[Path], object], findings: list[Finding], notes: list[str]) -> None:
+    """Compare a Parquet file, which has been read without an error, to its rows written again.
+
+    Another version of Arrow may write other bytes. Then there is a note: what a reader gets is right all the same.
+
+    Args:
+        write: writes the rows of `path` to the path given, which has the same name in another folder.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / path.name
+        write(again)
+        got, expected = path.read_bytes(), again.read_bytes()
+        if got == expected:
+            return
+        theirs, ours = _writer(path), _writer(again)
+    if theirs != ours and _VERSION.fullmatch(theirs):
+        notes.append(
+            f"{path.name}: its rows are right; its bytes cannot be compared: {theirs} wrote it, this is {ours}"
+        )
+        return
+    place = next((n for n, pair in enumerate(zip(got, expected, strict=False)) if pair[0] != pair[1]), None)
+    where = f"from byte {place} on" if place is not None else "in length"
+    sizes = (f"{len(expected)} bytes", f"{len(got)} bytes")
+    findings.append(Finding(path.name, f"not the bytes that its rows give: differs {where}", "", "", *sizes))
+
+
+def _writer(path: Path) -> str:
+    try:
+        return str(pq.read_metadata(path).created_by)
+    except UnicodeDecodeError:
+        return ""
+
+
+def check_rejects(path: Path, findings: list[Finding], notes: list[str]) -> None:
+    """Check `rejects.parquet`, in which the stage `shards` lists the clips that it left out."""
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as cause:
+        findings.append(Finding(path.name, f"cannot be read: {' '.join(str(cause).split())}"))
+        return
+    if table.schema.names != ["key", "reason", "detail"]:
+        findings.append(Finding(path.name, "columns", "", "", "key, reason, detail", ", ".join(table.schema.names)))
+        return
+    plain = pa.schema([field.remove_metadata() for field in table.schema])
+    columns = table.combine_chunks().columns
+
+    def write(target: Path) -> None:
+        pq.write_table(pa.Table.from_arrays(columns, schema=plain), target, compression="zstd")
+
+    check_table(path, write, findings, notes)

@@ -1,0 +1,1 @@
+"""Stage `ingest`: turns a recipe into the table of videos."""

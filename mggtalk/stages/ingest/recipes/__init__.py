@@ -1,0 +1,1 @@
+"""Recipes: one module for each kind, and the reader that chooses among them."""

@@ -1,0 +1,1 @@
+"""Stage `shards`: turns tracked clips into encoded samples."""

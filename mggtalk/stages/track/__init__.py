@@ -1,0 +1,1 @@
+"""Stage `track`: turns videos into clips of one face, with landmarks, pose and expression."""

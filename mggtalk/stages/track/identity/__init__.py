@@ -1,0 +1,1 @@
+"""Finds out who is in each clip, from face embeddings and labels."""

@@ -1,0 +1,1 @@
+"""Chooses, loads and augments the frame pairs that training sees."""

@@ -1,0 +1,139 @@
+"""Which (source, target) frames make up which step: a function of seed and number alone, so any worker can tell."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+import torch
+
+from mggtalk.errors import StageError
+from mggtalk.models.batches import TrackBatch
+from mggtalk.records import HeadFrame, SourceFrame, Split, StoredSource
+from mggtalk.shards.clips import ClipEntry
+from mggtalk.shards.reader import Shards
+from mggtalk.training.data.shuffle import hashed, permuted
+
+
+@dataclass(frozen=True, slots=True)
+class FramePair:
+    """Two frames of one clip, by their number within it; the source carries geometry."""
+
+    clip_id: str
+    source_frame: int
+    target_frame: int
+
+
+class PairSampler:
+    """Numbers pairs without end: an epoch has every frame of every clip once as target, in an order of its own.
+
+    The source is any frame of the clip that has geometry. Clips without such frames are left out. Epochs follow each
+    other without a seam: a batch that an epoch cannot fill takes the first pairs of the next, so no batch is short
+    and no worker has more steps than another. A clip's share of an epoch is its share of the places.
+
+    Raises:
+        StageError: there are no clips with geometry.
+    """
+
+    def __init__(self, clips: Sequence[ClipEntry], seed: int, stream: int = 0) -> None:
+        """Lay out an epoch.
+
+        Args:
+            stream: pairs of another stream of the same seed come in another order.
+        """
+        usable = [clip for clip in clips if clip.source_frames]
+        if not usable:
+            raise StageError(f"no clips to draw pairs from: the split has {len(clips)} clips, none with source frames")
+        self._clips = tuple(sorted(usable, key=lambda clip: clip.clip_id))
+        self._ends = list(accumulate(clip.num_frames for clip in self._clips))
+        self._key = (seed, stream)
+
+    @property
+    def epoch_size(self) -> int:
+        """Number of pairs of an epoch."""
+        return self._ends[-1]
+
+    def pair(self, number: int, replacement: int = 0) -> FramePair:
+        """Return pair `number` of the run.
+
+        Args:
+            replacement: n names the pair that comes n places later in the same epoch, for one that cannot be read.
+        """
+        epoch, position = divmod(number, self.epoch_size)
+        place = permuted((position + replacement) % self.epoch_size, self.epoch_size, *self._key, epoch)
+        number_of_clip = bisect_right(self._ends, place)
+        clip = self._clips[number_of_clip]
+        source = clip.source_frames[hashed(*self._key, epoch, place) % len(clip.source_frames)]
+        return FramePair(clip.clip_id, source, place - (self._ends[number_of_clip] - clip.num_frames))
+
+
+def share(step: int, batch_size: int, rank: int, world_size: int) -> range:
+    """Return the numbers of one worker's pairs of one step: an equal, contiguous share of the batch.
+
+    Pairs are numbered through the run, so the batches of any number of workers hold the same pairs.
+
+    Raises:
+        ValueError: the batch cannot be shared out evenly.
+    """
+    if batch_size % world_size:
+        raise ValueError(f"batch_size: got {batch_size}, expected a multiple of {world_size} workers")
+    own = batch_size // world_size
+    first = step * batch_size + rank * own
+    return range(first, first + own)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairTracks:
+    """Head-space landmarks, cm, and expression of a pair; arrays of two frames, source first."""
+
+    landmarks: np.ndarray
+    expression: np.ndarray
+
+
+class PairReader:
+    """Reads pairs of one split from the shards, at the size that the model works at.
+
+    Attributes:
+        seed: of both samplers.
+        sampler: which pairs are read with their pictures. track_sampler: of which only the tracks are read.
+    """
+
+    def __init__(self, shards: Shards, split: Split, size: int, seed: int) -> None:
+        self._shards = shards
+        self._size = size
+        self.seed = seed
+        self.sampler = PairSampler(shards.clips(split), seed)
+        self.track_sampler = PairSampler(shards.clips(split), seed, stream=1)
+
+    def read(self, pair: FramePair) -> tuple[SourceFrame | StoredSource, HeadFrame]:
+        """Return source and target; at the stored size the source is as it is stored.
+
+        Raises:
+            ShardError: a sample is damaged.
+        """
+        if self._size == self._shards.meta(pair.clip_id, pair.source_frame).size:
+            source: SourceFrame | StoredSource = self._shards.stored_source(pair.clip_id, pair.source_frame)
+        else:
+            source = self._shards.source_frame(pair.clip_id, pair.source_frame, self._size)
+        return source, self._shards.head_frame(pair.clip_id, pair.target_frame, self._size)
+
+    def read_tracks(self, pair: FramePair) -> PairTracks:
+        """Return landmarks and expressions of the pair, without its pictures.
+
+        Raises:
+            ShardError: a sample is damaged.
+        """
+        source, source_frame = self._shards.sample_tracks(pair.clip_id, pair.source_frame)
+        target, target_frame = self._shards.sample_tracks(pair.clip_id, pair.target_frame)
+        return PairTracks(
+            np.stack([source.landmarks[source_frame], target.landmarks[target_frame]]),
+            np.stack([source.expression[source_frame], target.expression[target_frame]]),
+        )
+
+
+def collate_tracks(pairs: Sequence[PairTracks]) -> TrackBatch:
+    """Return the tracks of pairs as a batch."""
+    landmarks = torch.from_numpy(np.stack([pair.landmarks for pair in pairs]))
+    expression = torch.from_numpy(np.stack([pair.expression for pair in pairs]))
+    return TrackBatch(landmarks[:, 0], landmarks[:, 1], expression[:, 0], expression[:, 1])

@@ -1,0 +1,1 @@
+"""Draws what shards and models hold: panels, figures, point clouds."""

@@ -1,0 +1,175 @@
+"""Models that are folders of a repository of the Hugging Face hub.
+
+Three files are taken: two of settings, and safetensors; never a pickle, never code. Their hashes are not known here
+beforehand. The first download asks the hub which commit the revision is, and writes commit and hashes into a lock file
+beside the files. From then on that decides: another commit comes only after the folder is removed.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mggtalk.errors import RegistryError
+from mggtalk.files import atomic_write
+from mggtalk.weights.downloads import cache_root, sha256_of
+from mggtalk.weights.hub import HubRevision, download_files, resolve_revision
+from mggtalk.weights.sources import ModelStatus
+
+FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
+LOCK_FILE = "lock.json"
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """One model of the hub.
+
+    Attributes:
+        repository: owner and name. revision: branch, tag or commit that the first download takes.
+        license: of the weights. purpose: what it is used for, for `mggtalk models list`.
+        endpoint: of the hub; default: that of its client.
+    """
+
+    name: str
+    repository: str
+    revision: str
+    license: str
+    purpose: str
+    endpoint: str | None = None
+
+    @property
+    def default(self) -> bool:
+        """Whether the default pipeline needs it: never, for its libraries are an extra."""
+        return False
+
+    @property
+    def path(self) -> Path:
+        """The folder in the cache, whether it is there or not."""
+        return cache_root() / "models" / "hub" / self.name
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Of the files that are there; None while there are none."""
+        return sum(path.stat().st_size for name in FILES if (path := self.path / name).is_file()) or None
+
+    def status(self) -> ModelStatus:
+        """Return whether all files are in the cache as the lock file has them."""
+        if not (self.path / LOCK_FILE).is_file():
+            return ModelStatus.MISSING
+        try:
+            self.require()
+        except RegistryError:
+            return ModelStatus.DAMAGED
+        return ModelStatus.PRESENT
+
+    def require(self) -> Path:
+        """Return the folder, whose files are those that were downloaded.
+
+        Raises:
+            RegistryError: it was not fetched, or a file is missing or has changed.
+        """
+        for name, expected in self._lock().files.items():
+            path = self.path / name
+            got = sha256_of(path) if path.is_file() else "none: no such file"
+            if got != expected:
+                raise RegistryError(
+                    f"model {self.name!r} is damaged: {path} has SHA-256 {got}, expected {expected} by {LOCK_FILE}; "
+                    f"{self._remedy} to replace it"
+                )
+        return self.path
+
+    def digest(self) -> str:
+        """Return the digest of the files by the lock file; see `digest_of`.
+
+        Raises:
+            RegistryError: it was not fetched.
+        """
+        return digest_of(self._lock().files)
+
+    def fetch(self) -> Path:
+        """Return the folder, downloaded unless it is there; a damaged file is had again from the same commit.
+
+        Raises:
+            RegistryError: the hub did not give it, or gave something else than it states or the lock file has.
+        """
+        try:
+            return self._fetch()
+        except OSError as fault:
+            raise RegistryError(f"model {self.name!r}: {self.path} cannot be written: {fault}") from fault
+
+    def _fetch(self) -> Path:
+        status = self.status()
+        if status is ModelStatus.PRESENT:
+            return self.path
+        wanted = self._wanted_again() if status is ModelStatus.DAMAGED else None
+        if wanted is None:
+            wanted = resolve_revision(self.repository, self.revision, self.endpoint)
+        download_files(self.repository, wanted.commit, FILES, self.path, self.endpoint)
+        hashes = {name: sha256_of(self.path / name) for name in FILES}
+        for name, got in hashes.items():
+            if got != (expected := wanted.sha256.get(name, got)):
+                (self.path / name).unlink()
+                raise RegistryError(f"{self.repository}: the hub's {name} has SHA-256 {got}, expected {expected}")
+        lock = {"repository": self.repository, "revision": self.revision, "commit": wanted.commit, "files": hashes}
+        atomic_write(self.path / LOCK_FILE, json.dumps(lock, indent=1).encode())
+        return self.path
+
+    def _wanted_again(self) -> HubRevision | None:
+        """Return what the lock file asks for, with all that is damaged removed; None if the lock file is of no use."""
+        try:
+            lock = self._lock()
+        except RegistryError:
+            shutil.rmtree(self.path)
+            return None
+        for name, expected in lock.files.items():
+            path = self.path / name
+            if path.is_file() and sha256_of(path) != expected:
+                path.unlink()
+        return HubRevision(lock.commit, lock.files)
+
+    def _lock(self) -> "_Lock":
+        path = self.path / LOCK_FILE
+        if not path.is_file():
+            raise RegistryError(f"model {self.name!r} is missing: no file {path}; {self._remedy}")
+        try:
+            content = json.loads(path.read_bytes())
+            lock = _Lock(content["repository"], content["revision"], content["commit"], dict(content["files"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise RegistryError(f"model {self.name!r}: {path} is damaged ({error}); {self._remedy}") from error
+        got, expected = (lock.repository, lock.revision, sorted(lock.files)), (self.repository, self.revision, [*FILES])
+        if got != expected:
+            raise RegistryError(f"model {self.name!r}: {path} is of {got}, expected {expected}; {self._remedy}")
+        return lock
+
+    @property
+    def _remedy(self) -> str:
+        return f"run `mggtalk models fetch {self.name}`"
+
+
+@dataclass(frozen=True, slots=True)
+class _Lock:
+    repository: str
+    revision: str
+    commit: str
+    files: Mapping[str, str]
+
+
+def digest_of(hashes: Mapping[str, str]) -> str:
+    """Return one SHA-256 for the files of a model; the same files have the same digest wherever they come from."""
+    lines = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(hashes.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def folder_digest(folder: Path) -> str:
+    """Return the digest of a model in a folder of the user's own; files beside the three do not count.
+
+    Raises:
+        RegistryError: there is no such folder, or it lacks a file.
+    """
+    if missing := [name for name in FILES if not (folder / name).is_file()]:
+        raise RegistryError(
+            f"{folder}: no folder of a model; expected {', '.join(FILES)}, missing {', '.join(missing)}"
+        )
+    return digest_of({name: sha256_of(folder / name) for name in FILES})

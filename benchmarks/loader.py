@@ -30,9 +30,9 @@ import webdataset
 
 from mggtalk.records import Split
 from mggtalk.shards import ClipEntry, Shards, schema
-from mggtalk.shards.corrupt_samples import OnDamage
+from mggtalk.shards.corrupt_samples import OnCorruptSample
 from mggtalk.shards.index import iterate_rows, read_index
-from mggtalk.training.data.loader import LoaderPlan, PairLoader
+from mggtalk.training.data.loader import LoaderConfig, PairLoader
 from mggtalk.training.data.pairs import FramePair, PairReader, PairSampler
 
 SEED, BATCH = 0, 8
@@ -121,7 +121,7 @@ def make_loader(task: Task, threads: int, cached_tracks: int = 64) -> PairLoader
     shards = Shards(task.root, cached_tracks=cached_tracks)
     size = shards.meta(shards.clips(Split.TRAIN)[0].clip_id).size
     reader = PairReader(shards, Split.TRAIN, size, SEED)
-    plan = LoaderPlan(task.pairs // BATCH, BATCH, 2 * BATCH, threads, OnDamage.STOP)
+    plan = LoaderConfig(task.pairs // BATCH, BATCH, 2 * BATCH, threads, OnCorruptSample.STOP)
     return PairLoader(reader, plan, rank=0, world_size=1)
 
 

@@ -25,7 +25,7 @@ SECONDS = 2.0
 # Small pictures; two seconds are two source frames.
 CHANGES = {
     "track": {"min_clip_s": 0.5},
-    "shards": {"size": 128, "source_every": 25},
+    "shards": {"size": 128, "geometry_stride": 25},
 }
 
 

@@ -85,7 +85,7 @@ def main() -> None:
         total += row
     frames, bare_wall, bare_cpu, wall, processor = total
     print(
-        f"all, {args.size} px, one source frame in {settings.source_every}: {frames / wall:.1f} frames/s a core "
+        f"all, {args.size} px, one source frame in {settings.geometry_stride}: {frames / wall:.1f} frames/s a core "
         f"({frames / processor:.1f} by processor time) of {frames / bare_wall:.1f}: ratio {bare_wall / wall:.3f}, "
         f"of processor time {bare_cpu / processor:.3f}"
     )

@@ -46,9 +46,9 @@ class StageRun:
         """Return the living processes of the run."""
         return [process for process in psutil.process_iter() if _bears(process, self._mark)]
 
-    def survivors(self, patience_s: float = 90.0) -> list[str]:
-        """Return the command lines of what still lives after `patience_s`; the run itself has ended."""
-        deadline = time.monotonic() + patience_s
+    def survivors(self, seconds_per_frame: float = 90.0) -> list[str]:
+        """Return the command lines of what still lives after `seconds_per_frame`; the run itself has ended."""
+        deadline = time.monotonic() + seconds_per_frame
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.1)
         return [_command_line(process) for process in left]

@@ -53,7 +53,7 @@ def settings_of(task: Task, run: Run) -> TrainConfig:
         workers=run.workers,
         batch_size=run.batch_size,
         steps=task.steps,
-        geometry_share=1.0,
+        geometry_fraction=1.0,
         log_every=task.log_every,
         validation_pairs=0,
         checkpoint_every=task.steps,

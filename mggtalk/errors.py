@@ -3,7 +3,7 @@
 MggtalkError            exit code 2, one line, no stack trace
 ├── ParamsError         params.yaml: unknown key, wrong type, value out of range
 ├── RecipeError         datasets/NAME/recipe.yaml: missing, unknown key, no videos
-├── RegistryError       a model or sample file: missing, wrong hash, no source answers
+├── WeightsError       a model or sample file: missing, wrong hash, no source answers
 ├── VideoError          one video cannot be probed or decoded (stages turn it into a rejection)
 ├── ShardError          shards or index: missing, damaged
 │   └── SchemaVersionError   written by a version of the schema that this reader does not know
@@ -30,7 +30,7 @@ class RecipeError(MggtalkError):
     """A data-set recipe cannot be used."""
 
 
-class RegistryError(MggtalkError):
+class WeightsError(MggtalkError):
     """A registered file is missing, has the wrong hash, or no source answered."""
 
 

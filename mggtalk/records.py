@@ -271,7 +271,7 @@ class SourceFrame:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StoredSource:
+class QuantizedSource:
     """A frame with geometry as the shards store it: a quarter of the bytes of a `SourceFrame`.
 
     Attributes:

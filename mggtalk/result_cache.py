@@ -1,6 +1,6 @@
 """Picks up where a killed run stopped: one file per finished record, named by the record's content key.
 
-results = FinishedResults(directory, suffix=".parquet")
+results = ResultCache(directory, suffix=".parquet")
 results.prune(keys_of_this_run)             # what other parameters, models or code left
 to_do = results.unfinished(records, key_of)
 run_stage(..., to_do, on_result=lambda record, outputs: results.write(key_of(record), encode(outputs)))
@@ -17,7 +17,7 @@ RecordT = TypeVar("RecordT")
 
 
 @dataclass(frozen=True, slots=True)
-class FinishedResults:
+class ResultCache:
     """A folder with one file per finished record; a file that is there is whole."""
 
     directory: Path

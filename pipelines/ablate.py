@@ -26,7 +26,7 @@ from mggtalk.files import atomic_write
 from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.models.checkpoint import CONFIG_NAME, WEIGHTS_NAME
 from mggtalk.params import load_yaml_mapping, overridden, parse_override, read_group
-from mggtalk.result_cache import FinishedResults
+from mggtalk.result_cache import ResultCache
 from mggtalk.runtime.ray_session import ray_session
 from mggtalk.runtime.stage_command import (
     Artifacts,
@@ -101,7 +101,7 @@ def run(arguments: StageArguments, options: AblateOptions, variants: Sequence[Va
     data = Shards(shards_place(arguments.artifacts, options.shards_url)).index_sha256()
     for plan in asked:
         _check_model(plan, data)
-    finished = FinishedResults(arguments.artifacts.spool(FOLDER), ".json")
+    finished = ResultCache(arguments.artifacts.spool(FOLDER), ".json")
     with ray_session():  # one for all
         for plan in asked:
             _evaluate(plan, options.shards_url, data, finished)
@@ -171,7 +171,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _evaluate(plan: _Planned, shards_url: str | None, data: str, finished: FinishedResults) -> None:
+def _evaluate(plan: _Planned, shards_url: str | None, data: str, finished: ResultCache) -> None:
     folder = plan.arguments.artifacts.evaluation
     key = _evaluation_key(plan, data)
     metrics = folder / METRICS_FILE  # with the report beside it; that of another evaluation is made anew
@@ -200,7 +200,7 @@ def _evaluation_key(plan: _Planned, data: str) -> str:
     )
 
 
-def _write_table(folder: Path, planned: Sequence[_Planned], data: str, finished: FinishedResults) -> None:
+def _write_table(folder: Path, planned: Sequence[_Planned], data: str, finished: ResultCache) -> None:
     evaluated, missing = {}, []
     for plan in planned:
         config = plan.arguments.artifacts.model / CONFIG_NAME

@@ -17,7 +17,7 @@ from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.geometry.head.landmark_sets import landmark_set
 from mggtalk.perception.identity import DlibIdentityEncoder, IdentityUnavailable, load_identity_encoder
 from mggtalk.records import Rejected, TrackedVideo, VideoRecord
-from mggtalk.result_cache import FinishedResults
+from mggtalk.result_cache import ResultCache
 from mggtalk.runtime.isolated_stage import WithVideoFile, isolated, part_deadline_s
 from mggtalk.runtime.stage_runner import run_stage
 from mggtalk.stages.ingest.stage import IngestConfig
@@ -51,7 +51,7 @@ def identify(
         config: says how the identities without a split fall into parts.
 
     Raises:
-        StageError: dlib is not installed. RegistryError: its weights are missing.
+        StageError: dlib is not installed. WeightsError: its weights are missing.
     """
     if encoder == "none":
         (tracks / PEOPLE_FILE).unlink(missing_ok=True)
@@ -73,7 +73,7 @@ def identify_with(
     config: IngestConfig,
 ) -> None:
     """Do the same with an encoder that `encoder` builds in each worker; its hash stands for it in content keys."""
-    files = FinishedResults(tracks / EMBEDDINGS_DIRECTORY, ".parquet")
+    files = ResultCache(tracks / EMBEDDINGS_DIRECTORY, ".parquet")
     clips: dict[str, VideoRecord] = {}
     keys: dict[str, str] = {}  # by the first clip of a track file
     to_do: list[VideoFaces] = []

@@ -17,7 +17,7 @@ from mggtalk.runtime.stage_runner import describe_counts, run_stage
 from mggtalk.stages.ingest.download import fetch_media, to_download
 from mggtalk.stages.ingest.items import IngestItem
 from mggtalk.stages.ingest.probe import ProbedFile, ProbeStage, VideoFile, look_up
-from mggtalk.stages.ingest.probe_cache import FinishedProbes
+from mggtalk.stages.ingest.probe_cache import ProbeCache
 from mggtalk.stages.ingest.recipes.reader import load_items, prune_media
 from mggtalk.stages.ingest.stage import IngestConfig, collect, video_of, write_videos
 
@@ -37,7 +37,7 @@ def run(arguments: StageArguments) -> None:
     directory, spool = arguments.artifacts.videos, arguments.artifacts.spool("ingest")
     items = load_items(Path(settings.recipe), directory / "media")
     failed = _fetch(items, spool / "downloads")
-    files = _probe({item.path for item in items} - failed.keys(), FinishedProbes(spool / "files")) | failed
+    files = _probe({item.path for item in items} - failed.keys(), ProbeCache(spool / "files")) | failed
     outcome = collect(video_of(item, files[item.path], settings) for item in items)
     assert outcome.num_inputs == len(items), f"{len(items)} inputs, but {outcome.num_inputs} came out"
     _logger.info("%s", describe_counts("ingest in all", (*outcome.videos, *outcome.rejects)))
@@ -60,7 +60,7 @@ def _fetch(items: Iterable[IngestItem], parts: Path) -> dict[str, ProbedFile | R
     return failed
 
 
-def _probe(paths: Iterable[str], finished: FinishedProbes) -> dict[str, ProbedFile | Rejected]:
+def _probe(paths: Iterable[str], finished: ProbeCache) -> dict[str, ProbedFile | Rejected]:
     """Return by path what each file is."""
     results: dict[str, ProbedFile | Rejected] = {}
     to_do = []

@@ -30,7 +30,7 @@ from mggtalk.shards.protocol import shards_protocol
 from mggtalk.shards.writing.staging import StoredClip
 from mggtalk.shards.writing.writer import write_shards
 from mggtalk.stages.ingest.stage import IngestConfig, read_videos
-from mggtalk.stages.shards.clip_cache import FinishedClips
+from mggtalk.stages.shards.clip_cache import ClipCache
 from mggtalk.stages.shards.stage import ShardsConfig, ShardsStage
 from mggtalk.stages.tables import REJECTS_FILE, read_rejects, write_rejects
 from mggtalk.stages.track.track_files import check_complete, read_track_files
@@ -59,7 +59,7 @@ def run(arguments: StageArguments) -> None:
     libraries = library_versions(*sorted({*LIBRARIES, *models.libraries}))
     # The hashes say which networks; where a user keeps them is nobody's business.
     unnamed = replace(settings, parsing_model="", depth_model="")
-    finished = FinishedClips(arguments.artifacts.spool("shards"), directory)
+    finished = ClipCache(arguments.artifacts.spool("shards"), directory)
     clips = _clips(arguments.artifacts, unnamed, hashes, libraries)
     results: dict[str, StoredClip | Rejected] = {}
     for key in clips:
@@ -79,7 +79,7 @@ def run(arguments: StageArguments) -> None:
     stage = isolated(
         partial(ShardsStage, settings, _landmark_set(clips.values()), models.paths, hashes),
         "clip_id",
-        partial(clip_deadline_s, patience_s=models.patience_s),
+        partial(clip_deadline_s, seconds_per_frame=models.seconds_per_frame),
         memory_limit_bytes=MEMORY_LIMIT_BYTES + models.memory_bytes,
     )
     run_stage(

@@ -13,7 +13,7 @@ from mggtalk.errors import StageError
 from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.params import load_group
 from mggtalk.records import Rejected, TrackedVideo, VideoPart, VideoRecord
-from mggtalk.result_cache import FinishedResults
+from mggtalk.result_cache import ResultCache
 from mggtalk.runtime.isolated_stage import WithVideoFile, depends_on_machine, isolated, part_deadline_s
 from mggtalk.runtime.stage_command import StageArguments, stage_main
 from mggtalk.runtime.stage_runner import describe_counts, run_stage
@@ -54,7 +54,7 @@ def run(arguments: StageArguments) -> None:
     models = {name: require(name) for name in settings.models}
     parts = [part for video in videos.values() for part in parts_of(video)]
     keys = {part: _key(part, settings) for part in parts}
-    files = FinishedResults(directory / VIDEOS_DIRECTORY, SUFFIX)
+    files = ResultCache(directory / VIDEOS_DIRECTORY, SUFFIX)
     files.prune(list(keys.values()))
     to_do = files.unfinished(parts, key_of=keys.__getitem__)
     if len(to_do) < len(parts):

@@ -9,7 +9,7 @@ def fetch_models(names: Sequence[str], *, fetch_all: bool, models: Mapping[str, 
     """Download the models named, or the default ones, or all, and print where each lies.
 
     Raises:
-        RegistryError: a name is unknown (nothing is downloaded then), or no source gave a file.
+        WeightsError: a name is unknown (nothing is downloaded then), or no source gave a file.
     """
     if fetch_all:
         chosen = list(models.values())

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from mggtalk.records import HeadFrame, SourceFrame, StoredSource
+from mggtalk.records import HeadFrame, QuantizedSource, SourceFrame
 
 
 class _Movable:
@@ -153,9 +153,9 @@ def pack_targets(frames: Sequence[HeadFrame]) -> PackedTargets:
     return PackedTargets(**_stacked(frames, *_FRAME, "landmarks_px"))
 
 
-def pack_sources(sources: Sequence[SourceFrame | StoredSource]) -> PackedSources:
+def pack_sources(sources: Sequence[SourceFrame | QuantizedSource]) -> PackedSources:
     """Return source frames of one size, all of them resampled or all as stored, as one packed batch on the CPU."""
-    stored = [source for source in sources if isinstance(source, StoredSource)]
+    stored = [source for source in sources if isinstance(source, QuantizedSource)]
     resampled = [source for source in sources if isinstance(source, SourceFrame)]
     scales = [source.depth_scale for source in stored] or [1.0] * len(resampled)
     return PackedSources(
@@ -166,7 +166,7 @@ def pack_sources(sources: Sequence[SourceFrame | StoredSource]) -> PackedSources
     )
 
 
-def collate_sources(sources: Sequence[SourceFrame | StoredSource]) -> SourceBatch:
+def collate_sources(sources: Sequence[SourceFrame | QuantizedSource]) -> SourceBatch:
     """Return source frames of one size as a batch; all of them resampled, or all as stored."""
     return pack_sources(sources).source()
 

@@ -31,10 +31,10 @@ from mggtalk.models.networks.geometry_refinement import (
     mirror_hidden,
 )
 from mggtalk.models.networks.inpainting import Inpainting, torso_background
-from mggtalk.models.networks.layers import is_mixed, round_weights
-from mggtalk.models.points.async_nonzero import Chosen, HostCopy
-from mggtalk.models.points.condition_masks import FaceOpenings
-from mggtalk.models.points.packed_to_padded import PaddedLayout
+from mggtalk.models.networks.layers import cast_weights_bf16, uses_bf16
+from mggtalk.models.points.async_nonzero import AsyncNonzero, AsyncScalar
+from mggtalk.models.points.condition_masks import EyeMouthMasks
+from mggtalk.models.points.packed_to_padded import PackedToPadded
 from mggtalk.rendering.gaussians import Gaussians
 from mggtalk.rendering.rasterize import rasterize
 
@@ -54,7 +54,7 @@ class Avatar:
     visible: HeadPoints
     hidden: HeadPoints
     twins: Int64[Tensor, " num_hidden"]
-    layout: PaddedLayout
+    layout: PackedToPadded
     bound: BoundPoints
     features: Float[Tensor, "batch feature_channels rows columns"]
     background: Float[Tensor, "batch 4 height width"]
@@ -70,7 +70,7 @@ class Avatar:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DrivenHead:
+class AnimatedHead:
     """A batch of driven heads before densification.
 
     Attributes:
@@ -81,7 +81,7 @@ class DrivenHead:
     shown: RawGaussians
     occluded: RawGaussians
     motions: tuple[Motion, Motion]
-    layout: PaddedLayout
+    layout: PackedToPadded
 
     @property
     def parents(self) -> Gaussians:
@@ -117,7 +117,7 @@ class TalkingHeadPredictor(nn.Module):
         self.visible_decoder = VisibleDecoder(settings)
         self.symmetric_decoder = SymmetricDecoder(settings)
         self.densification = Densification(settings)
-        self.openings = FaceOpenings(settings.landmark_set)
+        self.openings = EyeMouthMasks(settings.landmark_set)
         self.inpainting = Inpainting(settings)
 
     def for_inference(self, device: torch.device | str) -> Self:
@@ -126,8 +126,8 @@ class TalkingHeadPredictor(nn.Module):
         Where networks compute in bfloat16, on CUDA, their weights are rounded to it: store them before.
         """
         self.to(device).eval().requires_grad_(False)
-        if is_mixed(torch.device(device)):
-            round_weights(self)
+        if uses_bf16(torch.device(device)):
+            cast_weights_bf16(self)
         return self
 
     @property
@@ -163,13 +163,13 @@ class TalkingHeadPredictor(nn.Module):
             offset = torch.zeros_like(offset)
         visible = lift_points(source, offset, settings.point_stride, covered)
         features = self.identity_encoder(source)
-        mirrored = Chosen(self._has_hidden_twin(visible, source, offset))
+        mirrored = AsyncNonzero(self._has_hidden_twin(visible, source, offset))
         of_heads = covered.mask.sum(dim=(1, 2)).index_add(0, visible.head, mirrored.mask.long())
-        longest = HostCopy(of_heads.max())
+        longest = AsyncScalar(of_heads.max())
         background = torso_background(source)
         twins = mirrored.places()[:, 0]
         hidden = visible.mirrored(twins)
-        layout = PaddedLayout.of(torch.cat((visible.head, hidden.head)), num_heads, longest)
+        layout = PackedToPadded.of(torch.cat((visible.head, hidden.head)), num_heads, longest)
         bound = self.deformation.bind(
             torch.cat((visible.positions, hidden.positions)),
             torch.cat((visible.child_offsets, hidden.child_offsets)),
@@ -191,7 +191,7 @@ class TalkingHeadPredictor(nn.Module):
             depth_offset=offset,
         )
 
-    def animate(self, avatar: Avatar, expression: Float[Tensor, "batch num_coefficients"]) -> DrivenHead:
+    def animate(self, avatar: Avatar, expression: Float[Tensor, "batch num_coefficients"]) -> AnimatedHead:
         """Return the heads under an expression."""
         visible, hidden = avatar.visible, avatar.hidden
         counts = len(visible.head), len(hidden.head)
@@ -204,9 +204,9 @@ class TalkingHeadPredictor(nn.Module):
             occluded: RawGaussians = self.symmetric_decoder(*described, _select(shown, avatar.twins))
         else:
             occluded = self.visible_decoder(*described)
-        return DrivenHead(shown, occluded, (of_visible, of_hidden), avatar.layout)
+        return AnimatedHead(shown, occluded, (of_visible, of_hidden), avatar.layout)
 
-    def densify(self, avatar: Avatar, driven: DrivenHead) -> Gaussians:
+    def densify(self, avatar: Avatar, driven: AnimatedHead) -> Gaussians:
         """Return the children of driven heads, in head space; the parents where there is no densification."""
         if not self.settings.densification:
             return driven.parents
@@ -216,7 +216,9 @@ class TalkingHeadPredictor(nn.Module):
         )
         return _pack(_concatenate(*children), driven.layout.split_each(self.densification.num_children))
 
-    def compose(self, avatar: Avatar, driven: DrivenHead, driver: DriverBatch) -> Float[Tensor, "batch 3 height width"]:
+    def compose(
+        self, avatar: Avatar, driven: AnimatedHead, driver: DriverBatch
+    ) -> Float[Tensor, "batch 3 height width"]:
         """Return the final images of driven heads before the driver's camera."""
         openings = self.opened(avatar, driver)
         rendered, alpha = self.render(self.densify(avatar, driven), driver)
@@ -297,7 +299,7 @@ def _colored(gaussians: Gaussians) -> Gaussians:
     return dataclasses.replace(gaussians, colors=gaussians.colors[..., :3])
 
 
-def _pack(gaussians: RawGaussians, layout: PaddedLayout) -> Gaussians:
+def _pack(gaussians: RawGaussians, layout: PackedToPadded) -> Gaussians:
     """Return activated Gaussians, one row of the batch for each head, padded with opacity 0."""
     return Gaussians(
         means=layout.pad(gaussians.means),

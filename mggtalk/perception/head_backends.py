@@ -19,7 +19,7 @@ class HeadBackend:
         network: the parameter of the group `shards` that names its network; none: it has none of one's choice.
         model_type: of that network, as its `config.json` says it.
         libraries: distributions that its numbers hang on.
-        patience_s: that a frame may take on a slow core, for deadlines: over four times what was measured.
+        seconds_per_frame: that a frame may take on a slow core, for deadlines: over four times what was measured.
         memory_bytes: that its process may take more: about twice what was measured, on a CPU (docs/models.md).
     """
 
@@ -27,7 +27,7 @@ class HeadBackend:
     network: str | None = None
     model_type: str = ""
     libraries: tuple[str, ...] = ()
-    patience_s: float = 0.0
+    seconds_per_frame: float = 0.0
     memory_bytes: int = 0
 
 
@@ -37,7 +37,7 @@ HEAD_PARSERS: Mapping[str, HeadBackend] = {
         network="parsing_model",
         model_type="segformer",
         libraries=("opencv-contrib-python", "torch", "transformers"),
-        patience_s=15.0,
+        seconds_per_frame=15.0,
         memory_bytes=4 << 30,
     ),
 }
@@ -47,7 +47,7 @@ HEAD_GEOMETRIES: Mapping[str, HeadBackend] = {
         network="depth_model",
         model_type="depth_anything",
         libraries=("opencv-contrib-python", "scipy", "torch", "transformers"),
-        patience_s=8.0,
+        seconds_per_frame=8.0,
         memory_bytes=3 << 30,
     ),
 }
@@ -62,7 +62,7 @@ def make_head_parser(name: str, model_paths: Mapping[str, Path], landmarks: Land
 
     Raises:
         KeyError: no such backend, or a path is missing.
-        RegistryError: the backend's library is not installed, or cannot use the files.
+        WeightsError: the backend's library is not installed, or cannot use the files.
     """
     match name:
         case "selfie":
@@ -79,7 +79,7 @@ def make_head_geometry(name: str, model_paths: Mapping[str, Path], landmarks: La
         name: a key of `HEAD_GEOMETRIES`. model_paths: as in `make_head_parser`.
 
     Raises:
-        KeyError, RegistryError: as in `make_head_parser`.
+        KeyError, WeightsError: as in `make_head_parser`.
     """
     match name:
         case "facemesh":

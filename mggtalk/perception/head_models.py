@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.perception.head_backends import HEAD_GEOMETRIES, HEAD_PARSERS
 from mggtalk.perception.networks import check_library, check_model_type
 from mggtalk.weights.table import MODELS, Model, model_hash, require, resolve
@@ -19,19 +19,19 @@ class HeadModels:
         hashes: SHA-256 by name, for content keys and `meta.json`; a folder of the user's own is named
             `PARAMETER:FOLDER`.
         libraries: distributions that the results hang on, sorted.
-        patience_s, memory_bytes: that a frame may take beyond what the default backends take, for limits.
+        seconds_per_frame, memory_bytes: that a frame may take beyond what the default backends take, for limits.
     """
 
     paths: dict[str, Path]
     hashes: dict[str, str]
     libraries: tuple[str, ...]
-    patience_s: float
+    seconds_per_frame: float
     memory_bytes: int
 
     @property
     def has_network(self) -> bool:
         """Whether a GPU would help."""
-        return self.patience_s > 0
+        return self.seconds_per_frame > 0
 
 
 def head_models(
@@ -50,7 +50,7 @@ def head_models(
             backend has a network.
 
     Raises:
-        RegistryError: a model is missing, damaged or unknown, or a network's library is not installed; the message says
+        WeightsError: a model is missing, damaged or unknown, or a network's library is not installed; the message says
             what to run.
     """
     chosen = {"parsing_model": parsing_model, "depth_model": depth_model}
@@ -60,7 +60,7 @@ def head_models(
         {},
         {},
         tuple(sorted(libraries)),
-        sum(backend.patience_s for backend in backends),
+        sum(backend.seconds_per_frame for backend in backends),
         sum(backend.memory_bytes for backend in backends),
     )
     for backend in backends:
@@ -71,8 +71,8 @@ def head_models(
             try:
                 model = resolve(chosen[backend.network], models)
                 check_model_type(model.path, backend.model_type)
-            except RegistryError as fault:
-                raise RegistryError(f"shards.{backend.network}: {fault}") from fault
+            except WeightsError as fault:
+                raise WeightsError(f"shards.{backend.network}: {fault}") from fault
             found.paths[backend.network] = model.path
             registered = chosen[backend.network] in models
             found.hashes[model.name if registered else f"{backend.network}:{model.name}"] = model.sha256

@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 
 _RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _WANTED = ("do_resize", "do_normalize")
@@ -45,13 +45,13 @@ class Preprocessing:
         """Read `preprocessor_config.json`.
 
         Raises:
-            RegistryError: it is missing, damaged, or wants something that is not done here.
+            WeightsError: it is missing, damaged, or wants something that is not done here.
         """
         content = read_json(path)
         if wanted := [step for step in _REFUSED if content.get(step)]:
-            raise RegistryError(f"{path}: {', '.join(wanted)} is not supported")
+            raise WeightsError(f"{path}: {', '.join(wanted)} is not supported")
         if undone := [step for step in _WANTED if not content.get(step, True)]:
-            raise RegistryError(f"{path}: {', '.join(undone)}: expected true, anything else is not supported")
+            raise WeightsError(f"{path}: {', '.join(undone)}: expected true, anything else is not supported")
         try:
             height, width = _size(content["size"])
             mean, deviation = _normalization(content)
@@ -66,7 +66,7 @@ class Preprocessing:
                 deviation=deviation,
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise RegistryError(f"{path}: cannot be used: {type(error).__name__} {error}") from error
+            raise WeightsError(f"{path}: cannot be used: {type(error).__name__} {error}") from error
 
     def __call__(self, images: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 new_height new_width"]:
         """Return pictures (RGB) as the network wants them."""
@@ -95,14 +95,14 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return an object of a JSON file.
 
     Raises:
-        RegistryError: it is missing, or holds none.
+        WeightsError: it is missing, or holds none.
     """
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise RegistryError(f"{path}: cannot be read: {error}") from error
+        raise WeightsError(f"{path}: cannot be read: {error}") from error
     if not isinstance(content, dict):
-        raise RegistryError(f"{path}: holds {type(content).__name__}, expected an object")
+        raise WeightsError(f"{path}: holds {type(content).__name__}, expected an object")
     return content
 
 
@@ -110,13 +110,13 @@ def read_normalization(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]
     """Return mean and deviation of pictures in [0, 1] from `preprocessor_config.json`, whatever else it says.
 
     Raises:
-        RegistryError: it is missing or damaged.
+        WeightsError: it is missing or damaged.
     """
     content = read_json(path)
     try:
         return _normalization(content)
     except (KeyError, TypeError, ValueError) as error:
-        raise RegistryError(f"{path}: cannot be used: {type(error).__name__} {error}") from error
+        raise WeightsError(f"{path}: cannot be used: {type(error).__name__} {error}") from error
 
 
 def _normalization(content: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:

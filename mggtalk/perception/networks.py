@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mggtalk import heartbeat
-from mggtalk.errors import INSTALL_NETWORKS, RegistryError
+from mggtalk.errors import INSTALL_NETWORKS, WeightsError
 from mggtalk.perception.network_images import read_json
 
 _UNUSED = ("mask_token", "num_batches_tracked")  # DINOv2's and batch norms', for their training
@@ -29,10 +29,10 @@ def check_library(wanted_by: str) -> None:
     """Check that the library of the networks is installed, without importing it.
 
     Raises:
-        RegistryError: it is not.
+        WeightsError: it is not.
     """
     if importlib.util.find_spec("transformers") is None:
-        raise RegistryError(f"{wanted_by} needs the package transformers; run `{INSTALL_NETWORKS}`")
+        raise WeightsError(f"{wanted_by} needs the package transformers; run `{INSTALL_NETWORKS}`")
 
 
 def load_network(class_name: str, model_type: str, folder: Path, device: str, dtype: torch.dtype | None = None) -> Any:
@@ -44,7 +44,7 @@ def load_network(class_name: str, model_type: str, folder: Path, device: str, dt
         dtype: of its weights; default: float16 on CUDA, float32 elsewhere.
 
     Raises:
-        RegistryError: transformers is not installed; the folder holds another network, or not all of its weights.
+        WeightsError: transformers is not installed; the folder holds another network, or not all of its weights.
     """
     check_model_type(folder, model_type)
     check_library(class_name)
@@ -58,10 +58,10 @@ def load_network(class_name: str, model_type: str, folder: Path, device: str, dt
             folder, local_files_only=True, use_safetensors=True, dtype=dtype, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise RegistryError(f"{folder}: cannot be read as a {class_name}: {error}") from error
+        raise WeightsError(f"{folder}: cannot be read as a {class_name}: {error}") from error
     # The library fills these with random numbers and goes on.
     if missing := sorted(key for key in report["missing_keys"] if not key.endswith(_UNUSED)):
-        raise RegistryError(f"{folder}: {len(missing)} weights of a {class_name} are missing: {', '.join(missing[:5])}")
+        raise WeightsError(f"{folder}: {len(missing)} weights of a {class_name} are missing: {', '.join(missing[:5])}")
     return network.to(device).eval()
 
 
@@ -69,11 +69,11 @@ def check_model_type(folder: Path, expected: str) -> None:
     """Check that a folder holds a network of a kind, without loading it.
 
     Raises:
-        RegistryError: it does not.
+        WeightsError: it does not.
     """
     found = read_json(folder / "config.json").get("model_type")
     if found != expected:
-        raise RegistryError(f"{folder / 'config.json'}: model_type is {found!r}, expected {expected!r}")
+        raise WeightsError(f"{folder / 'config.json'}: model_type is {found!r}, expected {expected!r}")
 
 
 def in_batches(

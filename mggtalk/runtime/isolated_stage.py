@@ -140,13 +140,13 @@ def part_deadline_s(record: OfVideo) -> float:
     return video_deadline_s(record.video)
 
 
-def clip_deadline_s(record: ClipTrack, patience_s: float = 0.0) -> float:
+def clip_deadline_s(record: ClipTrack, seconds_per_frame: float = 0.0) -> float:
     """Return the seconds to make a clip's samples; decoding may have to begin at the start of the video.
 
     Args:
-        patience_s: for networks, a frame.
+        seconds_per_frame: for networks, a frame.
     """
-    return video_deadline_s(record.video) + (_PER_FRAME_S + patience_s) * record.num_frames
+    return video_deadline_s(record.video) + (_PER_FRAME_S + seconds_per_frame) * record.num_frames
 
 
 def depends_on_machine(result: object, stage: str) -> bool:

@@ -128,7 +128,7 @@ def _sort_out(results: list[Any], where: str) -> tuple[int, list[RejectReason]]:
     return outputs, reasons if outputs == 0 else []
 
 
-def gpu_share(num_gpus: float, num_workers: int) -> float:
+def gpu_fraction(num_gpus: float, num_workers: int) -> float:
     """Return how much of a GPU each worker gets, so that all fit and none spans two; 0 where there is none."""
     if num_gpus < 1:
         return 0.0
@@ -183,7 +183,7 @@ def _results_on_ray(
                 # A task in the queue of a busy actor could not move to an idle one, so none waits there.
                 compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
                 num_cpus=1,
-                num_gpus=gpu_share(ray.cluster_resources().get("GPU", 0.0), size) if wants_gpu else 0,
+                num_gpus=gpu_fraction(ray.cluster_resources().get("GPU", 0.0), size) if wants_gpu else 0,
                 max_restarts=_MAX_RESTARTS,
                 max_task_retries=_MAX_RESTARTS,
             )

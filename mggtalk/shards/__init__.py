@@ -12,7 +12,7 @@ from mggtalk.shards.clips import ClipEntry
 from mggtalk.shards.codecs.clouds import decode_cloud, encode_cloud
 from mggtalk.shards.codecs.sample import SourceGeometry, encode_sample
 from mggtalk.shards.codecs.tracks import ClipTracks
-from mggtalk.shards.corrupt_samples import DamageGuard, OnDamage
+from mggtalk.shards.corrupt_samples import CorruptSamplePolicy, OnCorruptSample
 from mggtalk.shards.index import SampleRow, read_index, write_index
 from mggtalk.shards.opening import open_shards
 from mggtalk.shards.opening import open_shards as open  # noqa: A004  read as `shards.open`; this module opens no files
@@ -30,8 +30,8 @@ __all__ = [
     "CardContext",
     "ClipEntry",
     "ClipTracks",
-    "DamageGuard",
-    "OnDamage",
+    "CorruptSamplePolicy",
+    "OnCorruptSample",
     "SampleMeta",
     "SampleRow",
     "Shards",

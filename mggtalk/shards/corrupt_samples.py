@@ -13,22 +13,22 @@ ReadT = TypeVar("ReadT")
 _logger = logging.getLogger(__name__)
 
 
-class OnDamage(StrEnum):
+class OnCorruptSample(StrEnum):
     """STOP: damage is an error. SKIP: what is damaged is left out, with a warning, and counted."""
 
     STOP = "stop"
     SKIP = "skip"
 
 
-class DamageGuard:
+class CorruptSamplePolicy:
     """Reads through it obey a policy.
 
     Attributes:
         skipped: how many reads of each damaged sample were left out, by sample key.
     """
 
-    def __init__(self, policy: OnDamage | str = OnDamage.STOP) -> None:
-        self._policy = OnDamage(policy)
+    def __init__(self, policy: OnCorruptSample | str = OnCorruptSample.STOP) -> None:
+        self._policy = OnCorruptSample(policy)
         self.skipped: Counter[str] = Counter()
 
     def read(self, read: Callable[[], ReadT]) -> ReadT | None:
@@ -43,7 +43,7 @@ class DamageGuard:
         except SchemaVersionError:
             raise
         except ShardError as error:
-            if self._policy is OnDamage.STOP or not error.sample:
+            if self._policy is OnCorruptSample.STOP or not error.sample:
                 raise
             self._count(error)
             return None

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 
 from mggtalk.errors import ShardError
-from mggtalk.records import HeadCloud, HeadFrame, SourceFrame, Split, StoredSource
+from mggtalk.records import HeadCloud, HeadFrame, QuantizedSource, SourceFrame, Split
 from mggtalk.shards import schema
 from mggtalk.shards.clips import ClipEntry, collect_clips
 from mggtalk.shards.codecs import images, resample
@@ -158,14 +158,14 @@ class Shards:
         resized = len(head.image)
         return SourceFrame(head, resample.resize_depth(depth, resized), resample.resize_normals(normals, resized))
 
-    def stored_source(self, clip_id: str, frame: int) -> StoredSource:
+    def stored_source(self, clip_id: str, frame: int) -> QuantizedSource:
         """Return what `source_frame` returns at the stored size, with depth and normals in their stored integers.
 
         Raises:
             As `source_frame`.
         """
         stored = self._stored_geometry(clip_id, frame)
-        return StoredSource(self.head_frame(clip_id, frame), *stored)
+        return QuantizedSource(self.head_frame(clip_id, frame), *stored)
 
     def cloud(self, clip_id: str, frame: int) -> HeadCloud:
         """Return the cloud of a frame that has geometry; its `source_pixel` are pixels of the stored size.

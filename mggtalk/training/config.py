@@ -7,7 +7,7 @@ from pydantic import Field
 
 from mggtalk.models.config import ModelConfig
 from mggtalk.params import config
-from mggtalk.shards.corrupt_samples import OnDamage
+from mggtalk.shards.corrupt_samples import OnCorruptSample
 
 
 @config
@@ -69,13 +69,13 @@ class TrainConfig:
         batch_size: pairs per step over all workers. steps: of the whole run.
         track_pairs: pairs per step, over all workers, of which only the landmarks are used: they cost next to nothing.
         loader_workers: threads of each worker that decode ahead, one batch each; 0 decodes when a step asks.
-        on_damage: what a sample that is damaged or missing does: `stop` the run, or `skip` to the next pair. The tracks
-            that the deformation starts from are read before the first step.
-        coarse_share: the first so much of the steps renders parents only: depth, deformation and the two decoders learn
-            before densification and inpainting.
-        geometry_share: geometry refinement and deformation learn in the first so much of the steps and stay as they are
-            from then on: they fit people long before the networks that colour do.
-        average_decay: of the running average of the weights, which is what is validated and kept; 0 keeps the last.
+        on_corrupt_sample: what a sample that is damaged or missing does: `stop` the run, or `skip` to the next
+            pair. The tracks that the deformation starts from are read before the first step.
+        coarse_fraction: the first so much of the steps renders parents only: depth, deformation and the two decoders
+            learn before densification and inpainting.
+        geometry_fraction: geometry refinement and deformation learn in the first so much of the steps and stay as
+            they are from then on: they fit people long before the networks that colour do.
+        ema_decay: of the running average of the weights, which is what is validated and kept; 0 keeps the last.
         warmup_steps: the learning rate rises over these, then falls as a half cosine to a hundredth.
         gradient_clip: largest norm of the gradient.
         compile: on CUDA, networks on pictures and their loss go through torch.compile. It takes a minute or more, and
@@ -89,10 +89,10 @@ class TrainConfig:
     batch_size: int = Field(ge=1)
     track_pairs: int = Field(ge=1)
     loader_workers: int = Field(ge=0)
-    on_damage: OnDamage = Field()
-    coarse_share: float = Field(ge=0, le=1)
-    geometry_share: float = Field(gt=0, le=1)
-    average_decay: float = Field(ge=0, lt=1)
+    on_corrupt_sample: OnCorruptSample = Field()
+    coarse_fraction: float = Field(ge=0, le=1)
+    geometry_fraction: float = Field(gt=0, le=1)
+    ema_decay: float = Field(ge=0, lt=1)
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(ge=0)
     weight_decay: float = Field(ge=0)
@@ -116,21 +116,21 @@ class TrainConfig:
             if getattr(self, name) % self.workers:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a multiple of workers {self.workers}")
 
-        if self.geometry_share < 1 and self.geometry_steps <= self.warmup_steps:
+        if self.geometry_fraction < 1 and self.geometry_steps <= self.warmup_steps:
             raise ValueError(
-                f"geometry_share {self.geometry_share}: {self.geometry_steps} of {self.steps} steps, "
+                f"geometry_fraction {self.geometry_fraction}: {self.geometry_steps} of {self.steps} steps, "
                 f"expected more than the {self.warmup_steps} of warmup_steps"
             )
 
     @property
     def coarse_steps(self) -> int:
         """The number of steps that render parents only."""
-        return round(self.coarse_share * self.steps)
+        return round(self.coarse_fraction * self.steps)
 
     @property
     def geometry_steps(self) -> int:
         """The number of steps in which geometry refinement and deformation learn."""
-        return max(round(self.geometry_share * self.steps), 1)
+        return max(round(self.geometry_fraction * self.steps), 1)
 
     def course(self) -> dict[str, Any]:
         """Return what the course of a run follows from: all but the numbers of processes and threads."""

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
-class WeightAverage(Generic[ModuleT]):
+class EMA(Generic[ModuleT]):
     """Exponential moving average of weights, with a short memory at first: after n steps at most (1 + n) / (10 + n).
 
     torch's `AveragedModel` counts its steps on the device, and would wait for it at every one.

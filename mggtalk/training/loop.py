@@ -21,14 +21,14 @@ from mggtalk.errors import StageError
 from mggtalk.geometry.head.landmark_sets import landmark_set
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.records import Split
-from mggtalk.shards.corrupt_samples import OnDamage
+from mggtalk.shards.corrupt_samples import OnCorruptSample
 from mggtalk.shards.reader import Shards
 from mggtalk.training.checkpoint import RunState, read_state, restored, save_state
 from mggtalk.training.config import TrainConfig
 from mggtalk.training.data.augmentation import Augmentation, Twins, expression_twins, mirrored_tracks
-from mggtalk.training.data.loader import LoaderPlan, PairLoader
+from mggtalk.training.data.loader import LoaderConfig, PairLoader
 from mggtalk.training.data.pairs import PairReader, share
-from mggtalk.training.ema import WeightAverage
+from mggtalk.training.ema import EMA
 from mggtalk.training.images import Reported
 from mggtalk.training.init_blendshapes import fit_blendshapes
 from mggtalk.training.losses.perceptual import make_perceptual
@@ -66,7 +66,7 @@ def train(
 
     Raises:
         StageError: the shards hold no training clips, or do not fit the model. ShardError: a sample is damaged.
-        RegistryError: the network of the perceptual term is not there.
+        WeightsError: the network of the perceptual term is not there.
     """
     check_fit(settings, shards)
     content = _checkpoint(checkpoint, run_key, worker)
@@ -74,7 +74,7 @@ def train(
     loader = make_loader(settings, shards, worker)
     step_module = _training_step(settings, shards, worker.device, None if content else loader)
     optimize, schedule = _optimization(settings, step_module, worker.device)
-    average = WeightAverage(step_module.predictor, settings.average_decay)
+    average = EMA(step_module.predictor, settings.ema_decay)
     augment = _augmentation(settings, shards, worker.device)
     state = restored(content, RunState(step_module, average.module, optimize, schedule, loader))
     parallel = None
@@ -93,7 +93,7 @@ def train(
         schedule.step()
         average.update(step_module.predictor, loaded.step)
         metrics: dict[str, Reported] = {"skipped_steps": optimize.take_skipped()} if is_logged else {}
-        if is_logged and settings.on_damage is OnDamage.SKIP:
+        if is_logged and settings.on_corrupt_sample is OnCorruptSample.SKIP:
             metrics["replaced_pairs"], replaced = float(_summed(torch.tensor(replaced), worker)), 0
         if is_logged:
             rate = float(schedule.get_last_lr()[0])
@@ -181,12 +181,12 @@ def make_loader(settings: TrainConfig, shards: Shards, worker: Worker) -> PairLo
         StageError: the shards hold no training clips.
     """
     reader = PairReader(shards, Split.TRAIN, settings.model.resolution, settings.seed)
-    plan = LoaderPlan(
+    plan = LoaderConfig(
         settings.steps,
         settings.batch_size,
         settings.track_pairs,
         settings.loader_workers,
-        settings.on_damage,
+        settings.on_corrupt_sample,
         device=worker.device,
     )
     return PairLoader(reader, plan, worker.rank, worker.world_size)

@@ -59,9 +59,9 @@ class Throughput:
         The latter is the share of the time in which some kernel ran, and is left out where that is not known.
         """
         passed = time.perf_counter() - self._began
-        figures = {"frames_per_s": self._steps * self._batch_size / passed, "data_wait_share": self._waited / passed}
+        figures = {"frames_per_s": self._steps * self._batch_size / passed, "data_wait_fraction": self._waited / passed}
         if self._gpu is not None and (busy := self._gpu.take()) is not None:
-            figures["gpu_busy_share"] = busy
+            figures["gpu_utilization"] = busy
         self.restart()
         return figures
 

@@ -9,7 +9,7 @@ from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.records import Split
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
-from mggtalk.training.data.host_batch import PackedBatch
+from mggtalk.training.data.host_batch import HostBatch
 from mggtalk.training.data.pairs import FramePair, PairReader, collate_tracks
 from mggtalk.training.images import NUM_ROWS, Reported, row, sheet
 
@@ -32,7 +32,7 @@ def validate_pairs(
     with torch.no_grad():
         for number, pair in enumerate(pairs):
             (source_frame, target_frame), tracks = reader.read(pair), collate_tracks([reader.read_tracks(pair)])
-            source, driver, target, _ = PackedBatch.of((source_frame,), (target_frame,), tracks).unpack(device)
+            source, driver, target, _ = HostBatch.of((source_frame,), (target_frame,), tracks).unpack(device)
             avatar = predictor.reconstruct(source)
             children = predictor.densify(avatar, predictor.animate(avatar, driver.expression))
             openings = predictor.opened(avatar, driver)

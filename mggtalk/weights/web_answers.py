@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 
 _CHUNK_BYTES = 1 << 16
 _SLOWEST_BYTES_PER_S = 4096
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-class DownloadError(RegistryError):
+class DownloadError(WeightsError):
     """A file cannot be had from its URL."""
 
 

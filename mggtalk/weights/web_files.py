@@ -20,7 +20,7 @@ from typing import Any
 import requests
 from tqdm import tqdm
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.files import atomic_write
 from mggtalk.weights.web_answers import (
     DownloadError,
@@ -75,7 +75,7 @@ def fetch_url(
     Raises:
         TooLargeError: the file has more than `max_bytes` bytes. ChecksumError: its hash is another.
         DownloadError: the server does not answer, or sends no file.
-        RegistryError: the file cannot be written.
+        WeightsError: the file cannot be written.
     """
     if not is_web_url(url):
         raise DownloadError(f"{url}: download failed: no address of http or https")
@@ -90,7 +90,7 @@ def fetch_url(
         download.part.replace(destination)
         download.note.unlink(missing_ok=True)
     except OSError as cause:
-        raise RegistryError(f"{destination}: cannot be written: {cause.strerror or cause}") from cause
+        raise WeightsError(f"{destination}: cannot be written: {cause.strerror or cause}") from cause
 
 
 def part_note(part: Path) -> Path:

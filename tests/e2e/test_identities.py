@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mggtalk.errors import RegistryError, StageError
+from mggtalk.errors import StageError, WeightsError
 from mggtalk.records import Rejected, RejectReason, Segment, Split, TrackedVideo, VideoPart, VideoRecord
 from mggtalk.stages.ingest.stage import IngestConfig
 from mggtalk.stages.track.identity.resolution import ClipIdentity, read_people
@@ -172,5 +172,5 @@ def test_with_no_encoder_what_was_found_is_forgotten(project):
 
 def test_missing_weights_are_named_with_their_remedy(project, monkeypatch, tmp_path):
     monkeypatch.setenv("MGGTALK_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(RegistryError, match="mggtalk models fetch dlib_face_recognition"):
+    with pytest.raises(WeightsError, match="mggtalk models fetch dlib_face_recognition"):
         identify(project.tracks, project.videos, "dlib", "mediapipe_478", CONFIG)

@@ -10,7 +10,7 @@ import yaml
 
 from mggtalk.perception.head_models import HeadModels
 from mggtalk.records import Rejected, RejectReason, Split, VideoPart
-from mggtalk.result_cache import FinishedResults
+from mggtalk.result_cache import ResultCache
 from mggtalk.runtime.stage_command import Artifacts, stage_main
 from mggtalk.stages.ingest.stage import write_videos
 from mggtalk.stages.tables import write_rejects
@@ -102,7 +102,7 @@ def tracked(tmp_path, monkeypatch, params):
     video = record_of(path)
     write_videos(artifacts.videos, [video], [])
     write_rejects(artifacts.tracks, [])
-    files = FinishedResults(artifacts.tracks / VIDEOS_DIRECTORY, SUFFIX)
+    files = ResultCache(artifacts.tracks / VIDEOS_DIRECTORY, SUFFIX)
     files.write("key", encode_track(VideoPart(video), Rejected(video.name, RejectReason.NO_FACE)))
     return video
 

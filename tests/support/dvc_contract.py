@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mggtalk.fingerprint import import_closure, source_file
+from mggtalk.fingerprint import data_files, import_closure, source_file
 
 
 def uncovered(module: str, deps: Iterable[str], root: Path) -> list[str]:
@@ -14,13 +14,7 @@ def uncovered(module: str, deps: Iterable[str], root: Path) -> list[str]:
     These are the sources of its imports inside the project, and the data files beside them.
     """
     sources = {source_file(name, root) for name in import_closure(module)}
-    data = {
-        path
-        for source in sources
-        if source.parent.parent != root  # the top level of a package holds no data
-        for path in source.parent.rglob("*")
-        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
-    }
+    data = {path for name in import_closure(module) for path in data_files(name, root)}
     files = {path.relative_to(root).as_posix() for path in sources | data}
     listed = [PurePosixPath(dep) for dep in deps]
     return sorted(name for name in files if not any(PurePosixPath(name).is_relative_to(dep) for dep in listed))

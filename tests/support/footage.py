@@ -39,11 +39,11 @@ SHARDS = ShardsConfig(
     depth_model="none",
     size=192,
     crop_margin=1.2,
-    source_every=8,
+    geometry_stride=8,
     surface_reach_cm=1.0,
     cloud_stride=2,
     voxel_size_cm=0.4,
-    min_head_share=0.02,
+    min_head_fraction=0.02,
     jpeg_quality=90,
     target_shard_mb=64.0,
 )

@@ -50,7 +50,7 @@ def make_clip(
     num_frames: int = 3,
     size: int = 32,
     split: Split = Split.TRAIN,
-    source_every: int = 2,
+    geometry_stride: int = 2,
     audio: bytes | None = None,
     valid_box: tuple[float, float, float, float] | None = None,
     seed: int = 0,
@@ -60,7 +60,7 @@ def make_clip(
     focal = 1.5 * size
     intrinsics_rows = ((focal, 0.0, size / 2), (0.0, focal, size / 2), (0.0, 0.0, 1.0))
     intrinsics = np.array(intrinsics_rows)
-    source_frames = tuple(range(0, num_frames, source_every))
+    source_frames = tuple(range(0, num_frames, geometry_stride))
     meta = SampleMeta(
         clip_id=clip_id,
         video_id=clip_id[:16],

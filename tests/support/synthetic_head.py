@@ -134,7 +134,7 @@ def make_talking_clip(
     num_frames: int = 6,
     size: int = 64,
     split: Split = Split.TRAIN,
-    source_every: int = 2,
+    geometry_stride: int = 2,
     max_yaw_deg: float = 30.0,
 ) -> MadeClip:
     """Return a clip of person `seed`, who turns from side to side and opens and shuts mouth and eye meanwhile."""
@@ -144,7 +144,7 @@ def make_talking_clip(
         for phase in np.linspace(0, 2 * np.pi, num_frames, endpoint=False) + 0.5
     ]
     frames = [head_frame(head, size, *pose) for pose in poses]
-    sources = {number: source_frame(head, size, *poses[number]) for number in range(0, num_frames, source_every)}
+    sources = {number: source_frame(head, size, *poses[number]) for number in range(0, num_frames, geometry_stride)}
     return MadeClip(
         meta=_clip_meta(clip_id, num_frames, size, split, tuple(sources)),
         rgb=np.stack([frame.image for frame in frames]),

@@ -2,7 +2,6 @@
 
 import dataclasses
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from mggtalk.stages.ingest.stage import IngestConfig
 from mggtalk.stages.shards.stage import ShardsConfig
 from mggtalk.stages.track.config import TrackConfig
 from mggtalk.training.config import TrainConfig
+from scripts.update_dvc_yaml import updated
 from tests.support.dvc_contract import output_paths, params_groups, uncovered
 from tests.support.paths import ROOT
 
@@ -53,21 +53,27 @@ def test_deps_that_are_files_of_the_project_exist(stage):
     assert [dep for dep in own if not (ROOT / dep).exists()] == []
 
 
-@pytest.mark.parametrize("missing", ["mggtalk/geometry", "mggtalk/errors.py", "mggtalk/runtime/isolated_stage.py"])
-def test_the_check_sees_a_missing_dependency(missing):
+def test_the_dependencies_are_those_that_the_script_writes():
+    text = (ROOT / "dvc.yaml").read_text()
+    assert updated(text) == text, "run `python -m scripts.update_dvc_yaml`"
+
+
+@pytest.mark.parametrize("missing", ["mggtalk/geometry/head", "mggtalk/errors.py", "mggtalk/stages/track/stage.py"])
+def test_the_check_and_the_script_see_a_missing_dependency(missing):
     deps = [dep for dep in STAGES["track"]["deps"] if dep != missing]
     assert len(deps) == len(STAGES["track"]["deps"]) - 1
     found = uncovered("pipelines.track", deps, ROOT)
     assert found
     assert all(name.startswith(missing) for name in found)
+    text = (ROOT / "dvc.yaml").read_text()
+    assert updated(text.replace(f"      - {missing}\n", "")) == text
 
 
 def test_the_check_sees_a_missing_data_file():
-    geometry = [f"mggtalk/geometry/{path.name}" for path in (ROOT / "mggtalk/geometry").glob("*.py")]
-    deps = [*(dep for dep in STAGES["track"]["deps"] if dep != "mggtalk/geometry"), *geometry]
+    head = [f"mggtalk/geometry/head/{path.name}" for path in (ROOT / "mggtalk/geometry/head").glob("*.py")]
+    deps = [*(dep for dep in STAGES["track"]["deps"] if dep != "mggtalk/geometry/head"), *head]
     found = uncovered("pipelines.track", deps, ROOT)
-    assert "mggtalk/geometry/head/mediapipe_478.json" in found
-    assert {Path(name).suffix for name in found} == {".json"}
+    assert found == ["mggtalk/geometry/head/ibug_68.json", "mggtalk/geometry/head/mediapipe_478.json"]
 
 
 @each_stage

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mggtalk.files import atomic_write, prune
-from mggtalk.result_cache import FinishedResults
+from mggtalk.result_cache import ResultCache
 
 
 def test_what_is_written_is_there_whole_and_readable_by_others(tmp_path):
@@ -38,7 +38,7 @@ def test_prune_keeps_what_is_named_and_reports_the_rest(tmp_path):
 
 
 def test_finished_results_are_skipped_and_stale_ones_go(tmp_path):
-    results = FinishedResults(tmp_path, ".bin")
+    results = ResultCache(tmp_path, ".bin")
     results.write("b", b"done")
     results.write("old", b"stale")
     assert results.unfinished(["a", "b", "c"], key_of=str) == ["a", "c"]

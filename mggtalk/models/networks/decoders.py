@@ -16,7 +16,7 @@ from mggtalk.models.batches import SourceBatch
 from mggtalk.models.config import ModelConfig
 from mggtalk.models.networks.deformation import Motion
 from mggtalk.models.networks.geometry_refinement import HeadPoints
-from mggtalk.models.networks.layers import ConvBlock, Perceptron, PositionalEncoding, ZeroLinear, mixed_precision
+from mggtalk.models.networks.layers import MLP, ConvBlock, PositionalEncoding, ZeroInitLinear, mixed_precision
 from mggtalk.models.points.gaussian_init import FLATNESS, SPREAD, log_gap, log_stretch, rotation_along
 from mggtalk.rendering.gaussians import rotation_matrices
 
@@ -77,9 +77,9 @@ class VisibleDecoder(nn.Module):
         self.register_buffer("disc", torch.tensor([SPREAD, SPREAD, SPREAD * FLATNESS]).log(), persistent=False)
         self.encoding = PositionalEncoding(octaves=3)
         described = settings.feature_channels + self.encoding.channels + 11 + 2 * settings.expression_size
-        self.body = Perceptron(described, hidden, layers=3)
-        self.attributes = ZeroLinear(hidden, _ATTRIBUTES)
-        self.color = ZeroLinear(hidden, 3 + settings.rendered_features)
+        self.body = MLP(described, hidden, layers=3)
+        self.attributes = ZeroInitLinear(hidden, _ATTRIBUTES)
+        self.color = ZeroInitLinear(hidden, 3 + settings.rendered_features)
         self.rendered_features = settings.rendered_features
 
     def forward(
@@ -138,9 +138,9 @@ class SymmetricDecoder(nn.Module):
         channels = 3 + settings.rendered_features
         described = settings.feature_channels + self.encoding.channels + 8 + hidden + _ATTRIBUTES - 3 + channels
         described += 2 * settings.expression_size
-        self.body = Perceptron(described, hidden, layers=3)
-        self.attributes = ZeroLinear(hidden, _ATTRIBUTES)
-        self.color = ZeroLinear(hidden, channels)
+        self.body = MLP(described, hidden, layers=3)
+        self.attributes = ZeroInitLinear(hidden, _ATTRIBUTES)
+        self.color = ZeroInitLinear(hidden, channels)
 
     def forward(
         self,
@@ -188,10 +188,10 @@ class Densification(nn.Module):
         hidden = settings.hidden_channels
         self.stride = settings.point_stride
         self.num_children = settings.point_stride**2
-        self.body = Perceptron(hidden + 3 * self.num_children, hidden, layers=2)
-        self.attributes = ZeroLinear(hidden, self.num_children * _ATTRIBUTES)
+        self.body = MLP(hidden + 3 * self.num_children, hidden, layers=2)
+        self.attributes = ZeroInitLinear(hidden, self.num_children * _ATTRIBUTES)
         self.channels = 3 + settings.rendered_features
-        self.color = ZeroLinear(hidden, self.num_children * self.channels)
+        self.color = ZeroInitLinear(hidden, self.num_children * self.channels)
 
     def forward(self, parents: RawGaussians, points: HeadPoints, motion: Motion) -> RawGaussians:
         """Return the children, those of one parent next to each other."""

@@ -7,9 +7,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from mggtalk.models.config import ModelConfig
-from mggtalk.models.networks.layers import Perceptron, PositionalEncoding, ZeroLinear
-from mggtalk.models.points.packed_to_padded import PaddedLayout
-from mggtalk.models.points.surface_binding import Attachment, FaceSurface
+from mggtalk.models.networks.layers import MLP, PositionalEncoding, ZeroInitLinear
+from mggtalk.models.points.packed_to_padded import PackedToPadded
+from mggtalk.models.points.surface_binding import FaceSurface, SurfaceBinding
 
 _EMBEDDING = 32
 """Numbers learned for each landmark."""
@@ -28,8 +28,8 @@ class BoundPoints:
     """
 
     head: Int64[Tensor, " num_points"]
-    parents: Attachment
-    children: Attachment
+    parents: SurfaceBinding
+    children: SurfaceBinding
     directions: Float[Tensor, "num_points 3 num_coefficients"]
     spread: Float[Tensor, "num_points num_children 3"]
 
@@ -82,8 +82,8 @@ class DeformationField(nn.Module):
         self.blendshapes = nn.Parameter(torch.zeros(count, 3, settings.expression_size))
         hidden = settings.hidden_channels
         self.body = nn.Sequential(
-            Perceptron(self.encoding.channels + _EMBEDDING + 3, hidden, layers=2),
-            ZeroLinear(hidden, 3 * settings.expression_size),
+            MLP(self.encoding.channels + _EMBEDDING + 3, hidden, layers=2),
+            ZeroInitLinear(hidden, 3 * settings.expression_size),
         )
 
     @torch.no_grad()
@@ -102,7 +102,7 @@ class DeformationField(nn.Module):
         positions: Float[Tensor, "num_points 3"],
         child_offsets: Float[Tensor, "num_points num_children 3"],
         spacing: Float[Tensor, " num_points"],
-        layout: PaddedLayout,
+        layout: PackedToPadded,
         landmarks: Float[Tensor, "batch num_landmarks 3"],
     ) -> BoundPoints:
         """Return what there is to know of points before the expression is.
@@ -130,7 +130,7 @@ class DeformationField(nn.Module):
     def directions(
         self,
         points: Float[Tensor, "*points 3"],
-        attachment: Attachment,
+        attachment: SurfaceBinding,
         landmarks: Float[Tensor, "batch num_landmarks 3"],
     ) -> Float[Tensor, "*points 3 num_coefficients"]:
         """Return where the MLP takes each point for one unit of each coefficient, cm."""

@@ -15,8 +15,8 @@ from mggtalk.geometry.cameras import invert_rigid, pixel_centers, unproject
 from mggtalk.geometry.symmetry import mirror_points, stands_for_hidden
 from mggtalk.models.batches import SourceBatch
 from mggtalk.models.config import ModelConfig
-from mggtalk.models.networks.layers import RIM_SHARE, UNet, mean_around
-from mggtalk.models.points.async_nonzero import Chosen
+from mggtalk.models.networks.layers import RIM_SHARE, UNet, box_blur
+from mggtalk.models.points.async_nonzero import AsyncNonzero
 
 _COVERED = 0.5
 _DEPTH_UNIT_CM = 10.0
@@ -100,14 +100,14 @@ def refined_depth(
     return source.depth + functional.interpolate(offset, size=source.depth.shape[-2:], mode="nearest")
 
 
-def covered_cells(source: SourceBatch, stride: int) -> Chosen:
-    """Return the cells that the head covers: `Chosen` of a mask of batch, rows and columns."""
+def covered_cells(source: SourceBatch, stride: int) -> AsyncNonzero:
+    """Return the cells that the head covers: `AsyncNonzero` of a mask of batch, rows and columns."""
     known = _known(source)
-    return Chosen((functional.avg_pool2d(known.float(), stride) > _COVERED)[:, 0])
+    return AsyncNonzero((functional.avg_pool2d(known.float(), stride) > _COVERED)[:, 0])
 
 
 def lift_points(
-    source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"], stride: int, covered: Chosen | None = None
+    source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"], stride: int, covered: AsyncNonzero | None = None
 ) -> HeadPoints:
     """Return the visible points: one for every cell that the head covers, with a child for each source pixel in it.
 
@@ -124,7 +124,7 @@ def lift_points(
             camera.transpose(1, 2).reshape(batch, 3, height, width),
             source.normals,
             source.image,
-            mean_around(source.head_mask, 2 * reach + 1),
+            box_blur(source.head_mask, 2 * reach + 1),
             known.float(),
         ),
         dim=1,

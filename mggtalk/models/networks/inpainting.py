@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from mggtalk.models.batches import SourceBatch
 from mggtalk.models.config import SHUFFLE, ModelConfig
-from mggtalk.models.networks.layers import RIM_SHARE, UNet, mean_around
-from mggtalk.models.points.condition_masks import FaceOpenings
+from mggtalk.models.networks.layers import RIM_SHARE, UNet, box_blur
+from mggtalk.models.points.condition_masks import EyeMouthMasks
 
 _LEAST_KNOWN = 1e-6
 
@@ -21,7 +21,7 @@ def torso_background(source: SourceBatch) -> Float[Tensor, "batch 4 height width
     """
     reach = max(round(source.image.shape[-1] * RIM_SHARE), 1)
     outer = functional.max_pool2d(source.head_mask, 2 * reach + 1, stride=1, padding=reach)
-    feathered = mean_around(1 - outer, reach | 1)
+    feathered = box_blur(1 - outer, reach | 1)
     known = source.valid * feathered
     return torch.cat((fill_unknown(source.image * known, known), known), dim=1)
 
@@ -59,7 +59,7 @@ class Inpainting(nn.Module):
 
     def __init__(self, settings: ModelConfig) -> None:
         super().__init__()
-        planes = (8 + settings.rendered_features + FaceOpenings.NUM_PLANES) * SHUFFLE**2
+        planes = (8 + settings.rendered_features + EyeMouthMasks.NUM_PLANES) * SHUFFLE**2
         levels, told = settings.unet_levels, 2 * settings.expression_size
         self.unet = UNet(planes, 3 * SHUFFLE**2, 2 * settings.unet_channels, levels, told)
 
@@ -75,7 +75,7 @@ class Inpainting(nn.Module):
 
         Args:
             rendered: head, its colour first, premultiplied by `alpha`. background: of `torso_background`.
-            openings: of `FaceOpenings`. expressions: of the source, and of the driver less that.
+            openings: of `EyeMouthMasks`. expressions: of the source, and of the driver less that.
         """
         composite = rendered[:, :3] + (1 - alpha) * background[:, :3]
         planes = torch.cat((composite, rendered, alpha, background[:, 3:], openings), dim=1)

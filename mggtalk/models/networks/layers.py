@@ -19,15 +19,15 @@ def mixed_precision(device: torch.device) -> torch.autocast:
 
     Networks alone: positions are sums of centimetres and hundredths of them, which bfloat16 cannot hold.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=is_mixed(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(device))
 
 
-def is_mixed(device: torch.device) -> bool:
+def uses_bf16(device: torch.device) -> bool:
     """Return whether networks compute in bfloat16 on a device."""
     return device.type == "cuda"
 
 
-def round_weights(module: nn.Module) -> None:
+def cast_weights_bf16(module: nn.Module) -> None:
     """Hold the weights of networks in bfloat16, as `mixed_precision` takes them in every pass: for good, not to train.
 
     Results stay the same; a pass need not round hundreds of small tensors, each an operation to launch.
@@ -41,12 +41,12 @@ RIM_SHARE = 1 / 32
 """How far from a head's rim its mask cannot be trusted, as a share of the image's width."""
 
 
-def mean_around(plane: Float[Tensor, "batch 1 height width"], diameter: int) -> Float[Tensor, "batch 1 height width"]:
+def box_blur(plane: Float[Tensor, "batch 1 height width"], diameter: int) -> Float[Tensor, "batch 1 height width"]:
     """Return the mean of the `diameter` (odd) pixels squared around each pixel, as far as they lie within the image."""
     return functional.avg_pool2d(plane, diameter, stride=1, padding=diameter // 2, count_include_pad=False)
 
 
-class ZeroLinear(nn.Linear):
+class ZeroInitLinear(nn.Linear):
     """A linear layer of zeros: a residual branch that starts by changing nothing. Gives single precision."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -61,7 +61,7 @@ class ZeroLinear(nn.Linear):
         return residuals.float()
 
 
-class Perceptron(nn.Sequential):
+class MLP(nn.Sequential):
     """A perceptron with `layers` hidden layers and an activation after each, the last of them included."""
 
     def __init__(self, in_channels: int, hidden_channels: int, layers: int) -> None:
@@ -123,7 +123,7 @@ class UNet(nn.Module):
         self.enter = ConvBlock(in_channels, widths[0])
         self.down = nn.ModuleList(ConvBlock(fine, wide, stride=2) for fine, wide in pairwise(widths))
         self.up = nn.ModuleList(ConvBlock(wide, fine) for fine, wide in pairwise(widths))
-        self.condition = ZeroLinear(condition_size, 2 * widths[-1]) if condition_size else None
+        self.condition = ZeroInitLinear(condition_size, 2 * widths[-1]) if condition_size else None
         self.out = nn.Conv2d(channels, out_channels, 3, padding=1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
 
-class HostCopy:
+class AsyncScalar:
     """A number that is copied to the host while other work is launched."""
 
     def __init__(self, number: Shaped[Tensor, ""]) -> None:
@@ -27,16 +27,16 @@ class HostCopy:
         return int(self._number)
 
 
-class Chosen:
+class AsyncNonzero:
     """The places where a mask holds."""
 
     def __init__(self, mask: Bool[Tensor, "*shape"]) -> None:
         """Start to count them."""
         self.mask = mask
-        self._count = HostCopy(mask.sum())
+        self._count = AsyncScalar(mask.sum())
 
     def places(self) -> Int64[Tensor, "num_chosen num_axes"]:
-        """Return the indices of the places along every axis, in order; waits for their number as `HostCopy` does."""
+        """Return the indices of the places along every axis, in order; waits for their number as `AsyncScalar` does."""
         count = self._count.wait()
         if count == 0:  # CUDA refuses to look for nothing in an empty mask
             return torch.empty(0, self.mask.ndim, dtype=torch.int64, device=self.mask.device)

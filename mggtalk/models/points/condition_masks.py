@@ -18,7 +18,7 @@ _TURNED_AWAY = 0.3
 """Cosine to the line of sight below which an opening fades: the far eye of a profile lies behind the nose."""
 
 
-class FaceOpenings(nn.Module):
+class EyeMouthMasks(nn.Module):
     """Draws eyes, irises and mouth from landmarks.
 
     Points that lie on closed lids and lips do not tell where an eye or teeth will show, nor what of an iris is covered;

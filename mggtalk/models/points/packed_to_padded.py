@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
-from mggtalk.models.points.async_nonzero import HostCopy
+from mggtalk.models.points.async_nonzero import AsyncScalar
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PaddedLayout:
+class PackedToPadded:
     """Where each point of a list goes in a table of one row for each head; what is left of a row is padding.
 
     Attributes:
@@ -22,7 +22,9 @@ class PaddedLayout:
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, head: Int64[Tensor, " num_points"], num_heads: int, longest: HostCopy | None = None) -> "PaddedLayout":
+    def of(
+        cls, head: Int64[Tensor, " num_points"], num_heads: int, longest: AsyncScalar | None = None
+    ) -> "PackedToPadded":
         """Return the layout of points that belong to these heads, which may come in any order.
 
         Args:
@@ -35,14 +37,14 @@ class PaddedLayout:
         place = torch.empty_like(head)
         place[order] = torch.arange(len(head), device=head.device) - first[head[order]]
         if longest is None:
-            longest = HostCopy(torch.diff(first, append=first.new_full((1,), len(head))).max())
+            longest = AsyncScalar(torch.diff(first, append=first.new_full((1,), len(head))).max())
         return cls(head, place, (num_heads, max(longest.wait(), 1)))
 
-    def split_each(self, parts: int) -> "PaddedLayout":
+    def split_each(self, parts: int) -> "PackedToPadded":
         """Return the layout of a list with `parts` points in the place of each, next to each other."""
         part = torch.arange(parts, device=self.place.device)
         place = (self.place.unsqueeze(1) * parts + part).flatten()
-        return PaddedLayout(self.head.repeat_interleave(parts), place, (self.shape[0], self.shape[1] * parts))
+        return PackedToPadded(self.head.repeat_interleave(parts), place, (self.shape[0], self.shape[1] * parts))
 
     def pad(self, values: Float[Tensor, "num_points *size"]) -> Float[Tensor, "num_heads longest *size"]:
         """Return the points' values in rows, and zeros elsewhere."""

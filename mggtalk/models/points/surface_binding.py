@@ -20,7 +20,7 @@ _SLIVER = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Attachment:
+class SurfaceBinding:
     """Where points hang on the surfaces of a batch of heads.
 
     Attributes:
@@ -32,9 +32,9 @@ class Attachment:
     knots: Int64[Tensor, "*points 7"]
     shares: Float[Tensor, "*points 7"]
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> "Attachment":
+    def each(self, change: Callable[[Tensor], Tensor]) -> "SurfaceBinding":
         """Return the attachment of the points that `change` picks from each of the tensors."""
-        return Attachment(change(self.knots), change(self.shares))
+        return SurfaceBinding(change(self.knots), change(self.shares))
 
     def on_surface(self, values: Float[Tensor, "num_knots channels"]) -> Float[Tensor, "*points channels"]:
         """Return what the surface has next to the points, of values at the knots."""
@@ -103,7 +103,7 @@ class FaceSurface(nn.Module):
     @torch.no_grad()
     def attach(
         self, points: Float[Tensor, "batch num_points 3"], landmarks: Float[Tensor, "batch num_landmarks 3"]
-    ) -> Attachment:
+    ) -> SurfaceBinding:
         """Return where points hang; points and landmarks of the same frame of a head, in head space, cm."""
         return self._attach(self._place(landmarks), points, landmarks)[0]
 
@@ -113,7 +113,7 @@ class FaceSurface(nn.Module):
         points: Float[Tensor, "batch num_points 3"],
         children: Float[Tensor, "batch num_points num_children 3"],
         landmarks: Float[Tensor, "batch num_landmarks 3"],
-    ) -> tuple[Attachment, Attachment]:
+    ) -> tuple[SurfaceBinding, SurfaceBinding]:
         """Return where points and the children close to each of them hang.
 
         A child hangs on the triangle of its parent or on one beside that, and goes with the same iris.
@@ -127,7 +127,7 @@ class FaceSurface(nn.Module):
         corners = (self.triangles[own % len(self.triangles)] + placed.first_knot).unflatten(1, families[1:])
         knots, of_iris = (part[..., 3:].unsqueeze(2).expand(*families, -1) for part in (parents.knots, parents.shares))
         shares = torch.cat((shares.unflatten(1, families[1:]), of_iris), dim=-1)
-        return parents, Attachment(torch.cat((corners, knots), dim=-1), shares)
+        return parents, SurfaceBinding(torch.cat((corners, knots), dim=-1), shares)
 
     def _place(self, landmarks: Float[Tensor, "batch num_landmarks 3"]) -> _Placed:
         knots: Tensor = self.knot_weights @ landmarks
@@ -146,7 +146,7 @@ class FaceSurface(nn.Module):
         placed: _Placed,
         points: Float[Tensor, "batch num_points 3"],
         landmarks: Float[Tensor, "batch num_landmarks 3"],
-    ) -> tuple[Attachment, Int64[Tensor, "batch num_points"]]:
+    ) -> tuple[SurfaceBinding, Int64[Tensor, "batch num_points"]]:
         """Return where points hang, and on which triangle of their head."""
         num_irises = len(self.irises)
         vertices, irises = placed.knots.split((placed.knots.shape[1] - num_irises, num_irises), dim=1)
@@ -170,7 +170,7 @@ class FaceSurface(nn.Module):
         else:
             of_iris, iris_shares = corners.new_zeros((*triangle.shape, 4)), shares.new_zeros((*triangle.shape, 4))
         knots = torch.cat((corners, of_iris), dim=-1) + placed.first_knot
-        return Attachment(knots, torch.cat((shares, iris_shares), dim=-1)), triangle
+        return SurfaceBinding(knots, torch.cat((shares, iris_shares), dim=-1)), triangle
 
     def _iris_radii(
         self, irises: Float[Tensor, "batch num_irises 3"], landmarks: Float[Tensor, "batch num_landmarks 3"]

@@ -30,7 +30,7 @@ class DepthAnythingGeometry:
         device: `cpu` or `cuda`; default: `cuda` where there is one.
 
     Raises:
-        RegistryError: transformers is not installed, or the folder holds no such network.
+        WeightsError: transformers is not installed, or the folder holds no such network.
     """
 
     name = "depth_anything"

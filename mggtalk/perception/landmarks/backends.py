@@ -45,7 +45,7 @@ def make_landmarker(name: str, model_paths: Mapping[str, Path]) -> Landmarker:
 
     Raises:
         KeyError: no such backend, or the path of a model is missing.
-        RegistryError: the backend's package is not installed, or cannot use the files.
+        WeightsError: the backend's package is not installed, or cannot use the files.
     """
     finder = FaceLandmarker(model_paths["face_landmarker"])
     if LANDMARK_BACKENDS[name] is LANDMARK_BACKENDS["mediapipe"]:

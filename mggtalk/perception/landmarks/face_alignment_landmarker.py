@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64, UInt8
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.perception.landmarks.protocol import FaceDetection, Landmarker
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class FaceAlignmentLandmarker:
         device: `cpu` or `cuda`.
 
     Raises:
-        RegistryError: the package is not installed, a file is missing, or it is no file of these networks' weights.
+        WeightsError: the package is not installed, a file is missing, or it is no file of these networks' weights.
     """
 
     landmark_set = "ibug_68"
@@ -91,7 +91,7 @@ def _in_image(points: np.ndarray) -> Float64[np.ndarray, "68 3"]:
 @lru_cache(maxsize=1)  # the networks remember nothing of a video, and take seconds to load
 def _load_network(hub: Path, device: str) -> "FaceAlignment":
     if importlib.util.find_spec("face_alignment") is None:
-        raise RegistryError(
+        raise WeightsError(
             "landmarks face_alignment: the package face-alignment is not installed; "
             "run `pip install 'mggtalk[face-alignment]'` and `pip install --no-deps face-alignment==1.5.0`"
         )
@@ -100,7 +100,7 @@ def _load_network(hub: Path, device: str) -> "FaceAlignment":
     files = [hub / "checkpoints" / name for name in weight_files()]
     for path in files:
         if not path.is_file():
-            raise RegistryError(f"landmarks face_alignment: the weights are missing: no file {path}")
+            raise WeightsError(f"landmarks face_alignment: the weights are missing: no file {path}")
     try:
         with _hub_folder(hub), _weights_only():
             # The detector `folder` is one without a network; it is never asked, for boxes are handed in.
@@ -113,7 +113,7 @@ def _load_network(hub: Path, device: str) -> "FaceAlignment":
             )
     except (pickle.UnpicklingError, KeyError, RuntimeError, EOFError) as cause:
         names = " or ".join(path.name for path in files)
-        raise RegistryError(f"landmarks face_alignment: {names} in {hub} is not what it should be: {cause}") from cause
+        raise WeightsError(f"landmarks face_alignment: {names} in {hub} is not what it should be: {cause}") from cause
 
 
 def weight_files() -> tuple[str, str]:

@@ -15,7 +15,7 @@ from jaxtyping import Float32, UInt8
 from mediapipe.tasks.python import BaseOptions, vision
 from scipy.spatial.transform import Rotation
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.perception.landmarks.face_measurement import FaceMeasurement
 
 MEASURED_SIZE = 256
@@ -30,10 +30,10 @@ class MediaPipeFaceMeasurer:
         """Load the FaceLandmarker task at `model_path`.
 
         Raises:
-            RegistryError: there is no such file.
+            WeightsError: there is no such file.
         """
         if not model_path.is_file():
-            raise RegistryError(f"{model_path}: no such file, expected the FaceLandmarker task")
+            raise WeightsError(f"{model_path}: no such file, expected the FaceLandmarker task")
         self._landmarker = vision.FaceLandmarker.create_from_options(
             vision.FaceLandmarkerOptions(
                 base_options=BaseOptions(model_asset_path=str(model_path)),

@@ -6,7 +6,7 @@ Source: Lee et al., MaskGAN, CVPR 2020 (CelebAMask-HQ), whose names the networks
 from collections.abc import Mapping
 from pathlib import Path
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 
 _SIDED = ("brow", "eyebrow", "eye", "ear", "lip")
 _HEAD = {
@@ -29,15 +29,15 @@ def head_classes(labels: Mapping[int, str], source: Path | str) -> tuple[int, ..
         labels: class -> name, `id2label` of a network's configuration. source: where they are from, for the message.
 
     Raises:
-        RegistryError: a name is unknown, or none is of a head.
+        WeightsError: a name is unknown, or none is of a head.
     """
     names = {int(number): name.strip().lower().replace(" ", "_").replace("-", "_") for number, name in labels.items()}
     if unknown := sorted({name for name in names.values() if name not in _HEAD | _NOT_HEAD}):
-        raise RegistryError(
+        raise WeightsError(
             f"{source}: labels {', '.join(unknown)} are unknown; expected names of a face's parts, such as "
             "skin, l_eye, u_lip, hair, eye_g, ear_r, hat, neck, neck_l, cloth, background"
         )
     classes = tuple(number for number, name in sorted(names.items()) if name in _HEAD)
     if not classes:
-        raise RegistryError(f"{source}: no label is of a head; got {', '.join(names.values())}")
+        raise WeightsError(f"{source}: no label is of a head; got {', '.join(names.values())}")
     return classes

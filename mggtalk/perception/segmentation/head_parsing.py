@@ -79,7 +79,7 @@ class SegformerParser:
         device: `cpu` or `cuda`; default: `cuda` where there is one.
 
     Raises:
-        RegistryError: transformers is not installed, the folder holds no such network, or its labels are unknown.
+        WeightsError: transformers is not installed, the folder holds no such network, or its labels are unknown.
 
     Source: Xie et al., SegFormer, NeurIPS 2021.
     """

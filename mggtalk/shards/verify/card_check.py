@@ -11,7 +11,7 @@ from mggtalk.errors import ShardError
 from mggtalk.params import validate
 from mggtalk.shards.card.card import CARD_JSON, CARD_TEXT, CardContext, dump_card, render_card, summarise
 from mggtalk.shards.index import SampleRow
-from mggtalk.shards.verify.issues import Finding
+from mggtalk.shards.verify.issues import Issue
 
 
 def read_card(root: Path) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def read_card(root: Path) -> dict[str, Any]:
     return content
 
 
-def check_card(root: Path, rows: Sequence[SampleRow]) -> list[Finding]:
+def check_card(root: Path, rows: Sequence[SampleRow]) -> list[Issue]:
     """Return what is wrong with the two files of the card.
 
     Args:
@@ -44,28 +44,28 @@ def check_card(root: Path, rows: Sequence[SampleRow]) -> list[Finding]:
         given = {name: content[name] for name in names if name in content}
         context = validate(given, CardContext, CARD_JSON, ShardError)
     except ShardError as error:
-        return [Finding(CARD_JSON, str(error))]
+        return [Issue(CARD_JSON, str(error))]
     expected = summarise(rows, context)
     findings = [
-        Finding(CARD_JSON, f"{key}: not what the index gives", expected=wanted, got=got)
+        Issue(CARD_JSON, f"{key}: not what the index gives", expected=wanted, got=got)
         for key, wanted, got in _differences(json.loads(dump_card(expected)), content, "")
     ]
     if not findings and (root / CARD_JSON).read_bytes() != dump_card(expected):
-        findings.append(Finding(CARD_JSON, "not as it is written: sorted keys, two spaces"))
+        findings.append(Issue(CARD_JSON, "not as it is written: sorted keys, two spaces"))
     return findings + _check_text(root / CARD_TEXT, render_card(expected))
 
 
-def _check_text(path: Path, expected: str) -> list[Finding]:
+def _check_text(path: Path, expected: str) -> list[Issue]:
     try:
         text = path.read_bytes().decode()
     except FileNotFoundError:
-        return [Finding(CARD_TEXT, "missing")]
+        return [Issue(CARD_TEXT, "missing")]
     except (OSError, UnicodeDecodeError) as cause:
-        return [Finding(CARD_TEXT, f"cannot be read: {cause}")]
+        return [Issue(CARD_TEXT, f"cannot be read: {cause}")]
     got, wanted = text.split("\n"), expected.split("\n")
     what = f"not what {CARD_JSON} and the index give"
     return [
-        Finding(
+        Issue(
             CARD_TEXT,
             f"line {place[0] + 1}: {what}",
             expected=repr("\n".join(wanted[place[2] : place[3]])),

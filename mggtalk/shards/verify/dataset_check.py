@@ -21,7 +21,7 @@ from mggtalk.shards.index import SampleRow, read_index, row_at, write_table
 from mggtalk.shards.schema import INDEX_NAME, SCHEMA_VERSION, parse_meta
 from mggtalk.shards.verify.card_check import check_card, read_card
 from mggtalk.shards.verify.examples_check import check_examples
-from mggtalk.shards.verify.issues import Finding
+from mggtalk.shards.verify.issues import Issue
 from mggtalk.shards.verify.layout_check import PlacedSample, check_layout
 from mggtalk.shards.verify.shard_check import check_shard
 from mggtalk.shards.verify.table_check import check_rejects, check_table
@@ -37,7 +37,7 @@ class Verification:
     num_shards: int = 0
     num_samples: int = 0
     num_bytes: int = 0
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Issue] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -63,7 +63,7 @@ def verify(root: Path, *, fast: bool = False, advance: Callable[[int], None] = l
     for shard in sorted({*there, *by_shard}):
         indexed = None if table is None else {row.key: row for row in _rows(table, by_shard[shard])}
         if shard not in there:
-            result.findings.append(Finding(shard, "missing, but the index has samples in it"))
+            result.findings.append(Issue(shard, "missing, but the index has samples in it"))
             samples += [PlacedSample.of(row, shard) for row in (indexed or {}).values()]
             continue
         result.num_shards += 1
@@ -97,13 +97,13 @@ def _read_index(root: Path, result: Verification) -> pa.Table | None:
     except SchemaVersionError as error:
         if not _knows_samples(root):
             raise
-        result.findings.append(Finding(INDEX_NAME, f"{error}; but the samples are of version {SCHEMA_VERSION}"))
+        result.findings.append(Issue(INDEX_NAME, f"{error}; but the samples are of version {SCHEMA_VERSION}"))
         return None
     except (ShardError, pa.ArrowException) as cause:
-        result.findings.append(Finding(INDEX_NAME, f"cannot be read: {cause}"))
+        result.findings.append(Issue(INDEX_NAME, f"cannot be read: {cause}"))
         return None
     if len({row.key for row in rows}) < len(rows):
-        result.findings.append(Finding(INDEX_NAME, "a sample has several rows"))
+        result.findings.append(Issue(INDEX_NAME, "a sample has several rows"))
     check_table(path, lambda again: write_table(again.parent, table), result.findings, result.notes)
     return table
 
@@ -159,8 +159,8 @@ def _check_files(root: Path, others: set[str], result: Verification) -> None:
         name = path.relative_to(root).as_posix()
         if path.is_dir():
             if name not in list(Split) or not any(path.iterdir()):
-                result.findings.append(Finding(name, "a folder that does not belong here"))
+                result.findings.append(Issue(name, "a folder that does not belong here"))
         elif name not in belongs:
-            result.findings.append(Finding(name, "a file that does not belong here"))
+            result.findings.append(Issue(name, "a file that does not belong here"))
     if (root / REJECTS_NAME).is_file():
         check_rejects(root / REJECTS_NAME, result.findings, result.notes)

@@ -13,13 +13,13 @@ from mggtalk.shards.card.examples import EXAMPLES, choose_examples, draw_example
 from mggtalk.shards.card.stats import light_rows
 from mggtalk.shards.codecs import images
 from mggtalk.shards.index import iterate_rows
-from mggtalk.shards.verify.issues import Finding
+from mggtalk.shards.verify.issues import Issue
 
 # Decoders and encoders of two versions round differently, by a level or two; another picture differs by dozens.
 _MOST_MEAN_LEVELS = 3.0
 
 
-def check_examples(root: Path, stated: str, table: pa.Table | None, findings: list[Finding], notes: list[str]) -> None:
+def check_examples(root: Path, stated: str, table: pa.Table | None, findings: list[Issue], notes: list[str]) -> None:
     """Compare the picture to the one that the shards give, and its hash to the card's.
 
     Another version of OpenCV may write other bytes. Then there is a note, if the card vouches for the file and the two
@@ -32,21 +32,21 @@ def check_examples(root: Path, stated: str, table: pa.Table | None, findings: li
     try:
         content = (root / EXAMPLES).read_bytes()
     except FileNotFoundError:
-        findings.append(Finding(EXAMPLES, "missing, but the card names it"))
+        findings.append(Issue(EXAMPLES, "missing, but the card names it"))
         return
     except OSError as cause:
-        findings.append(Finding(EXAMPLES, f"cannot be read: {cause}"))
+        findings.append(Issue(EXAMPLES, f"cannot be read: {cause}"))
         return
     digest = hashlib.sha256(content).hexdigest()
     expected = None if table is None else _draw(root, table)
     if digest != stated:
         blamed = CARD_JSON if content == expected else EXAMPLES
-        findings.append(Finding(blamed, f"SHA-256 of {EXAMPLES}", expected=stated, got=digest))
+        findings.append(Issue(blamed, f"SHA-256 of {EXAMPLES}", expected=stated, got=digest))
     elif expected is not None and content != expected:
         if _look_alike(content, expected):
             notes.append(f"{EXAMPLES}: shows what the shards hold; another version of OpenCV wrote it")
         else:
-            findings.append(Finding(EXAMPLES, "not the picture that the shards give"))
+            findings.append(Issue(EXAMPLES, "not the picture that the shards give"))
 
 
 def _draw(root: Path, table: pa.Table) -> bytes | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Issue:
     """One thing that is not as it should be.
 
     Attributes:

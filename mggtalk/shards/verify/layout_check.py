@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mggtalk.records import Split
 from mggtalk.shards.index import SampleRow
-from mggtalk.shards.verify.issues import Finding
+from mggtalk.shards.verify.issues import Issue
 from mggtalk.shards.writing.prefix_tree import assign_leaves, shard_name
 
 
@@ -28,7 +28,7 @@ class PlacedSample(NamedTuple):
         return cls(row.key, shard, row.clip_id, labels, row.start_frame, row.num_frames, row.size_bytes)
 
 
-def check_layout(samples: Iterable[PlacedSample], target_bytes: int | None) -> list[Finding]:
+def check_layout(samples: Iterable[PlacedSample], target_bytes: int | None) -> list[Issue]:
     """Return what is wrong with the clips, and with where they lie.
 
     Args:
@@ -41,28 +41,28 @@ def check_layout(samples: Iterable[PlacedSample], target_bytes: int | None) -> l
     return findings + _check_tree(clips, target_bytes)
 
 
-def _check_clip(samples: list[PlacedSample]) -> list[Finding]:
+def _check_clip(samples: list[PlacedSample]) -> list[Issue]:
     ordered = sorted(samples, key=lambda sample: sample.start_frame)
     first = ordered[0]
     findings = []
     for sample in ordered:
         if sample.shard != first.shard:
             what = f"clip {first.clip_id} lies in several shards"
-            findings.append(Finding(sample.shard, what, sample.key, expected=first.shard, got=sample.shard))
+            findings.append(Issue(sample.shard, what, sample.key, expected=first.shard, got=sample.shard))
         if sample.labels != first.labels:
             what = "video, identity, licence, frame rate or length of the clip differ from its first sample's"
             expected, got = (", ".join(map(str, labels)) for labels in (first.labels, sample.labels))
-            findings.append(Finding(sample.shard, what, sample.key, expected=expected, got=got))
+            findings.append(Issue(sample.shard, what, sample.key, expected=expected, got=got))
     starts = [sample.start_frame for sample in ordered]
     ends = [sample.start_frame + sample.num_frames for sample in ordered]
     if starts != [0, *ends[:-1]] or ends[-1] != first.labels[-1]:
         what = f"clip {first.clip_id} is not whole"
         got = ", ".join(f"{start} to {end}" for start, end in zip(starts, ends, strict=True))
-        findings.append(Finding(first.shard, what, expected=f"frames 0 to {first.labels[-1]}", got=got))
+        findings.append(Issue(first.shard, what, expected=f"frames 0 to {first.labels[-1]}", got=got))
     return findings
 
 
-def _check_tree(clips: Mapping[str, list[PlacedSample]], target_bytes: int | None) -> list[Finding]:
+def _check_tree(clips: Mapping[str, list[PlacedSample]], target_bytes: int | None) -> list[Issue]:
     sizes = {clip: sum(sample.size_bytes for sample in samples) for clip, samples in clips.items()}
     places = {clip: samples[0].shard for clip, samples in clips.items()}
     target = target_bytes or _least_target(sizes, places)
@@ -72,7 +72,7 @@ def _check_tree(clips: Mapping[str, list[PlacedSample]], target_bytes: int | Non
         for prefix, ids in assign_leaves(members, target).items():
             expected = f"{split}/{shard_name(prefix)}"
             findings += [
-                Finding(places[clip], f"clip {clip} belongs in another shard", expected=expected, got=places[clip])
+                Issue(places[clip], f"clip {clip} belongs in another shard", expected=expected, got=places[clip])
                 for clip in ids
                 if places[clip] != expected
             ]

@@ -20,7 +20,7 @@ from mggtalk.shards.schema import (
     member_names,
     parse_meta,
 )
-from mggtalk.shards.verify.issues import Finding
+from mggtalk.shards.verify.issues import Issue
 from mggtalk.shards.verify.member_check import check_member
 from mggtalk.shards.verify.tar_walk import TarMember, walk_tar
 from mggtalk.shards.writing.staging import sample_row
@@ -40,7 +40,7 @@ def check_shard(
     root: Path,
     shard: str,
     indexed: Mapping[str, SampleRow] | None,
-    findings: list[Finding],
+    findings: list[Issue],
     *,
     fast: bool,
     advance: Callable[[int], None],
@@ -66,21 +66,21 @@ def check_shard(
         for key, group in groupby(walk_tar(root / shard, shard, known, findings), attrgetter("key")):
             members = list(group)
             if key in seen:
-                findings.append(Finding(shard, "its members are not together", key))
+                findings.append(Issue(shard, "its members are not together", key))
             elif indexed is not None and key not in indexed:
-                findings.append(Finding(INDEX_NAME, f"no row; the sample is in {shard}", key))
+                findings.append(Issue(INDEX_NAME, f"no row; the sample is in {shard}", key))
             seen.add(key)
             row = _SampleCheck(shard, key, members, rows.get(key), findings).run(fast=fast)
             if row is not None:
                 if (row.clip_id, row.start_frame) < last:
-                    findings.append(Finding(shard, "not in the order of clips and chunks", key))
+                    findings.append(Issue(shard, "not in the order of clips and chunks", key))
                 last = (row.clip_id, row.start_frame)
                 yield row
             advance(sum(len(member.header) + len(member.data) + len(member.padding) for member in members))
     except OSError as cause:
-        findings.append(Finding(shard, f"cannot be read: {cause.strerror}"))
+        findings.append(Issue(shard, f"cannot be read: {cause.strerror}"))
     for key in sorted(rows.keys() - seen):
-        findings.append(Finding(shard, "missing, but the index has it", key))
+        findings.append(Issue(shard, "missing, but the index has it", key))
         yield rows[key]
 
 
@@ -88,7 +88,7 @@ class _SampleCheck:
     """The check of one sample."""
 
     def __init__(
-        self, shard: str, key: str, members: list[TarMember], indexed: SampleRow | None, findings: list[Finding]
+        self, shard: str, key: str, members: list[TarMember], indexed: SampleRow | None, findings: list[Issue]
     ) -> None:
         self._shard, self._key, self._members, self._indexed = shard, key, members, indexed
         self._findings = findings
@@ -215,4 +215,4 @@ class _SampleCheck:
 
     def _add(self, what: str, member: str = "", *, in_index: bool = False, expected: str = "", got: str = "") -> None:
         file = INDEX_NAME if in_index else self._shard
-        self._findings.append(Finding(file, what, self._key, member, expected, got))
+        self._findings.append(Issue(file, what, self._key, member, expected, got))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from mggtalk.shards.verify.issues import Finding
+from mggtalk.shards.verify.issues import Issue
 from mggtalk.shards.writing.staging import TAR_END, tar_header
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -53,7 +53,7 @@ class TarMember:
 
 
 def walk_tar(
-    path: Path, shard: str, known: Mapping[int, tuple[str, int]], findings: list[Finding]
+    path: Path, shard: str, known: Mapping[int, tuple[str, int]], findings: list[Issue]
 ) -> Iterator[TarMember]:
     """Yield the members of a shard in their order; what is wrong beside their data goes to `findings`.
 
@@ -84,22 +84,20 @@ def walk_tar(
             data = _read(file, offset + _BLOCK, size)
             padding = _read(file, offset + _BLOCK + size, -size % _BLOCK)
             if len(data) < size:
-                findings.append(Finding(shard, "the file ends within", key, member, f"{size} bytes", str(len(data))))
+                findings.append(Issue(shard, "the file ends within", key, member, f"{size} bytes", str(len(data))))
                 return
             padded = padding == bytes(-size % _BLOCK)
             if not padded:
-                findings.append(Finding(shard, "the padding behind it is not all zero", key, member))
+                findings.append(Issue(shard, "the padding behind it is not all zero", key, member))
             yield TarMember(key, member, offset, header, data, padding, sound=padded and described is not None)
             offset += _BLOCK + size + len(padding)
 
 
-def _check_end(rest: bytes, shard: str, offset: int) -> list[Finding]:
+def _check_end(rest: bytes, shard: str, offset: int) -> list[Issue]:
     if rest == TAR_END:
         return []
     what = f"does not end with {len(TAR_END)} zero bytes"
-    return [
-        Finding(shard, what, expected=f"them at {offset}", got=f"{len(rest)} bytes, {sum(map(bool, rest))} not zero")
-    ]
+    return [Issue(shard, what, expected=f"them at {offset}", got=f"{len(rest)} bytes, {sum(map(bool, rest))} not zero")]
 
 
 def _described(header: bytes) -> tuple[str, int] | None:
@@ -114,15 +112,15 @@ def _described(header: bytes) -> tuple[str, int] | None:
     return None
 
 
-def _header_fault(shard: str, offset: int, header: bytes, place: tuple[str, int] | None) -> Finding:
+def _header_fault(shard: str, offset: int, header: bytes, place: tuple[str, int] | None) -> Issue:
     what = f"damaged tar header at {offset}"
     if place is None:
-        return Finding(shard, what)
+        return Issue(shard, what)
     key, _, member = place[0].partition(".")
     expected = tar_header(*place)
     wrong = [name for name, (begin, stop) in _FIELDS.items() if header[begin:stop] != expected[begin:stop]]
     begin, stop = _FIELDS[wrong[0]]
-    return Finding(
+    return Issue(
         shard, f"{what}: {', '.join(wrong)}", key, member, repr(expected[begin:stop]), repr(header[begin:stop])
     )
 

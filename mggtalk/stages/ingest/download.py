@@ -42,7 +42,7 @@ def fetch_media(
         parts: folder of what has arrived so far, on the file system of the media; parts of other files are removed.
 
     Raises:
-        RegistryError: a file cannot be written.
+        WeightsError: a file cannot be written.
     """
     wanted = {item.path: parts / f"{Path(item.path).name}.part" for item in items}
     prune(parts, {path.name for part in wanted.values() for path in (part, part_note(part))})

@@ -8,13 +8,13 @@ from typing import Any
 
 from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.records import Rejected, RejectReason
-from mggtalk.result_cache import FinishedResults
+from mggtalk.result_cache import ResultCache
 from mggtalk.stages.ingest.probe import ProbedFile, VideoFile
 
 _LIBRARIES = ("av",)
 
 
-class FinishedProbes:
+class ProbeCache:
     """One note a file, under a key of its path and of the code; the note says of which state of the file it is.
 
     So a file that has changed overwrites its own note, and one that is not there now, for its disk is not mounted,
@@ -25,7 +25,7 @@ class FinishedProbes:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._notes = FinishedResults(directory, ".json")
+        self._notes = ResultCache(directory, ".json")
         self._made_by = {
             "code": code_digest("mggtalk.stages.ingest.probe"),
             "libraries": library_versions(*_LIBRARIES),

@@ -18,14 +18,14 @@ from typing import BinaryIO
 
 from mggtalk.errors import ShardError
 from mggtalk.records import Rejected, RejectReason, ShardSample
-from mggtalk.result_cache import FinishedResults
+from mggtalk.result_cache import ResultCache
 from mggtalk.shards.index import SampleRow, iterate_rows, read_index
 from mggtalk.shards.writing.staging import StoredClip, open_spooled, scan_tar, spool_clip
 
 _logger = logging.getLogger(__name__)
 
 
-class FinishedClips:
+class ClipCache:
     """The finished clips of a folder of shards.
 
     Args:
@@ -34,8 +34,8 @@ class FinishedClips:
     """
 
     def __init__(self, spool: Path, shards: Path) -> None:
-        self._notes = FinishedResults(spool, ".json")
-        self._tars = FinishedResults(spool, ".tar")
+        self._notes = ResultCache(spool, ".json")
+        self._tars = ResultCache(spool, ".tar")
         self._shards = shards
 
     def find(self, key: str) -> StoredClip | Rejected | None:

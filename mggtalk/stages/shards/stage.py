@@ -39,10 +39,10 @@ class ShardsConfig:
         head_parsing, depth: backends; see docs/models.md.
         parsing_model, depth_model: networks of the backends that have one: names in the registry, or paths of folders.
         size: side of the stored crop in pixels. crop_margin: side of the crop over that of the head's box.
-        source_every: every k-th frame of a clip carries geometry, so that a head can be reconstructed from it.
+        geometry_stride: every k-th frame of a clip carries geometry, so that a head can be reconstructed from it.
         surface_reach_cm: how far a depth backend's normals are trusted; beyond, its depth decides.
         cloud_stride: every k-th pixel in both directions gives a point. voxel_size_cm: of the mirrored points' filter.
-        min_head_share: a clip whose median head mask covers less of the crop is rejected.
+        min_head_fraction: a clip whose median head mask covers less of the crop is rejected.
         jpeg_quality: 1 to 100. target_shard_mb: a shard that would grow larger splits.
     """
 
@@ -52,11 +52,11 @@ class ShardsConfig:
     depth_model: str
     size: int = Field(ge=16)
     crop_margin: float = Field(ge=1)
-    source_every: int = Field(ge=1)
+    geometry_stride: int = Field(ge=1)
     surface_reach_cm: float = Field(gt=0)
     cloud_stride: int = Field(ge=1)
     voxel_size_cm: float = Field(gt=0)
-    min_head_share: float = Field(ge=0, le=1)
+    min_head_fraction: float = Field(ge=0, le=1)
     jpeg_quality: int = Field(ge=1, le=100)
     target_shard_mb: float = Field(ge=0)
 
@@ -70,7 +70,7 @@ class ShardsStage:
         model_hashes: of the models behind tracks, masks and geometry, for `meta.json`.
 
     Raises:
-        RegistryError: a backend cannot use its model.
+        WeightsError: a backend cannot use its model.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class ShardsStage:
         assert record.landmark_set == self._landmarks.name, f"{record.clip_id}: landmarks {record.landmark_set}"
         with _one_thread():
             samples, head_share = self._samples(record)
-        if head_share < self._settings.min_head_share:
+        if head_share < self._settings.min_head_fraction:
             yield Rejected(record.clip_id, RejectReason.NO_HEAD, f"head covers {head_share:.1%} of the crop")
             return
         yield from samples
@@ -142,7 +142,7 @@ class ShardsStage:
         start: int,
         stop: int,
     ) -> SampleMeta:
-        every = self._settings.source_every
+        every = self._settings.geometry_stride
         intrinsics, similarity = crop.intrinsics(record.intrinsics), crop.video_to_crop
         return SampleMeta(
             clip_id=record.clip_id,

@@ -9,7 +9,7 @@ from mggtalk.records import RejectReason, Segment
 
 
 @dataclass(frozen=True, slots=True)
-class FrameFate:
+class FrameStatus:
     """What is known of one resampled frame: why it cannot be used, if so, and whether a new run begins with it."""
 
     reason: RejectReason | None
@@ -30,7 +30,7 @@ class FrameRun:
         return slice(self.start, self.stop)
 
 
-def maximal_runs(fates: Sequence[FrameFate]) -> list[FrameRun]:
+def maximal_runs(fates: Sequence[FrameStatus]) -> list[FrameRun]:
     """Return the fewest runs that cover all frames in order: of one reason each, none of them across a cut."""
     runs, start = [], 0
     for index in range(1, len(fates) + 1):
@@ -40,7 +40,7 @@ def maximal_runs(fates: Sequence[FrameFate]) -> list[FrameRun]:
     return runs
 
 
-def split_runs(fates: Sequence[FrameFate], min_frames: int, max_frames: int) -> list[FrameRun]:
+def split_runs(fates: Sequence[FrameStatus], min_frames: int, max_frames: int) -> list[FrameRun]:
     """Return runs that cover all frames in order: clips of `min_frames` to `max_frames`, and what was dropped.
 
     A run of usable frames that is too long is cut into even pieces, none of which is too short as long as `max_frames`
@@ -67,7 +67,7 @@ def main_reason(segments: Iterable[Segment]) -> tuple[RejectReason, str]:
     return ranked[0][0], ", ".join(f"{count} frames {reason}" for reason, count in ranked)
 
 
-def _parted(before: FrameFate, after: FrameFate) -> bool:
+def _parted(before: FrameStatus, after: FrameStatus) -> bool:
     return before.reason is not after.reason or (after.reason is None and after.begins_run)
 
 

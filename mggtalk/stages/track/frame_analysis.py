@@ -16,7 +16,7 @@ from jaxtyping import Float, Float32, UInt8
 from mggtalk.geometry.head.landmark_sets import LandmarkSet
 from mggtalk.perception.landmarks.protocol import FaceDetection
 from mggtalk.records import RejectReason
-from mggtalk.stages.track.clip_segmentation import FrameFate
+from mggtalk.stages.track.clip_segmentation import FrameStatus
 
 _SHARPNESS_SIZE = (96, 96)
 _HANDS_CLOSE_FRAMES = 5
@@ -43,7 +43,7 @@ class FrameObservation:
         face_size, sharpness, hand_over_face, num_faces: see `records.ClipTrack`.
     """
 
-    fate: FrameFate
+    fate: FrameStatus
     landmarks: Float32[np.ndarray, "num_landmarks 3"] | None = None
     expression: Float32[np.ndarray, " num_coefficients"] | None = None
     face_size: float = 0.0
@@ -130,7 +130,7 @@ class FrameObserver:
         others = [*(face.size for face in faces), *self._finder.bystanders]
         if not faces:
             self._previous = None
-            return FrameObservation(FrameFate(RejectReason.NO_FACE, cut), num_faces=len(others))
+            return FrameObservation(FrameStatus(RejectReason.NO_FACE, cut), num_faces=len(others))
         main, followed = self._main_face(faces, cut)
         others.remove(main.size)
         self._previous = main.box
@@ -139,7 +139,7 @@ class FrameObserver:
         sharpness = _sharpness(image, main)
         hand_over_face = self._look_for_hands(image, main)
         return FrameObservation(
-            FrameFate(self._fault(main, others, sharpness, hand_over_face), not followed),
+            FrameStatus(self._fault(main, others, sharpness, hand_over_face), not followed),
             main.landmarks.astype(np.float32),
             main.expression,
             main.size,

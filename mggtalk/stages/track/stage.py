@@ -23,7 +23,7 @@ from mggtalk.perception.landmarks.face_finder import FaceFinder
 from mggtalk.perception.landmarks.hands import HandFinder
 from mggtalk.perception.shot_cuts import CutDetector
 from mggtalk.records import ClipTrack, Rejected, RejectReason, Segment, TrackedVideo, VideoPart, VideoRecord
-from mggtalk.stages.track.clip_segmentation import FrameFate, FrameRun, maximal_runs, split_runs
+from mggtalk.stages.track.clip_segmentation import FrameRun, FrameStatus, maximal_runs, split_runs
 from mggtalk.stages.track.config import DETECTOR_MODEL, HAND_MODELS, TrackConfig
 from mggtalk.stages.track.frame_analysis import FrameObservation, FrameObserver
 from mggtalk.stages.track.head_fitting import HeadSolver, SolvedRun
@@ -120,7 +120,7 @@ class TrackStage:
             if done == start:
                 raise
         for _ in range(done, stop):
-            yield FrameObservation(FrameFate(RejectReason.DECODE_ERROR, begins_run=False))
+            yield FrameObservation(FrameStatus(RejectReason.DECODE_ERROR, begins_run=False))
 
     def _sample_landmarks(self, video: ResampledVideo, box: tuple[float, ...]) -> Iterator[Landmarks]:
         """Yield the landmarks of the largest face in frames from all over the video, each looked at by itself.
@@ -141,7 +141,7 @@ class TrackStage:
         self,
         frame_size: tuple[int, int],
         seen: list[FrameObservation],
-        fates: list[FrameFate],
+        fates: list[FrameStatus],
         sample: list[Landmarks] | None,
     ) -> list[SolvedRun]:
         """Return the heads of all runs that are long enough; frames that their poses rule out get their fate.
@@ -161,7 +161,7 @@ class TrackStage:
             fates[head.run.frames] = map(self._judged, fates[head.run.frames], head.yaw_deg, head.confidence)
         return solved
 
-    def _judged(self, fate: FrameFate, yaw_deg: float, confidence: float) -> FrameFate:
+    def _judged(self, fate: FrameStatus, yaw_deg: float, confidence: float) -> FrameStatus:
         if abs(yaw_deg) > self._settings.max_yaw_deg:
             return replace(fate, reason=RejectReason.EXTREME_POSE)
         return replace(fate, reason=RejectReason.LOW_CONFIDENCE if confidence < self._settings.min_confidence else None)

@@ -15,13 +15,13 @@ from mggtalk.models.batches import (
     pack_sources,
     pack_targets,
 )
-from mggtalk.records import HeadFrame, SourceFrame, StoredSource
+from mggtalk.records import HeadFrame, QuantizedSource, SourceFrame
 
 Batch = tuple[SourceBatch, DriverBatch, TargetBatch, TrackBatch]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PackedBatch:
+class HostBatch:
     """Frame pairs of one size, and the tracks of others."""
 
     sources: PackedSources
@@ -30,21 +30,21 @@ class PackedBatch:
 
     @classmethod
     def of(
-        cls, sources: Sequence[SourceFrame | StoredSource], targets: Sequence[HeadFrame], tracks: TrackBatch
-    ) -> "PackedBatch":
+        cls, sources: Sequence[SourceFrame | QuantizedSource], targets: Sequence[HeadFrame], tracks: TrackBatch
+    ) -> "HostBatch":
         """Return these frames as a batch; all sources are as stored, or all resampled."""
         return cls(pack_sources(sources), pack_targets(targets), tracks)
 
-    def send(self, stream: torch.cuda.Stream) -> "ArrivingBatch":
+    def send(self, stream: torch.cuda.Stream) -> "PrefetchedBatch":
         """Start the batch's copy to the GPU of a stream, on which it goes beside what the GPU does on others."""
-        pinned = PackedBatch(self.sources.pin_memory(), self.targets.pin_memory(), self.tracks.pin_memory())
+        pinned = HostBatch(self.sources.pin_memory(), self.targets.pin_memory(), self.tracks.pin_memory())
         with torch.cuda.stream(stream):
             sent = pinned.to(stream.device)
-        return ArrivingBatch(sent, stream.record_event())
+        return PrefetchedBatch(sent, stream.record_event())
 
-    def to(self, device: torch.device) -> "PackedBatch":
+    def to(self, device: torch.device) -> "HostBatch":
         """Return the batch on `device`; from pinned memory without waiting."""
-        return PackedBatch(self.sources.to(device), self.targets.to(device), self.tracks.to(device))
+        return HostBatch(self.sources.to(device), self.targets.to(device), self.tracks.to(device))
 
     def unpack(self, device: torch.device) -> Batch:
         """Return the batch on `device` in floats."""
@@ -53,10 +53,10 @@ class PackedBatch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ArrivingBatch:
+class PrefetchedBatch:
     """A batch whose copy to a GPU was started, and what the copy's end is known by."""
 
-    batch: PackedBatch
+    batch: HostBatch
     arrival: torch.cuda.Event
 
     def unpack(self, device: torch.device) -> Batch:

@@ -18,8 +18,8 @@ import torch
 
 from mggtalk.errors import ShardError, StageError
 from mggtalk.models.batches import TrackBatch
-from mggtalk.shards.corrupt_samples import DamageGuard, OnDamage
-from mggtalk.training.data.host_batch import ArrivingBatch, PackedBatch
+from mggtalk.shards.corrupt_samples import CorruptSamplePolicy, OnCorruptSample
+from mggtalk.training.data.host_batch import HostBatch, PrefetchedBatch
 from mggtalk.training.data.pairs import FramePair, PairReader, PairSampler, PairTracks, collate_tracks, share
 
 ReadT = TypeVar("ReadT")
@@ -32,21 +32,22 @@ _MAX_REPLACEMENTS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class LoaderPlan:
+class LoaderConfig:
     """What a run asks of its loader.
 
     Attributes:
         steps: of the whole run. batch_size, track_pairs: pairs of a step over all ranks, with pictures and without.
         threads: that decode; 0 decodes a batch when it is asked for. Each has one batch ready, on `device`.
         device: on which batches are asked for; copies to a GPU run ahead, beside its work.
-        on_damage: `stop` raises at the step that a damaged sample belongs to; `skip` takes the next pair of the epoch.
+        on_corrupt_sample: `stop` raises at the step that a damaged sample belongs to; `skip` takes the next pair
+            of the epoch.
     """
 
     steps: int
     batch_size: int
     track_pairs: int
     threads: int
-    on_damage: OnDamage
+    on_corrupt_sample: OnCorruptSample
     device: torch.device = _CPU
 
 
@@ -55,7 +56,7 @@ class LoadedBatch:
     """One rank's share of a step; `replaced` of its pairs could not be read and are others."""
 
     step: int
-    batch: PackedBatch | ArrivingBatch
+    batch: HostBatch | PrefetchedBatch
     replaced: int
 
 
@@ -69,11 +70,11 @@ class PairLoader:
         place: rank and number of ranks.
     """
 
-    def __init__(self, reader: PairReader, plan: LoaderPlan, rank: int, world_size: int) -> None:
+    def __init__(self, reader: PairReader, plan: LoaderConfig, rank: int, world_size: int) -> None:
         self._reader = reader
         self._plan = plan
         self.place = (rank, world_size)
-        self._guard = DamageGuard(plan.on_damage)
+        self._guard = CorruptSamplePolicy(plan.on_corrupt_sample)
         self._copies = torch.cuda.Stream(plan.device) if plan.device.type == "cuda" else None
         self._step = 0
 
@@ -125,7 +126,7 @@ class PairLoader:
         pairs = [read(number) for number in share(step, plan.batch_size, *self.place)]
         tracks = [self._read_tracks(number) for number in share(step, plan.track_pairs, *self.place)]
         sources, targets = zip(*(pair for pair, _ in pairs), strict=True)
-        batch = PackedBatch.of(sources, targets, collate_tracks([track for track, _ in tracks]))
+        batch = HostBatch.of(sources, targets, collate_tracks([track for track, _ in tracks]))
         sent = batch.send(self._copies) if self._copies else batch
         return LoadedBatch(step, sent, sum(replaced for _, replaced in [*pairs, *tracks]))
 

@@ -10,7 +10,7 @@ import torch
 
 from mggtalk.errors import StageError
 from mggtalk.models.batches import TrackBatch
-from mggtalk.records import HeadFrame, SourceFrame, Split, StoredSource
+from mggtalk.records import HeadFrame, QuantizedSource, SourceFrame, Split
 from mggtalk.shards.clips import ClipEntry
 from mggtalk.shards.reader import Shards
 from mggtalk.training.data.shuffle import hashed, permuted
@@ -106,14 +106,14 @@ class PairReader:
         self.sampler = PairSampler(shards.clips(split), seed)
         self.track_sampler = PairSampler(shards.clips(split), seed, stream=1)
 
-    def read(self, pair: FramePair) -> tuple[SourceFrame | StoredSource, HeadFrame]:
+    def read(self, pair: FramePair) -> tuple[SourceFrame | QuantizedSource, HeadFrame]:
         """Return source and target; at the stored size the source is as it is stored.
 
         Raises:
             ShardError: a sample is damaged.
         """
         if self._size == self._shards.meta(pair.clip_id, pair.source_frame).size:
-            source: SourceFrame | StoredSource = self._shards.stored_source(pair.clip_id, pair.source_frame)
+            source: SourceFrame | QuantizedSource = self._shards.stored_source(pair.clip_id, pair.source_frame)
         else:
             source = self._shards.source_frame(pair.clip_id, pair.source_frame, self._size)
         return source, self._shards.head_frame(pair.clip_id, pair.target_frame, self._size)

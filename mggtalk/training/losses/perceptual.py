@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.models.batches import TargetBatch
 from mggtalk.models.predictor import DrivenImages
 from mggtalk.perception.network_images import read_normalization
@@ -41,7 +41,7 @@ class PerceptualDistance:
         """Load the network; see `load_network`.
 
         Raises:
-            RegistryError: the folder holds no such network, or its library is not installed.
+            WeightsError: the folder holds no such network, or its library is not installed.
         """
         # Single precision: the differences that teach are small beside the features.
         network = load_network("ResNetModel", _MODEL_TYPE, folder, str(device), torch.float32)
@@ -85,7 +85,7 @@ def find_network(weights: LossWeights) -> ResolvedModel | None:
     """Return the network of the perceptual term, there and verified; None where the term is off. Never downloads.
 
     Raises:
-        RegistryError: it is missing, damaged or of another kind, or its library is not installed; the message says what
+        WeightsError: it is missing, damaged or of another kind, or its library is not installed; the message says what
             to run.
     """
     if not weights.perceptual:
@@ -94,8 +94,8 @@ def find_network(weights: LossWeights) -> ResolvedModel | None:
         check_library("the perceptual term")
         model = resolve(weights.perceptual_network)
         check_model_type(model.path, _MODEL_TYPE)
-    except RegistryError as fault:
-        raise RegistryError(f"train.loss.perceptual_network: {fault}") from fault
+    except WeightsError as fault:
+        raise WeightsError(f"train.loss.perceptual_network: {fault}") from fault
     return model
 
 
@@ -103,7 +103,7 @@ def make_perceptual(weights: LossWeights, device: torch.device) -> PerceptualDis
     """Return the perceptual term, loaded; None where it is off, and nothing is looked at.
 
     Raises:
-        RegistryError: as in `find_network`, or the files do not hold the weights.
+        WeightsError: as in `find_network`, or the files do not hold the weights.
     """
     model = find_network(weights)
     return PerceptualDistance(model.path, device) if model else None

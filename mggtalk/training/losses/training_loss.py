@@ -97,7 +97,7 @@ class TrainingStep(nn.Module):
         Args:
             tracks: None leaves `landmarks` out of the parts and of `total`, for steps in which the deformation does not
                 learn.
-            coarse: parents only; see `TrainConfig.coarse_share`.
+            coarse: parents only; see `TrainConfig.coarse_fraction`.
         """
         weights = self.weights
         # First, for a GPU at work on the step before: many small operations, which wait for no size.

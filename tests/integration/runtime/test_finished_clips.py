@@ -7,7 +7,7 @@ import pytest
 from mggtalk.records import Rejected, RejectReason
 from mggtalk.shards import StoredClip, write_index, write_shards
 from mggtalk.shards.schema import INDEX_NAME
-from mggtalk.stages.shards.clip_cache import FinishedClips
+from mggtalk.stages.shards.clip_cache import ClipCache
 from tests.support.shard_samples import make_clip
 
 CLIP_IDS = ("0123456789abcdef-f000000", "fedcba9876543210-f000000")
@@ -25,7 +25,7 @@ def shards(tmp_path: Path) -> Path:
 
 def keep(spool: Path, shards: Path, seed: int = 0) -> list[StoredClip]:
     """Finish both clips under the keys `SEED-0` and `SEED-1`."""
-    finished = FinishedClips(spool, shards)
+    finished = ClipCache(spool, shards)
     samples = [list(make_clip(clip_id, num_frames=70, size=16, seed=seed).samples()) for clip_id in CLIP_IDS]
     stored = [finished.keep(f"{seed}-{number}", clip) for number, clip in enumerate(samples)]
     return [clip for clip in stored if isinstance(clip, StoredClip)]
@@ -33,7 +33,7 @@ def keep(spool: Path, shards: Path, seed: int = 0) -> list[StoredClip]:
 
 def assemble(spool: Path, shards: Path, stored: list[StoredClip], keys: list[str]) -> None:
     write_index(shards, write_shards(shards, stored, target_bytes=1))
-    FinishedClips(spool, shards).forget_all_but(keys)
+    ClipCache(spool, shards).forget_all_but(keys)
 
 
 def sample_hashes(clip: StoredClip | Rejected | None) -> list[str]:
@@ -46,16 +46,16 @@ def names_in(directory: Path) -> list[str]:
 
 
 def test_what_is_not_finished_is_not_found(spool, shards):
-    assert FinishedClips(spool, shards).find("0-0") is None
+    assert ClipCache(spool, shards).find("0-0") is None
 
 
 def test_a_clip_is_found_in_the_spool_before_the_assembly_and_in_the_shards_after(spool, shards):
     stored = keep(spool, shards)
-    found = FinishedClips(spool, shards).find("0-1")
+    found = ClipCache(spool, shards).find("0-1")
     assert found == stored[1]
     assemble(spool, shards, stored, ["0-0", "0-1"])
     assert names_in(spool) == ["0-0.json", "0-1.json"]  # nothing is stored twice
-    found = FinishedClips(spool, shards).find("0-1")
+    found = ClipCache(spool, shards).find("0-1")
     assert sample_hashes(found) == sample_hashes(stored[1])
     assert isinstance(found, StoredClip)
     assert found.path == shards / "train" / "all.1.tar"
@@ -64,7 +64,7 @@ def test_a_clip_is_found_in_the_spool_before_the_assembly_and_in_the_shards_afte
 def test_assembling_again_from_the_shards_themselves_changes_no_byte(spool, shards):
     assemble(spool, shards, keep(spool, shards), ["0-0", "0-1"])
     before = {path: path.read_bytes() for path in shards.rglob("*") if path.is_file()}
-    finished = FinishedClips(spool, shards)
+    finished = ClipCache(spool, shards)
     again = [clip for key in ("0-0", "0-1") if isinstance(clip := finished.find(key), StoredClip)]
     assemble(spool, shards, again, ["0-0", "0-1"])
     assert {path: path.read_bytes() for path in shards.rglob("*") if path.is_file()} == before
@@ -74,15 +74,15 @@ def test_without_an_index_the_clips_are_found_in_the_tars(spool, shards):
     stored = keep(spool, shards)
     assemble(spool, shards, stored, ["0-0", "0-1"])
     (shards / INDEX_NAME).unlink()  # what an assembly removes first
-    assert sample_hashes(FinishedClips(spool, shards).find("0-0")) == sample_hashes(stored[0])
+    assert sample_hashes(ClipCache(spool, shards).find("0-0")) == sample_hashes(stored[0])
 
 
 def test_other_bytes_under_the_same_clip_id_do_not_pass_for_the_clip(spool, shards):
     assemble(spool, shards, keep(spool, shards, seed=0), ["0-0", "0-1"])
     # Other parameters gave the same clips other samples; the run that assembled them was killed before it forgot.
     write_index(shards, write_shards(shards, keep(spool, shards, seed=1), target_bytes=1))
-    assert FinishedClips(spool, shards).find("0-0") is None
-    assert FinishedClips(spool, shards).find("1-0") is not None
+    assert ClipCache(spool, shards).find("0-0") is None
+    assert ClipCache(spool, shards).find("1-0") is not None
 
 
 @pytest.mark.parametrize("damage", ["gone", "truncated", "flipped"])
@@ -99,7 +99,7 @@ def test_a_clip_in_a_damaged_shard_is_not_found(spool, shards, damage):
         case "flipped":
             content[len(content) // 2] ^= 0xFF
             shard.write_bytes(content)
-    finished = FinishedClips(spool, shards)
+    finished = ClipCache(spool, shards)
     assert finished.find("0-1") is None
     assert sample_hashes(finished.find("0-0")) == sample_hashes(stored[0])
 
@@ -113,12 +113,12 @@ def test_a_damaged_spooled_clip_is_not_found(spool, shards, damage):
     else:
         content[stored[0].rows[0].member_offsets[0 if damage == "flipped" else 1] + 2] ^= 0xFF
     stored[0].path.write_bytes(content)
-    finished = FinishedClips(spool, shards)
+    finished = ClipCache(spool, shards)
     assert finished.find("0-0") is None
     assert finished.find("0-1") == stored[1]
 
 
 def test_a_rejection_is_remembered(spool, shards):
     rejected = Rejected("clip", RejectReason.NO_HEAD, "head covers 0.1 % of the crop")
-    assert FinishedClips(spool, shards).keep("key", [rejected]) == rejected
-    assert FinishedClips(spool, shards).find("key") == rejected
+    assert ClipCache(spool, shards).keep("key", [rejected]) == rejected
+    assert ClipCache(spool, shards).find("key") == rejected

@@ -13,7 +13,7 @@ from threading import Thread
 import psutil
 import pytest
 
-from mggtalk.errors import RegistryError, StageError
+from mggtalk.errors import StageError, WeightsError
 from mggtalk.records import Rejected, RejectReason
 from mggtalk.runtime import isolation
 from mggtalk.runtime.failures import StageBugError
@@ -172,7 +172,7 @@ def test_a_user_error_while_building_is_raised_as_itself():
     stage: Isolated[Job, int] = Isolated(
         PickledFactory(MissingModelStage), attrgetter("key"), lambda _: DEADLINE_S, LIMIT_BYTES
     )
-    with pytest.raises(RegistryError, match="face_landmarker"):
+    with pytest.raises(WeightsError, match="face_landmarker"):
         list(stage(Job("a", "pid")))
 
 

@@ -13,11 +13,11 @@ SCRIPT = """
 import sys
 from operator import attrgetter
 from pathlib import Path
-from mggtalk.result_cache import FinishedResults
+from mggtalk.result_cache import ResultCache
 from mggtalk.runtime.stage_runner import run_stage
 from tests.integration.runtime.toy_stages import DiaryStage, Job
 
-results = FinishedResults(Path(sys.argv[1]) / "results", ".txt")
+results = ResultCache(Path(sys.argv[1]) / "results", ".txt")
 jobs = [Job(f"job-{number}", str(Path(sys.argv[1]) / "diary")) for number in range(8)]
 run_stage(
     DiaryStage,

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from mggtalk.errors import RegistryError, StageError
+from mggtalk.errors import StageError, WeightsError
 from mggtalk.records import Rejected, RejectReason
 from mggtalk.runtime.failures import StageBugError
 from mggtalk.runtime.isolation import Isolated, PickledFactory
-from mggtalk.runtime.stage_runner import StageSummary, describe_counts, gpu_share, run_stage
+from mggtalk.runtime.stage_runner import StageSummary, describe_counts, gpu_fraction, run_stage
 from tests.integration.runtime.toy_stages import Job, MisbehavingStage, MissingModelStage, SquareStage
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -68,7 +68,7 @@ def test_results_done_before_a_bug_were_handed_over_and_the_bug_names_its_record
 
 
 def test_an_error_of_the_user_while_building_keeps_its_type():
-    with pytest.raises(RegistryError, match="models fetch"):
+    with pytest.raises(WeightsError, match="models fetch"):
         run(MissingModelStage, [Job("a")])
 
 
@@ -122,6 +122,6 @@ def test_the_summary_counts_adds_up_and_gives_the_speed():
     ("num_gpus", "num_workers", "share"), [(0, 4, 0), (1, 1, 1), (1, 3, 1 / 3), (2, 2, 1), (2, 3, 0.5), (8, 4, 1)]
 )
 def test_workers_share_the_gpus_and_none_spans_two(num_gpus, num_workers, share):
-    assert gpu_share(num_gpus, num_workers) == pytest.approx(share)
+    assert gpu_fraction(num_gpus, num_workers) == pytest.approx(share)
     if share:
         assert num_gpus * int(1 / share + 1e-9) >= num_workers

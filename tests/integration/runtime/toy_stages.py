@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mggtalk.errors import RegistryError, VideoError
+from mggtalk.errors import VideoError, WeightsError
 from mggtalk.heartbeat import beat
 from mggtalk.records import Rejected, RejectReason
 
@@ -55,7 +55,7 @@ class MissingModelStage:
     """Cannot be built."""
 
     def __init__(self) -> None:
-        raise RegistryError("face_landmarker.task: missing; run `mggtalk models fetch`")
+        raise WeightsError("face_landmarker.task: missing; run `mggtalk models fetch`")
 
     def __call__(self, record: Job) -> Iterator[int]:
         raise NotImplementedError(record)

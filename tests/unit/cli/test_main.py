@@ -14,7 +14,7 @@ from mggtalk.cli.checks import Check, Level
 from mggtalk.cli.doctor import report
 from mggtalk.cli.main import main
 from mggtalk.cli.models import fetch_models
-from mggtalk.errors import MggtalkError, RegistryError, run_main
+from mggtalk.errors import MggtalkError, WeightsError, run_main
 from mggtalk.weights.sources import ModelFile
 from mggtalk.weights.table import MODELS
 
@@ -68,7 +68,7 @@ def test_a_command_that_ends_well_gives_0(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("error", [MggtalkError("no such thing"), RegistryError("no such thing")])
+@pytest.mark.parametrize("error", [MggtalkError("no such thing"), WeightsError("no such thing")])
 def test_an_error_of_the_user_gives_2_and_one_line(error: MggtalkError, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_main(_raise(error)) == 2
     assert capsys.readouterr() == ("", "error: no such thing\n")
@@ -97,7 +97,7 @@ def test_fetch_takes_the_default_models_or_those_named_or_all(
 
 
 def test_an_unknown_name_is_refused_before_anything_is_downloaded(cache: Path) -> None:
-    with pytest.raises(RegistryError, match="no model 'nose'"):
+    with pytest.raises(WeightsError, match="no model 'nose'"):
         fetch_models(["ear", "nose"], fetch_all=False, models=MODEL_TABLE)
     assert not cache.exists()
 

@@ -18,7 +18,7 @@ ADA, BOB = "ab" * 8, "cd" * 8
 @pytest.fixture
 def dataset(tmp_path) -> tuple[Path, tuple[SampleRow, ...]]:
     root = tmp_path / "shards"
-    clips = [make_clip(ADA, num_frames=66, size=8, source_every=10), make_clip(BOB, size=8, split=Split.VAL)]
+    clips = [make_clip(ADA, num_frames=66, size=8, geometry_stride=10), make_clip(BOB, size=8, split=Split.VAL)]
     stored = [spool_clip(tmp_path / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in clips]
     rows = write_shards(root, stored, target_bytes=10**9)
     write_card(root, rows, CardContext("people"))

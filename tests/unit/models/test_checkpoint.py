@@ -6,7 +6,7 @@ import torch
 
 from mggtalk.errors import StageError
 from mggtalk.models.checkpoint import CONFIG_NAME, WEIGHTS_NAME, dump_predictor, load_predictor
-from mggtalk.models.networks.layers import round_weights
+from mggtalk.models.networks.layers import cast_weights_bf16
 from mggtalk.models.predictor import TalkingHeadPredictor
 from tests.unit.models.small import driver_and_target, perturb, small_predictor, source_batch
 
@@ -100,6 +100,6 @@ def test_missing_file_is_named(model_folder, name):
 
 def test_weights_that_are_rounded_for_inference_are_not_stored():
     predictor = small_predictor()
-    round_weights(predictor)
+    cast_weights_bf16(predictor)
     with pytest.raises(ValueError, match="rounded for inference"):
         dump_predictor(predictor, {})

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from mggtalk.models.networks.decoders import RawGaussians
-from mggtalk.models.points.packed_to_padded import PaddedLayout
+from mggtalk.models.points.packed_to_padded import PackedToPadded
 from mggtalk.models.predictor import DrivenImages, _pack
 from mggtalk.rendering.gaussians import Gaussians
 from tests.unit.models.small import driver_and_target, perturb, small_model, small_predictor, source_batch
@@ -122,7 +122,7 @@ def raw(values: torch.Tensor) -> RawGaussians:
 
 def test_packing_gives_each_head_its_own_gaussians_in_order_and_pads_with_nothing():
     head = torch.tensor([2, 0, 2, 2, 0, 3])  # heads of 2, 0, 3 and 1 points
-    packed = _pack(raw(torch.arange(1, 7)), PaddedLayout.of(head, 5))
+    packed = _pack(raw(torch.arange(1, 7)), PackedToPadded.of(head, 5))
     numbers = torch.tensor([[2, 5, 0], [0, 0, 0], [1, 3, 4], [6, 0, 0], [0, 0, 0]]).float()
     torch.testing.assert_close(packed.means[..., 0], numbers)
     torch.testing.assert_close(packed.scales[..., 2], numbers)
@@ -132,7 +132,7 @@ def test_packing_gives_each_head_its_own_gaussians_in_order_and_pads_with_nothin
 
 
 def test_packing_no_points_gives_heads_that_render_as_nothing():
-    packed = _pack(raw(torch.arange(0)), PaddedLayout.of(torch.zeros(0, dtype=torch.int64), 2))
+    packed = _pack(raw(torch.arange(0)), PackedToPadded.of(torch.zeros(0, dtype=torch.int64), 2))
     assert isinstance(packed, Gaussians)
     assert packed.opacities.shape == (2, 1)
     assert (packed.opacities == 0).all()

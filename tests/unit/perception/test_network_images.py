@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.perception.network_images import Preprocessing
 
 SETTINGS = {
@@ -80,7 +80,7 @@ def test_sizes_are_those_of_the_library(tmp_path, settings, before, after):
     ],
 )
 def test_what_is_not_done_here_is_refused(tmp_path, settings, message):
-    with pytest.raises(RegistryError, match=rf"preprocessor_config\.json: .*{message}"):
+    with pytest.raises(WeightsError, match=rf"preprocessor_config\.json: .*{message}"):
         read(tmp_path, **settings)
 
 
@@ -89,5 +89,5 @@ def test_a_missing_or_damaged_file_is_refused(tmp_path, content):
     path = tmp_path / "preprocessor_config.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(RegistryError, match=r"preprocessor_config\.json: "):
+    with pytest.raises(WeightsError, match=r"preprocessor_config\.json: "):
         Preprocessing.read(path)

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from mggtalk.errors import MggtalkError, RegistryError, SchemaVersionError
+from mggtalk.errors import MggtalkError, SchemaVersionError, WeightsError
 from mggtalk.runtime.failures import Failure, StageBugError
 
 
-@pytest.mark.parametrize("error", [RegistryError("missing"), SchemaVersionError("version 9, expected 1")])
+@pytest.mark.parametrize("error", [WeightsError("missing"), SchemaVersionError("version 9, expected 1")])
 def test_an_error_of_the_user_comes_back_as_itself_from_another_process(error):
     carried = pickle.loads(pickle.dumps(Failure.of(error, "anywhere")))
     with pytest.raises(MggtalkError, match=f"^{error}$") as caught:

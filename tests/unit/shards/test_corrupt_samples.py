@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from mggtalk.errors import SchemaVersionError, ShardError
-from mggtalk.shards import DamageGuard, OnDamage, Shards
+from mggtalk.shards import CorruptSamplePolicy, OnCorruptSample, Shards
 from mggtalk.shards.schema import rgb_member
 from tests.support.shard_samples import make_clip
 
@@ -25,7 +25,7 @@ def shards(tmp_path, write_dataset) -> Shards:
     return Shards(root)
 
 
-def read_all(shards: Shards, guard: DamageGuard) -> list[tuple[str, int]]:
+def read_all(shards: Shards, guard: CorruptSamplePolicy) -> list[tuple[str, int]]:
     """Return the frames that could be read."""
     places = [(clip.clip_id, frame) for clip in shards.clips() for frame in range(clip.num_frames)]
     return [place for place in places if guard.read(partial(shards.image, *place)) is not None]
@@ -33,7 +33,7 @@ def read_all(shards: Shards, guard: DamageGuard) -> list[tuple[str, int]]:
 
 def test_damage_stops_by_default_and_the_error_says_where(shards):
     with pytest.raises(ShardError, match="damaged") as raised:
-        read_all(shards, DamageGuard())
+        read_all(shards, CorruptSamplePolicy())
     error = raised.value
     assert (error.shard, error.sample, error.member) == ("train/all.tar", f"{BAD}-0000", "001.rgb.jpg")
     copy = pickle.loads(pickle.dumps(error))
@@ -41,7 +41,7 @@ def test_damage_stops_by_default_and_the_error_says_where(shards):
 
 
 def test_skipped_damage_is_counted_with_one_warning_a_sample(shards, caplog):
-    guard = DamageGuard("skip")
+    guard = CorruptSamplePolicy("skip")
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             read = read_all(shards, guard)
@@ -52,7 +52,7 @@ def test_skipped_damage_is_counted_with_one_warning_a_sample(shards, caplog):
 
 
 def test_what_is_no_sample_s_damage_is_never_skipped(shards):
-    guard = DamageGuard(OnDamage.SKIP)
+    guard = CorruptSamplePolicy(OnCorruptSample.SKIP)
     with pytest.raises(ShardError, match="no clip 'nobody'"):
         guard.read(lambda: shards.image("nobody", 0))
 

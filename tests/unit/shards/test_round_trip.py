@@ -17,7 +17,7 @@ from mggtalk.shards.codecs.tracks import TRACK_ARRAYS
 from mggtalk.shards.schema import rgb_member
 from tests.support.shard_samples import make_clip
 
-LONG = make_clip("00000000000000aa-f000000", num_frames=75, source_every=9, audio=b"fLaC chunk", seed=1)
+LONG = make_clip("00000000000000aa-f000000", num_frames=75, geometry_stride=9, audio=b"fLaC chunk", seed=1)
 SHORT = make_clip("f0000000000000bb-f000120", split=Split.TEST, valid_box=(4.0, 0.0, 32.0, 27.5))
 
 

@@ -18,7 +18,7 @@ from tests.support import web_server
 from tests.support.shard_samples import make_clip
 
 SPLITS = (Split.TRAIN, Split.TRAIN, Split.VAL, Split.TRAIN)
-CLIP = make_clip("ab" * 8 + "-f000000", num_frames=66, source_every=8, audio=b"fLaC")
+CLIP = make_clip("ab" * 8 + "-f000000", num_frames=66, geometry_stride=8, audio=b"fLaC")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.shards import Shards
-from mggtalk.shards.corrupt_samples import OnDamage
+from mggtalk.shards.corrupt_samples import OnCorruptSample
 from mggtalk.training.config import AugmentConfig, LossWeights, TrainConfig
 from mggtalk.training.images import Picture, Reported, numbers, pictures
 from mggtalk.training.loop import Worker, train
@@ -27,10 +27,10 @@ def small_training(**changes: Any) -> TrainConfig:
         batch_size=2,
         track_pairs=2,
         loader_workers=1,
-        on_damage=OnDamage.STOP,
-        coarse_share=0.0,
-        geometry_share=1.0,
-        average_decay=0.0,
+        on_corrupt_sample=OnCorruptSample.STOP,
+        coarse_fraction=0.0,
+        geometry_fraction=1.0,
+        ema_decay=0.0,
         learning_rate=2e-3,
         warmup_steps=1,
         weight_decay=1e-4,

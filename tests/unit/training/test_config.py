@@ -27,7 +27,7 @@ def test_values_that_fit_are_taken():
         ("log_every", {"log_every": 0}),
         ("checkpoint_every", {"checkpoint_every": -1}),
         ("loader_workers", {"loader_workers": -1}),
-        ("on_damage", {"on_damage": "ignore"}),
+        ("on_corrupt_sample", {"on_corrupt_sample": "ignore"}),
         ("seed", {"seed": -1}),
         ("learning_rate", {"learning_rate": "fast"}),
         ("learning_rates", {"learning_rates": 1.0}),
@@ -44,10 +44,10 @@ def test_values_that_do_not_fit_are_refused_by_name(key, changes):
 
 
 def test_geometry_that_stops_while_the_rate_still_rises_is_refused():
-    small_training(steps=10, warmup_steps=4, geometry_share=0.5)
-    small_training(steps=2, warmup_steps=4, geometry_share=1.0)
-    with pytest.raises(ValueError, match=r"geometry_share 0\.5: 2 of 4 steps, expected more than the 4"):
-        small_training(steps=4, warmup_steps=4, geometry_share=0.5)
+    small_training(steps=10, warmup_steps=4, geometry_fraction=0.5)
+    small_training(steps=2, warmup_steps=4, geometry_fraction=1.0)
+    with pytest.raises(ValueError, match=r"geometry_fraction 0\.5: 2 of 4 steps, expected more than the 4"):
+        small_training(steps=4, warmup_steps=4, geometry_fraction=0.5)
 
 
 def test_course_of_a_run_does_not_depend_on_processes_and_threads():

@@ -10,7 +10,7 @@ from mggtalk.errors import ShardError, StageError
 from mggtalk.geometry.head.landmark_sets import mediapipe_478
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.records import Split
-from mggtalk.shards import OnDamage, Shards, read_index
+from mggtalk.shards import OnCorruptSample, Shards, read_index
 from mggtalk.shards.index import iterate_rows
 from mggtalk.shards.schema import rgb_member
 from mggtalk.training import loop
@@ -60,7 +60,7 @@ def test_run_that_was_cut_off_goes_on_as_if_nothing_had_happened(shards, tmp_pat
     assert same_weights(resumed, uninterrupted)
     for step in (3, 4, 5):
         ours, theirs = dict(rest.metrics[step]), dict(whole.metrics[step])
-        for speed in ("frames_per_s", "data_wait_share"):
+        for speed in ("frames_per_s", "data_wait_fraction"):
             del ours[speed], theirs[speed]
         assert ours == theirs
 
@@ -111,8 +111,8 @@ def test_a_run_that_goes_on_reads_no_tracks_to_start_from(shards, tmp_path, monk
 def test_coarse_steps_leave_densification_and_inpainting_as_they_were(shards):
     kept = ("densification", "inpainting")
     untrained = weights(run(small_training(steps=1, learning_rate=1e-12), shards))
-    coarse = weights(run(small_training(steps=3, coarse_share=1.0, weight_decay=0.0), shards))
-    whole = weights(run(small_training(steps=3, coarse_share=0.6, weight_decay=0.0), shards))
+    coarse = weights(run(small_training(steps=3, coarse_fraction=1.0, weight_decay=0.0), shards))
+    whole = weights(run(small_training(steps=3, coarse_fraction=0.6, weight_decay=0.0), shards))
     moved = {
         name: [(trained[name] - start).abs().max() > 1e-6 for trained in (coarse, whole)]
         for name, start in untrained.items()
@@ -130,14 +130,14 @@ def test_landmarks_are_measured_while_they_teach_and_where_the_log_shows_them(sh
         return distance(step, tracks)
 
     monkeypatch.setattr(TrainingStep, "landmark_distance", counted)
-    run(small_training(steps=8, geometry_share=0.25, log_every=3), shards, reports)
+    run(small_training(steps=8, geometry_fraction=0.25, log_every=3), shards, reports)
     assert next(calls) == 2 + 3
     assert [step for step, metrics in reports.metrics.items() if "loss/landmarks" in metrics] == [3, 6, 8]
 
 
 def test_geometry_stays_as_it_is_after_its_share_of_the_steps(shards, tmp_path):
     """And was on a course of its own before, for its learning rate falls within that share."""
-    settings = small_training(steps=6, geometry_share=0.5, checkpoint_every=3, log_every=1)
+    settings = small_training(steps=6, geometry_fraction=0.5, checkpoint_every=3, log_every=1)
     with pytest.raises(InterruptedError):
         run(settings, shards, Reports(stop_at=4), tmp_path / "state.pt")
     halfway = torch.load(tmp_path / "state.pt", weights_only=True)
@@ -155,7 +155,7 @@ def test_geometry_stays_as_it_is_after_its_share_of_the_steps(shards, tmp_path):
 def test_average_of_the_weights_is_what_is_kept(shards):
     last = weights(run(small_training(steps=6), shards))
     first = weights(run(small_training(steps=6, learning_rate=1e-12), shards))
-    kept = weights(run(small_training(steps=6, average_decay=0.9), shards))
+    kept = weights(run(small_training(steps=6, ema_decay=0.9), shards))
     name = "deformation.landmarks"
     assert (kept[name] - first[name]).norm() < 0.97 * (last[name] - first[name]).norm()
     assert not torch.equal(kept[name], first[name])
@@ -166,8 +166,8 @@ def test_augmented_run_that_was_cut_off_goes_on_as_if_nothing_had_happened(shard
         steps=5,
         checkpoint_every=2,
         log_every=1,
-        coarse_share=0.2,
-        average_decay=0.5,
+        coarse_fraction=0.2,
+        ema_decay=0.5,
         augment=AugmentConfig(color=0.2, mirror=False, roll_deg=5.0, zoom=0.1, shift=0.05),
     )
     uninterrupted = run(settings, shards)
@@ -198,7 +198,7 @@ def test_damaged_frames_stop_the_run_or_are_replaced_and_counted(tmp_path):
     with pytest.raises(ShardError, match=r"member 001\.rgb\.jpg: damaged"):
         run(small_training(steps=2), Shards(root))
     reports = Reports()
-    run(small_training(steps=4, log_every=2, on_damage=OnDamage.SKIP), Shards(root), reports)
+    run(small_training(steps=4, log_every=2, on_corrupt_sample=OnCorruptSample.SKIP), Shards(root), reports)
     assert [reports.metrics[step]["replaced_pairs"] for step in (2, 4)] == [2, 2]
 
 
@@ -342,7 +342,7 @@ def test_two_workers_learn_what_one_does(shards, tmp_path):
     model = dataclasses.replace(small_model(), unet_channels=8)
     settings = small_training(steps=3, log_every=1, model=model)
     # Skipping, for what is replaced is counted together.
-    together = dataclasses.replace(settings, workers=2, loader_workers=2, on_damage=OnDamage.SKIP)
+    together = dataclasses.replace(settings, workers=2, loader_workers=2, on_corrupt_sample=OnCorruptSample.SKIP)
     fresh, resumed = (_folder(tmp_path / name) for name in ("fresh", "resumed"))
     reports = Reports()
     alone = weights(run(settings, shards, reports))

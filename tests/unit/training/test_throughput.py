@@ -44,13 +44,13 @@ def test_pace_and_the_share_of_the_time_that_was_waited():
         time.sleep(0.1)
     figures = meter.read()
     assert 0 < figures["frames_per_s"] <= 12 / 0.4
-    assert 0.1 < figures["data_wait_share"] < 0.9
+    assert 0.1 < figures["data_wait_fraction"] < 0.9
     assert meter.read()["frames_per_s"] == 0
 
 
 def test_a_gpu_that_nothing_is_known_of_ends_no_training():
     meter = Throughput(6, torch.device("cuda:63"))
-    assert set(meter.read()) == {"frames_per_s", "data_wait_share"}
+    assert set(meter.read()) == {"frames_per_s", "data_wait_fraction"}
 
 
 def test_the_gpu_is_as_busy_as_all_notes_since_the_last_say():
@@ -71,9 +71,9 @@ def test_what_was_noted_before_a_restart_does_not_count(monkeypatch):
     meter = Throughput(6, torch.device("cpu"))
     nvml.notes += [(20, 0), (30, 0)]
     meter.restart()
-    assert "gpu_busy_share" not in meter.read()
+    assert "gpu_utilization" not in meter.read()
     nvml.notes += [(40, 80)]
-    assert meter.read()["gpu_busy_share"] == pytest.approx(0.8)
+    assert meter.read()["gpu_utilization"] == pytest.approx(0.8)
 
 
 def test_notes_that_nvml_forgets_before_the_log_asks_count_as_well(monkeypatch):
@@ -83,7 +83,7 @@ def test_notes_that_nvml_forgets_before_the_log_asks_count_as_well(monkeypatch):
     meter = Throughput(6, torch.device("cpu"))
     for step in meter.watched(range(3)):
         nvml.notes = [(step + 1, 30 * step)]  # the only one that it still knows
-    assert meter.read()["gpu_busy_share"] == pytest.approx(0.3)
+    assert meter.read()["gpu_utilization"] == pytest.approx(0.3)
 
 
 def test_a_gpu_whose_notes_are_refused_is_told_of_once(caplog):

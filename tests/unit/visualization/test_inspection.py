@@ -22,7 +22,7 @@ YAW_DEG = 35.0  # towards the person's left: the right side is seen, the left is
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
-    clip = make_talking_clip(CLIP, size=SIZE, max_yaw_deg=YAW_DEG, num_frames=4, source_every=1)
+    clip = make_talking_clip(CLIP, size=SIZE, max_yaw_deg=YAW_DEG, num_frames=4, geometry_stride=1)
     return write_talking_shards(tmp_path_factory.mktemp("shards"), [clip])
 
 
@@ -255,7 +255,7 @@ def test_a_head_without_geometry_gives_neutral_panels(turned):
 def test_the_frame_that_is_turned_farthest_is_chosen(shards, tmp_path):
     angles = rotation_angles(shards.tracks(CLIP).head_to_camera[:, :3, :3])[:, 0]
     assert widest_turned(shards, CLIP) == int(np.abs(angles).argmax())
-    sparse = write_talking_shards(tmp_path, [make_talking_clip(CLIP, size=16, num_frames=4, source_every=3)])
+    sparse = write_talking_shards(tmp_path, [make_talking_clip(CLIP, size=16, num_frames=4, geometry_stride=3)])
     assert widest_turned(sparse, CLIP) in (0, 3)
     bare = replace(make_talking_clip(CLIP, size=16, num_frames=2), sources={})
     with pytest.raises(ShardError, match="no frame of the clip has geometry"):

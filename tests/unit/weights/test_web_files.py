@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.weights.web_answers import DownloadError, Patience
 from mggtalk.weights.web_files import ChecksumError, TooLargeError, fetch_url, part_note
 from tests.support.distributions import sha256
@@ -80,7 +80,7 @@ def test_an_interrupted_download_leaves_no_file_and_the_next_call_goes_on(
     server: FileServer, destination: Path
 ) -> None:
     server.cut_after = CHUNK + 100
-    with pytest.raises(RegistryError, match="download failed"):
+    with pytest.raises(WeightsError, match="download failed"):
         _fetch(server, destination)
     assert not destination.exists()
     assert _part(destination).read_bytes() == CONTENT[: 3 * (CHUNK + 100)]
@@ -297,6 +297,6 @@ def test_a_stopped_download_ends_and_goes_on_later(server: FileServer, destinati
 
 def test_a_place_that_cannot_be_written_is_an_error_of_the_machine(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(RegistryError, match="cannot be written") as raised:
+    with pytest.raises(WeightsError, match="cannot be written") as raised:
         _fetch(server, tmp_path / "file" / "weights.bin")
     assert not isinstance(raised.value, DownloadError)

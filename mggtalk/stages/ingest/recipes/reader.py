@@ -48,7 +48,7 @@ def load_items(recipe_path: Path, media_directory: Path) -> tuple[IngestItem, ..
     """Return every input of a recipe, sorted by name, the media of archives in place.
 
     Raises:
-        RecipeError: the recipe cannot be used. RegistryError: its archive cannot be had.
+        RecipeError: the recipe cannot be used. WeightsError: its archive cannot be had.
     """
     return recipe_items(read_recipe(recipe_path), RecipeContext(recipe_path, media_directory))
 

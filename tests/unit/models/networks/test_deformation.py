@@ -5,7 +5,7 @@ import torch
 
 from mggtalk.geometry.head.landmark_sets import landmark_set
 from mggtalk.models.networks.deformation import BoundPoints, DeformationField, Motion, _spread
-from mggtalk.models.points.packed_to_padded import PaddedLayout
+from mggtalk.models.points.packed_to_padded import PackedToPadded
 from tests.unit.models.small import perturb, small_model
 
 CALM, OPEN = torch.zeros(2, 2), torch.ones(2, 2)
@@ -36,7 +36,7 @@ def bound_to(
     head = torch.arange(2).repeat_interleave(points.shape[1])
     count = len(head)
     spacing = torch.full((count,), 0.1)
-    layout = PaddedLayout.of(head, 2)
+    layout = PackedToPadded.of(head, 2)
     return field.bind(points.flatten(0, 1), offsets.expand(count, -1, -1), spacing, layout, landmarks)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mggtalk.models.networks import layers
-from mggtalk.models.networks.layers import ConvBlock, Perceptron, PositionalEncoding, UNet, ZeroLinear, round_weights
+from mggtalk.models.networks.layers import MLP, ConvBlock, PositionalEncoding, UNet, ZeroInitLinear, cast_weights_bf16
 from tests.unit.models.small import perturb
 
 
@@ -48,13 +48,13 @@ def test_a_condition_starts_without_effect_and_then_changes_the_image():
 
 
 def test_perceptron_has_the_hidden_layers_asked_for():
-    perceptron = Perceptron(3, 8, layers=2)
+    perceptron = MLP(3, 8, layers=2)
     assert [type(layer).__name__ for layer in perceptron] == ["Linear", "SiLU", "Linear", "SiLU"]
     assert perceptron(torch.rand(5, 3)).shape == (5, 8)
 
 
 def test_zero_linear_starts_at_zero_and_learns():
-    layer = ZeroLinear(3, 2)
+    layer = ZeroInitLinear(3, 2)
     features = torch.rand(5, 3)
     assert torch.equal(layer(features), torch.zeros(5, 2))
     layer(features).sum().backward()
@@ -77,7 +77,7 @@ def test_rounded_weights_give_what_mixed_precision_gives(monkeypatch):
     """On CUDA; here on the CPU, whose bfloat16 rounds alike."""
     monkeypatch.setattr(layers, "mixed_precision", lambda device: torch.autocast(device.type, torch.bfloat16))
     torch.manual_seed(0)
-    unet, perceptron = UNet(3, 2, 8, levels=2, condition_size=4), nn.Sequential(Perceptron(5, 8, 2), ZeroLinear(8, 3))
+    unet, perceptron = UNet(3, 2, 8, levels=2, condition_size=4), nn.Sequential(MLP(5, 8, 2), ZeroInitLinear(8, 3))
     for network in (unet, perceptron):
         perturb(network, scale=0.3)
     given = torch.rand(2, 3, 16, 16), torch.rand(2, 4), torch.rand(7, 5)
@@ -87,6 +87,6 @@ def test_rounded_weights_give_what_mixed_precision_gives(monkeypatch):
 
     before = computed()
     for network in (unet, perceptron):
-        round_weights(network)
+        cast_weights_bf16(network)
         assert {weight.dtype for weight in network.parameters()} == {torch.bfloat16}
     assert all(torch.equal(one, other) for one, other in zip(before, computed(), strict=True))

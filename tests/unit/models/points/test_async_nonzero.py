@@ -3,13 +3,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mggtalk.models.points.async_nonzero import Chosen, HostCopy
+from mggtalk.models.points.async_nonzero import AsyncNonzero, AsyncScalar
 
 
 @given(st.integers(0, 4), st.integers(0, 5), st.integers(0, 3), st.floats(0, 1), st.integers(0, 2**31))
 def test_places_are_those_where_the_mask_holds(heads, rows, columns, share, seed):
     mask = torch.rand(heads, rows, columns, generator=torch.Generator().manual_seed(seed)) < share
-    places = Chosen(mask).places()
+    places = AsyncNonzero(mask).places()
     assert places.dtype == torch.int64
     assert torch.equal(places, mask.nonzero())
 
@@ -19,9 +19,9 @@ def test_the_host_is_told_a_number_before_the_device_has_done_what_was_launched_
     matrix = torch.rand(8192, 8192, device="cuda")
     mask = torch.rand(1000, device="cuda") < 0.5
     matrix @ matrix
-    Chosen(mask).places()  # CUDA loads a kernel at its first use, and may wait for the device to do so
+    AsyncNonzero(mask).places()  # CUDA loads a kernel at its first use, and may wait for the device to do so
     torch.cuda.synchronize()
-    number, chosen = HostCopy(mask.sum()), Chosen(mask)
+    number, chosen = AsyncScalar(mask.sum()), AsyncNonzero(mask)
     for _ in range(20):
         matrix = matrix @ matrix
     done = torch.cuda.Event()
@@ -29,5 +29,5 @@ def test_the_host_is_told_a_number_before_the_device_has_done_what_was_launched_
     assert number.wait() == len(chosen.places())
     assert not done.query()
     assert torch.equal(chosen.places(), mask.nonzero())
-    assert not Chosen(mask & ~mask).places().numel()
-    assert Chosen(mask.new_empty(0, 3)).places().shape == (0, 2)
+    assert not AsyncNonzero(mask & ~mask).places().numel()
+    assert AsyncNonzero(mask.new_empty(0, 3)).places().shape == (0, 2)

@@ -7,7 +7,7 @@ from mggtalk.errors import StageError
 from mggtalk.geometry.cameras import project, transform_points
 from mggtalk.geometry.head.landmark_sets import landmark_set
 from mggtalk.models.batches import DriverBatch
-from mggtalk.models.points.condition_masks import FaceOpenings
+from mggtalk.models.points.condition_masks import EyeMouthMasks
 from tests.support.synthetic_head import facing_camera
 from tests.unit.models.small import driver_and_target, small_predictor, source_batch
 
@@ -41,7 +41,7 @@ def yawning(name="mediapipe_478"):
 @pytest.mark.parametrize("yaw", [0.0, 25.0])
 def test_eyes_and_mouth_are_what_their_contours_enclose(name, yaw):
     face, driver = yawning(name), seen_from(yaw)
-    planes = FaceOpenings(name)(face, driver, SIZE, SIZE)[0]
+    planes = EyeMouthMasks(name)(face, driver, SIZE, SIZE)[0]
     pixels = project(transform_points(driver.head_to_camera, face), driver.intrinsics)[0].numpy()
     contours = landmark_set(name).contours
     for plane, parts in ((planes[0], ("right_eye", "left_eye")), (planes[2], ("lips_inner",))):
@@ -57,7 +57,7 @@ def test_eyes_and_mouth_are_what_their_contours_enclose(name, yaw):
 
 def test_an_iris_is_where_its_ring_is_and_ends_at_the_lids():
     face, driver = neutral("mediapipe_478"), seen_from(0.0)
-    eyes, iris, _ = FaceOpenings("mediapipe_478")(face, driver, SIZE, SIZE)[0]
+    eyes, iris, _ = EyeMouthMasks("mediapipe_478")(face, driver, SIZE, SIZE)[0]
     pixels = project(transform_points(driver.head_to_camera, face), driver.intrinsics)[0]
     assert (iris <= eyes).all()
     for middle, *ring in landmark_set("mediapipe_478").irises.values():
@@ -76,7 +76,7 @@ def test_lids_that_are_shut_show_no_eye():
     for name in ("right_eye", "left_eye"):
         lids = list(landmark_set("mediapipe_478").contours[name])
         face[0, lids, 1] = face[0, lids, 1].mean()
-    eyes, iris, _ = FaceOpenings("mediapipe_478")(face, seen_from(0.0), SIZE, SIZE)[0]
+    eyes, iris, _ = EyeMouthMasks("mediapipe_478")(face, seen_from(0.0), SIZE, SIZE)[0]
     assert eyes.sum() < 3
     assert iris.sum() < 3
 
@@ -89,20 +89,20 @@ def test_lids_that_are_nearly_shut_are_shown_as_clearly_as_open_ones(name):
         height = face[0, lids, 1] - face[0, lids, 1].mean()
         face[0, lids, 1] -= 0.7 * height
         face[0, lids, 2] += 3 * height.clamp(min=0)  # the upper lid lies on the eyeball, so the slit looks up or down
-    eyes = FaceOpenings(name)(face, seen_from(0.0), SIZE, SIZE)[0, 0]
+    eyes = EyeMouthMasks(name)(face, seen_from(0.0), SIZE, SIZE)[0, 0]
     assert torch.equal(eyes.unique(), torch.tensor([0.0, 1.0]))
 
 
 def test_landmarks_without_irises_show_none():
-    planes = FaceOpenings("ibug_68")(neutral("ibug_68"), seen_from(0.0), SIZE, SIZE)
-    assert planes.shape == (1, FaceOpenings.NUM_PLANES, SIZE, SIZE)
+    planes = EyeMouthMasks("ibug_68")(neutral("ibug_68"), seen_from(0.0), SIZE, SIZE)
+    assert planes.shape == (1, EyeMouthMasks.NUM_PLANES, SIZE, SIZE)
     assert (planes[0, 1] == 0).all()
     assert planes[0, 0].any()
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_what_is_turned_away_fades_until_it_is_gone(name):
-    openings, yaws = FaceOpenings(name), (0.0, 60.0, 80.0, 130.0, 180.0)
+    openings, yaws = EyeMouthMasks(name), (0.0, 60.0, 80.0, 130.0, 180.0)
     planes = openings(yawning(name).repeat(len(yaws), 1, 1), seen_from(*yaws), SIZE, SIZE)
     brightest = planes.amax(dim=(2, 3))
     assert torch.equal(brightest[0, [0, 2]], torch.ones(2))
@@ -114,28 +114,28 @@ def test_what_is_turned_away_fades_until_it_is_gone(name):
 
 
 def test_heads_of_a_batch_have_their_own():
-    openings, face = FaceOpenings("mediapipe_478"), neutral("mediapipe_478")
+    openings, face = EyeMouthMasks("mediapipe_478"), neutral("mediapipe_478")
     both = openings(torch.cat((face, yawning())), seen_from(0.0, 20.0), SIZE, SIZE)
     assert torch.equal(both[:1], openings(face, seen_from(0.0), SIZE, SIZE))
     assert torch.equal(both[1:], openings(yawning(), seen_from(20.0), SIZE, SIZE))
 
 
 def test_a_picture_need_not_be_square():
-    openings, face, driver = FaceOpenings("mediapipe_478"), yawning(), seen_from(10.0)
+    openings, face, driver = EyeMouthMasks("mediapipe_478"), yawning(), seen_from(10.0)
     assert torch.equal(openings(face, driver, 70, 100), openings(face, driver, SIZE, SIZE)[..., :70, :100])
 
 
 def test_what_is_behind_the_camera_is_not_drawn():
     driver = seen_from(0.0)
     driver.head_to_camera[:, [0, 2]] *= -1  # half a turn about the camera, so it faces the camera as before
-    assert FaceOpenings("mediapipe_478")(yawning(), seen_from(0.0), SIZE, SIZE).any()
-    assert not FaceOpenings("mediapipe_478")(yawning(), driver, SIZE, SIZE).any()
-    around = FaceOpenings("mediapipe_478")(yawning(), seen_from(0.0, distance=0.0), SIZE, SIZE)
+    assert EyeMouthMasks("mediapipe_478")(yawning(), seen_from(0.0), SIZE, SIZE).any()
+    assert not EyeMouthMasks("mediapipe_478")(yawning(), driver, SIZE, SIZE).any()
+    around = EyeMouthMasks("mediapipe_478")(yawning(), seen_from(0.0, distance=0.0), SIZE, SIZE)
     assert not around.any()
 
 
 def test_an_iris_that_no_camera_could_see_takes_no_other_with_it():
-    face, driver, openings = neutral("mediapipe_478"), seen_from(0.0), FaceOpenings("mediapipe_478")
+    face, driver, openings = neutral("mediapipe_478"), seen_from(0.0), EyeMouthMasks("mediapipe_478")
     whole = openings(face, driver, SIZE, SIZE)[0, 1]
     pose = driver.head_to_camera[0]
     right, left = landmark_set("mediapipe_478").irises.values()
@@ -152,7 +152,7 @@ def test_an_iris_that_no_camera_could_see_takes_no_other_with_it():
 
 def test_unknown_landmarks_are_named():
     with pytest.raises(StageError, match="landmark set 'none'"):
-        FaceOpenings("none")
+        EyeMouthMasks("none")
 
 
 @torch.no_grad()

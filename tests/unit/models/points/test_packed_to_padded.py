@@ -2,14 +2,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mggtalk.models.points.packed_to_padded import PaddedLayout
+from mggtalk.models.points.packed_to_padded import PackedToPadded
 
 HEADS = st.lists(st.integers(0, 4), max_size=30).map(lambda heads: torch.tensor(heads, dtype=torch.int64))
 
 
 @given(HEADS)
 def test_rows_hold_the_points_of_their_head_in_order_and_zeros(head):
-    layout = PaddedLayout.of(head, 5)
+    layout = PackedToPadded.of(head, 5)
     numbers = torch.arange(1, len(head) + 1).float()
     rows = layout.pad(numbers)
     for number, row in enumerate(rows):
@@ -21,7 +21,7 @@ def test_rows_hold_the_points_of_their_head_in_order_and_zeros(head):
 
 @given(HEADS, st.integers(1, 4))
 def test_parts_of_a_point_lie_next_to_each_other_where_it_lay(head, parts):
-    layout = PaddedLayout.of(head, 5)
+    layout = PackedToPadded.of(head, 5)
     numbers = torch.arange(1, len(head) + 1).float()
     rows = layout.split_each(parts).pad(numbers.repeat_interleave(parts))
     assert torch.equal(rows, layout.pad(numbers).repeat_interleave(parts, dim=1))

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mggtalk.geometry.head.landmark_sets import landmark_set
-from mggtalk.models.points.surface_binding import Attachment, FaceSurface
+from mggtalk.models.points.surface_binding import FaceSurface, SurfaceBinding
 
 MEDIAPIPE = FaceSurface("mediapipe_478")
 NEUTRAL = torch.from_numpy(landmark_set("mediapipe_478").neutral).float()
@@ -10,7 +10,7 @@ EYE = list(landmark_set("mediapipe_478").contours["right_eye"])
 RIGHT_IRIS, LEFT_IRIS = slice(468, 473), slice(473, 478)
 
 
-def attach(points: torch.Tensor, surface: FaceSurface = MEDIAPIPE, landmarks: torch.Tensor = NEUTRAL) -> Attachment:
+def attach(points: torch.Tensor, surface: FaceSurface = MEDIAPIPE, landmarks: torch.Tensor = NEUTRAL) -> SurfaceBinding:
     return surface.attach(points[None], landmarks[None])
 
 

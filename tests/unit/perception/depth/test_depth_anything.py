@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.perception.depth.depth_anything import DepthAnythingGeometry
 from mggtalk.perception.depth.head_geometry import HeadViews
 from mggtalk.perception.depth.mesh_depth import head_surface
@@ -125,11 +125,11 @@ def test_loading_and_running_asks_no_network(folder, monkeypatch):
 def test_a_folder_without_settings_of_the_processor_is_refused(tmp_path):
     save_depth_network(tmp_path)
     (tmp_path / "preprocessor_config.json").unlink()
-    with pytest.raises(RegistryError, match=r"preprocessor_config\.json: cannot be read"):
+    with pytest.raises(WeightsError, match=r"preprocessor_config\.json: cannot be read"):
         DepthAnythingGeometry(tmp_path, LANDMARKS, "cpu")
 
 
 def test_without_the_library_the_error_says_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(RegistryError, match=re.escape("pip install -c constraints.txt '.[networks]'")):
+    with pytest.raises(WeightsError, match=re.escape("pip install -c constraints.txt '.[networks]'")):
         DepthAnythingGeometry(folder, LANDMARKS, "cpu")

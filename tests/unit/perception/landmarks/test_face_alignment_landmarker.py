@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.geometry.head.landmark_sets import ibug_68
 from mggtalk.geometry.head.procrustes import align
 from mggtalk.perception.landmarks.backends import LANDMARK_BACKENDS, make_landmarker
@@ -123,7 +123,7 @@ def test_missing_weights_are_named_and_not_downloaded(hub, tmp_path, missing):
     names = weight_files()
     there = tmp_path / "checkpoints" / names[1 - missing]
     there.symlink_to(hub / "checkpoints" / there.name)
-    with pytest.raises(RegistryError, match=f"missing: no file .*checkpoints/{names[missing]}"):
+    with pytest.raises(WeightsError, match=f"missing: no file .*checkpoints/{names[missing]}"):
         FaceAlignmentLandmarker(Finder(), tmp_path)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [there.name]
 
@@ -143,7 +143,7 @@ def test_nothing_in_a_file_of_weights_is_run(hub, tmp_path):
     alignment, depth = weight_files()
     (tmp_path / "checkpoints" / alignment).symlink_to(hub / "checkpoints" / alignment)
     torch.save({"state_dict": Hostile(tmp_path / "owned")}, tmp_path / "checkpoints" / depth)
-    with pytest.raises(RegistryError, match=f"{depth} in .* is not what it should be"):
+    with pytest.raises(WeightsError, match=f"{depth} in .* is not what it should be"):
         FaceAlignmentLandmarker(Finder(), tmp_path)
     assert not (tmp_path / "owned").exists()
 
@@ -152,13 +152,13 @@ def test_a_cut_off_file_is_refused(hub, tmp_path):
     shutil.copytree(hub, tmp_path / "hub", symlinks=True)
     with (tmp_path / "hub" / "checkpoints" / weight_files()[0]).open("r+b") as file:
         file.truncate(1_000_000)
-    with pytest.raises(RegistryError, match="is not what it should be"):
+    with pytest.raises(WeightsError, match="is not what it should be"):
         FaceAlignmentLandmarker(Finder(), tmp_path / "hub")
 
 
 def test_without_the_package_it_is_said_how_to_get_it(hub, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "face_alignment", None)
-    with pytest.raises(RegistryError, match="pip install --no-deps face-alignment"):
+    with pytest.raises(WeightsError, match="pip install --no-deps face-alignment"):
         FaceAlignmentLandmarker(Finder(), tmp_path)
 
 

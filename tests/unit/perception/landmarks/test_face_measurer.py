@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.perception.landmarks.face_measurer import MEASURED_SIZE, MediaPipeFaceMeasurer, enlarged, rotation_angles
 
 
@@ -28,5 +28,5 @@ def test_small_pictures_are_enlarged_and_large_ones_kept():
 
 
 def test_a_missing_model_is_named(tmp_path):
-    with pytest.raises(RegistryError, match=r"face\.task: no such file"):
+    with pytest.raises(WeightsError, match=r"face\.task: no such file"):
         MediaPipeFaceMeasurer(tmp_path / "face.task")

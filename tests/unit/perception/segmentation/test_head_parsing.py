@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.perception.segmentation.head_labels import head_classes
 from mggtalk.perception.segmentation.head_mask import face_silhouette, head_mask
 from mggtalk.perception.segmentation.head_parsing import SegformerParser, SelfieParser, head_probability, tracked_head
@@ -24,9 +24,9 @@ def test_classes_go_by_name_and_not_by_number():
 
 
 def test_unknown_labels_are_an_error_that_names_them():
-    with pytest.raises(RegistryError, match=r"/my/model: labels dog, label_7 are unknown; expected .*hair"):
+    with pytest.raises(WeightsError, match=r"/my/model: labels dog, label_7 are unknown; expected .*hair"):
         head_classes({0: "hair", 1: "LABEL_7", 2: "dog"}, "/my/model")
-    with pytest.raises(RegistryError, match="no label is of a head; got background, neck"):
+    with pytest.raises(WeightsError, match="no label is of a head; got background, neck"):
         head_classes({0: "background", 1: "neck"}, "model")
 
 
@@ -136,7 +136,7 @@ def test_on_a_gpu_in_float16_it_says_nearly_the_same(folder):
 
 def test_a_network_whose_labels_say_nothing_is_refused(tmp_path):
     save_parsing_network(tmp_path, tuple(f"LABEL_{number}" for number in range(19)))
-    with pytest.raises(RegistryError, match=f"{tmp_path}: labels label_0, label_1, "):
+    with pytest.raises(WeightsError, match=f"{tmp_path}: labels label_0, label_1, "):
         SegformerParser(tmp_path, LANDMARKS, "cpu")
 
 
@@ -146,21 +146,19 @@ def test_a_network_that_lacks_weights_is_refused(tmp_path):
     content = load_file(weights)
     del content["decode_head.classifier.bias"]
     save_file(content, weights, metadata={"format": "pt"})
-    with pytest.raises(
-        RegistryError, match=r"1 weights of a SegformerFor.* are missing: decode_head\.classifier\.bias"
-    ):
+    with pytest.raises(WeightsError, match=r"1 weights of a SegformerFor.* are missing: decode_head\.classifier\.bias"):
         SegformerParser(tmp_path, LANDMARKS, "cpu")
     weights.write_bytes(b"no weights")
-    with pytest.raises(RegistryError, match="cannot be read as a SegformerForSemanticSegmentation"):
+    with pytest.raises(WeightsError, match="cannot be read as a SegformerForSemanticSegmentation"):
         SegformerParser(tmp_path, LANDMARKS, "cpu")
 
 
 def test_a_folder_of_another_network_or_of_nothing_is_refused(tmp_path):
-    with pytest.raises(RegistryError, match=r"preprocessor_config\.json: cannot be read"):
+    with pytest.raises(WeightsError, match=r"preprocessor_config\.json: cannot be read"):
         SegformerParser(tmp_path / "nowhere", LANDMARKS, "cpu")
     save_parsing_network(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(RegistryError, match="model_type is 'bert', expected 'segformer'"):
+    with pytest.raises(WeightsError, match="model_type is 'bert', expected 'segformer'"):
         SegformerParser(tmp_path, LANDMARKS, "cpu")
 
 

@@ -30,7 +30,7 @@ from mggtalk.shards.codecs import images
 from mggtalk.shards.index import iterate_rows, read_index
 from mggtalk.shards.schema import dump_meta
 from mggtalk.shards.verify.dataset_check import verify
-from mggtalk.shards.verify.issues import Finding
+from mggtalk.shards.verify.issues import Issue
 from mggtalk.shards.writing.staging import TAR_END, scan_tar, tar_entry
 from mggtalk.stages.tables import write_rejects
 from mggtalk.video.audio import encode_flac
@@ -100,7 +100,7 @@ def place(row: SampleRow, member: str) -> tuple[int, int]:
     return row.member_offsets[number], row.member_sizes[number]
 
 
-def findings(root: Path, *, fast: bool = False) -> list[Finding]:
+def findings(root: Path, *, fast: bool = False) -> list[Issue]:
     return verify(root, fast=fast).findings
 
 
@@ -141,7 +141,7 @@ def test_a_sound_data_set_has_no_finding(pristine):
 
 
 def test_a_clip_of_several_samples_and_an_empty_data_set_are_sound(tmp_path):
-    write(tmp_path / "long" / "shards", [make_clip(ADA, num_frames=130, size=8, source_every=50)])
+    write(tmp_path / "long" / "shards", [make_clip(ADA, num_frames=130, size=8, geometry_stride=50)])
     assert findings(tmp_path / "long" / "shards") == []
     write(tmp_path / "none" / "shards", [])
     assert findings(tmp_path / "none" / "shards") == []
@@ -393,7 +393,7 @@ def test_without_a_card_any_target_size_will_do_but_the_tree_must_be_one(dataset
 
 def test_a_clip_that_is_not_whole_or_has_two_people_is_found(tmp_path):
     root = tmp_path / "shards"
-    made = make_clip(ADA, num_frames=130, size=8, source_every=50)
+    made = make_clip(ADA, num_frames=130, size=8, geometry_stride=50)
     samples = list(made.samples())
     spooled = spool_clip(tmp_path / "whole.tar", samples)
     rows = write_shards(root, [spooled], target_bytes=10**9)

@@ -328,7 +328,7 @@ def test_meta_says_where_the_crop_lies_and_what_made_it(samples, clip):
 
 def test_a_clip_whose_head_mask_is_too_small_is_rejected(segmenter_path, short_clip):
     stage = ShardsStage(
-        replace(SHARDS, min_head_share=0.95), "mediapipe_478", {"selfie_segmentation": segmenter_path}, HASHES
+        replace(SHARDS, min_head_fraction=0.95), "mediapipe_478", {"selfie_segmentation": segmenter_path}, HASHES
     )
     (rejected,) = stage(short_clip)
     assert isinstance(rejected, Rejected)
@@ -347,11 +347,11 @@ def test_a_video_that_is_gone_raises(stage, short_clip):
     [
         ("size", 0),
         ("crop_margin", 0.5),
-        ("source_every", 0),
+        ("geometry_stride", 0),
         ("surface_reach_cm", 0.0),
         ("cloud_stride", 0),
         ("voxel_size_cm", 0.0),
-        ("min_head_share", 1.5),
+        ("min_head_fraction", 1.5),
         ("jpeg_quality", 101),
         ("target_shard_mb", -1.0),
     ],

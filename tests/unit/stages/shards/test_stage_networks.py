@@ -25,7 +25,7 @@ def clip(tracked_talk):
 
 
 def sample_of(clip, settings, model_paths):
-    (sample,) = ShardsStage(replace(settings, min_head_share=0.0), "mediapipe_478", model_paths, HASHES)(clip)
+    (sample,) = ShardsStage(replace(settings, min_head_fraction=0.0), "mediapipe_478", model_paths, HASHES)(clip)
     assert isinstance(sample, ShardSample)
     return sample
 

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mggtalk.records import RejectReason, Segment
-from mggtalk.stages.track.clip_segmentation import FrameFate, FrameRun, main_reason, maximal_runs, split_runs
+from mggtalk.stages.track.clip_segmentation import FrameRun, FrameStatus, main_reason, maximal_runs, split_runs
 
 REASONS = [
     RejectReason.NO_FACE,
@@ -14,11 +14,11 @@ REASONS = [
 
 
 def usable(*, begins_run=False):
-    return FrameFate(None, begins_run)
+    return FrameStatus(None, begins_run)
 
 
 def dropped(reason, *, begins_run=False):
-    return FrameFate(reason, begins_run)
+    return FrameStatus(reason, begins_run)
 
 
 def fates(runs):

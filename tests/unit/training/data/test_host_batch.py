@@ -7,9 +7,9 @@ import torch
 
 from mggtalk.models.batches import collate_drivers, collate_sources, collate_targets
 from mggtalk.records import Split
-from mggtalk.shards import OnDamage
-from mggtalk.training.data.host_batch import PackedBatch
-from mggtalk.training.data.loader import LoaderPlan, PairLoader
+from mggtalk.shards import OnCorruptSample
+from mggtalk.training.data.host_batch import HostBatch
+from mggtalk.training.data.loader import LoaderConfig, PairLoader
 from mggtalk.training.data.pairs import FramePair, PairReader, collate_tracks
 
 CLIP = "00000000000000aa-f000000"
@@ -23,7 +23,7 @@ def test_unpacked_batch_is_that_of_the_frames(shards, size):
     reader = PairReader(shards, Split.TRAIN, size, seed=0)
     sources, targets = zip(*(reader.read(pair) for pair in PAIRS), strict=True)
     tracks = collate_tracks([reader.read_tracks(pair) for pair in PAIRS])
-    source, driver, target, same_tracks = PackedBatch.of(sources, targets, tracks).unpack(CPU)
+    source, driver, target, same_tracks = HostBatch.of(sources, targets, tracks).unpack(CPU)
     whole = [shards.source_frame(pair.clip_id, pair.source_frame, size) for pair in PAIRS]
     for ours, expected in (
         (source, collate_sources(whole)),
@@ -44,7 +44,7 @@ def test_normals_are_of_unit_length_or_none(shards):
     reader = PairReader(shards, Split.TRAIN, 64, seed=0)
     source, target = reader.read(PAIRS[0])
     tracks = collate_tracks([reader.read_tracks(PAIRS[0])])
-    length = PackedBatch.of((source,), (target,), tracks).unpack(CPU)[0].normals.norm(dim=1)
+    length = HostBatch.of((source,), (target,), tracks).unpack(CPU)[0].normals.norm(dim=1)
     known = shards.source_frame(CLIP, 2).depth > 0
     assert known.any()
     assert not known.all()
@@ -56,7 +56,7 @@ def test_normals_are_of_unit_length_or_none(shards):
 def packed(shards):
     reader = PairReader(shards, Split.TRAIN, 64, seed=0)
     sources, targets = zip(*(reader.read(pair) for pair in PAIRS), strict=True)
-    return PackedBatch.of(sources, targets, collate_tracks([reader.read_tracks(pair) for pair in PAIRS]))
+    return HostBatch.of(sources, targets, collate_tracks([reader.read_tracks(pair) for pair in PAIRS]))
 
 
 def assert_same(unpacked: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
@@ -113,7 +113,7 @@ def test_a_batch_is_unpacked_where_it_was_sent(packed):
 @pytest.mark.gpu
 def test_threads_send_the_batches_of_every_step(shards):
     reader = PairReader(shards, Split.TRAIN, 64, seed=0)
-    plan = LoaderPlan(steps=6, batch_size=3, track_pairs=2, threads=3, on_damage=OnDamage.STOP)
+    plan = LoaderConfig(steps=6, batch_size=3, track_pairs=2, threads=3, on_corrupt_sample=OnCorruptSample.STOP)
     device = torch.device("cuda")
     ahead = PairLoader(reader, dataclasses.replace(plan, device=device), 0, 1)
     for here, there in zip(PairLoader(reader, plan, 0, 1), ahead, strict=True):

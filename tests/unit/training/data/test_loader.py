@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from mggtalk.errors import SchemaVersionError, ShardError, StageError
 from mggtalk.records import Split
 from mggtalk.shards import Shards, read_index
-from mggtalk.shards.corrupt_samples import OnDamage
+from mggtalk.shards.corrupt_samples import OnCorruptSample
 from mggtalk.shards.index import iterate_rows
 from mggtalk.shards.schema import rgb_member
-from mggtalk.training.data.loader import LoaderPlan, PairLoader
+from mggtalk.training.data.loader import LoaderConfig, PairLoader
 from mggtalk.training.data.pairs import PairReader
 
 SIZE, STEPS = 16, 5
-PLAN = LoaderPlan(steps=STEPS, batch_size=24, track_pairs=24, threads=0, on_damage=OnDamage.STOP)
+PLAN = LoaderConfig(steps=STEPS, batch_size=24, track_pairs=24, threads=0, on_corrupt_sample=OnCorruptSample.STOP)
 RANKS, THREADS = st.sampled_from([1, 2, 3, 8]), st.sampled_from([0, 1, 4])
 
 
@@ -186,7 +186,7 @@ def test_damaged_pairs_are_replaced_by_the_next_of_their_epoch(damaged, shards, 
     epoch = reader.sampler.epoch_size
     assert broken
     for step, loaded in enumerate(
-        make_loader(damaged_shards, batch_size=1, track_pairs=1, steps=epoch, on_damage=OnDamage.SKIP)
+        make_loader(damaged_shards, batch_size=1, track_pairs=1, steps=epoch, on_corrupt_sample=OnCorruptSample.SKIP)
     ):
         number = step
         while number in broken:
@@ -202,8 +202,8 @@ def test_damaged_pairs_are_replaced_by_the_next_of_their_epoch(damaged, shards, 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_replacements_are_the_same_for_any_ranks_and_threads(damaged, world_size, threads):
     shards, broken = damaged
-    alone, _ = of_all_ranks(shards, 1, 0, on_damage=OnDamage.SKIP)
-    together, _ = of_all_ranks(shards, world_size, threads, on_damage=OnDamage.SKIP)
+    alone, _ = of_all_ranks(shards, 1, 0, on_corrupt_sample=OnCorruptSample.SKIP)
+    together, _ = of_all_ranks(shards, world_size, threads, on_corrupt_sample=OnCorruptSample.SKIP)
     assert equal(content(together), content(alone))
     assert sum(loaded.replaced for loaded in together) == len(broken)
 
@@ -218,7 +218,7 @@ class BrokenReader(PairReader):
 
 
 def test_run_in_which_nothing_can_be_read_stops(shards):
-    loader = make_loader(shards, reader_class=BrokenReader, on_damage=OnDamage.SKIP)
+    loader = make_loader(shards, reader_class=BrokenReader, on_corrupt_sample=OnCorruptSample.SKIP)
     with pytest.raises(ShardError, match=r"\d+ pairs in a row cannot be read"):
         next(iter(loader))
 
@@ -228,4 +228,4 @@ def test_shards_of_another_version_are_not_skipped(shards):
         error = SchemaVersionError
 
     with pytest.raises(SchemaVersionError):
-        next(iter(make_loader(shards, reader_class=Newer, on_damage=OnDamage.SKIP)))
+        next(iter(make_loader(shards, reader_class=Newer, on_corrupt_sample=OnCorruptSample.SKIP)))

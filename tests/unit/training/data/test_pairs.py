@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mggtalk.errors import StageError
-from mggtalk.records import SourceFrame, Split, StoredSource
+from mggtalk.records import QuantizedSource, SourceFrame, Split
 from mggtalk.shards import ClipEntry
 from mggtalk.shards.codecs.images import normals_of_colors
 from mggtalk.training.data.pairs import FramePair, PairReader, PairSampler, collate_tracks, share
@@ -119,7 +119,7 @@ def test_reader_gives_the_frames_of_a_pair_at_its_size(shards):
 def test_reader_leaves_a_source_of_the_stored_size_as_it_is(shards):
     clip_id = "00000000000000aa-f000000"
     source, target = PairReader(shards, Split.TRAIN, 64, seed=0).read(FramePair(clip_id, 2, 3))
-    assert isinstance(source, StoredSource)
+    assert isinstance(source, QuantizedSource)
     whole = shards.source_frame(clip_id, 2)
     assert np.array_equal(source.frame.image, whole.frame.image)
     assert np.array_equal(source.depth_units * np.float32(source.depth_scale), whole.depth)

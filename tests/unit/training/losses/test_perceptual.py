@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mggtalk.errors import RegistryError
+from mggtalk.errors import WeightsError
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.training.config import LossWeights, TrainConfig
 from mggtalk.training.loop import make_loader
@@ -156,7 +156,7 @@ def test_the_network_is_neither_trained_nor_kept(shards, folder):
 
 
 def test_a_run_with_the_term_goes_on_as_if_nothing_had_happened_and_learns_something_else(shards, folder, tmp_path):
-    settings = training(folder, steps=4, log_every=1, checkpoint_every=2, coarse_share=0.25)
+    settings = training(folder, steps=4, log_every=1, checkpoint_every=2, coarse_fraction=0.25)
     reports = Reports()
     uninterrupted = run(settings, shards, reports)
     assert all(metrics["loss/perceptual"] > 0 for metrics in reports.metrics.values())
@@ -201,9 +201,9 @@ def test_a_network_that_was_not_fetched_is_an_error_that_says_how(tmp_path, monk
     monkeypatch.setenv("MGGTALK_CACHE", str(tmp_path))
     weights = dataclasses.replace(weighted(tmp_path), perceptual_network="resnet_18")
     message = r"train\.loss\.perceptual_network: model 'resnet_18' is missing: .* run `mggtalk models fetch resnet_18`"
-    with pytest.raises(RegistryError, match=message):
+    with pytest.raises(WeightsError, match=message):
         find_network(weights)
-    with pytest.raises(RegistryError, match=message):
+    with pytest.raises(WeightsError, match=message):
         run(small_training(loss=weights), shards)
 
 
@@ -213,11 +213,11 @@ def test_a_network_of_another_kind_is_refused(tmp_path, folder):
     for path in folder.iterdir():
         (other / path.name).write_bytes(path.read_bytes())
     (other / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(RegistryError, match=r"perceptual_network: .*model_type is 'bert', expected 'resnet'"):
+    with pytest.raises(WeightsError, match=r"perceptual_network: .*model_type is 'bert', expected 'resnet'"):
         find_network(weighted(other))
 
 
 def test_without_the_library_the_error_says_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(RegistryError, match=re.escape("pip install -c constraints.txt '.[networks]'")):
+    with pytest.raises(WeightsError, match=re.escape("pip install -c constraints.txt '.[networks]'")):
         find_network(weighted(folder))

@@ -112,6 +112,7 @@ class _Source:
     imports: tuple[tuple[str, str], ...]
 
 
+@cache
 def _closure(module: str, root: Path) -> dict[str, _Source]:
     """Return `module` and all that it imports inside the project, directly or not."""
     if not source_file(module, root).is_file():

@@ -4,7 +4,6 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +110,7 @@ def write_report(directory: Path, content: ReportContent) -> Path:
         .get_template("report.html.j2")
         .render(
             title=content.title,
-            style=resources.files("mggtalk.evaluation").joinpath("templates/report.css").read_text("utf-8"),
+            style=(Path(__file__).with_name("templates") / "report.css").read_text("utf-8"),
             columns=COLUMNS,
             method_names=METHOD_NAMES,
             metric_names={column.key: column.name for column in COLUMNS},

@@ -20,8 +20,9 @@ from mggtalk.params import load_group
 from mggtalk.perception.segmentation.person_segmenter import PersonSegmenter
 from mggtalk.records import ClipTrack, TrackedVideo, VideoPart
 from mggtalk.shards.codecs.images import encode_rgb
+from mggtalk.stages.shards.config import ShardsConfig
 from mggtalk.stages.shards.crop import head_crop
-from mggtalk.stages.shards.stage import ShardsConfig, ShardsStage
+from mggtalk.stages.shards.stage import ShardsStage
 from mggtalk.stages.track.config import TrackConfig
 from mggtalk.stages.track.stage import TrackStage
 from mggtalk.video.decode import open_video

@@ -1,97 +1,166 @@
-"""Reads one group of `params.yaml` strictly into the configuration class of a stage.
+"""Reads parameters: the defaults of the config classes, under params files, under `-S KEY=VALUE` of the command line.
 
-Each component owns its configuration: a frozen dataclass made with `@config`. Unknown keys, missing keys and wrong
-types are errors that name the key, as is a key that stands twice. Pydantic checks; nothing else of it is used.
+Each component owns its configuration: a frozen dataclass made with `mggtalk.config.config`, one group a stage. A params
+file states only what differs from the defaults. One that begins with `base: FILE` states what differs from that file.
 """
 
 import copy
-from collections.abc import Mapping
+import os.path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar, cast, dataclass_transform
+from typing import Any
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as pydantic_dataclass
-from pydantic_core import to_json
 
+from mggtalk.config import (
+    ConfigT,
+    check_plain,
+    dotted_keys,
+    field_docs,
+    load_yaml_mapping,
+    parse_yaml,
+    plain_values,
+    validate,
+)
 from mggtalk.errors import ParamsError
 
-ConfigT = TypeVar("ConfigT")
+GROUPS: Mapping[str, str] = {
+    "ingest": "mggtalk.stages.ingest.config:IngestConfig",
+    "track": "mggtalk.stages.track.config:TrackConfig",
+    "shards": "mggtalk.stages.shards.config:ShardsConfig",
+    "train": "mggtalk.training.config:TrainConfig",
+    "evaluate": "mggtalk.evaluation.config:EvaluateConfig",
+}
+"""The groups of a params file, one a stage, with their classes by name: a stage imports no class but its own."""
 
-GROUPS = ("ingest", "track", "shards", "train", "evaluate")
-"""The groups of `params.yaml`, one a stage."""
+RENAMED: Mapping[str, str] = {
+    "shards.min_head_share": "shards.min_head_fraction",
+    "shards.source_every": "shards.geometry_stride",
+    "train.average_decay": "train.ema_decay",
+    "train.coarse_share": "train.coarse_fraction",
+    "train.coarse_steps": "train.coarse_fraction",
+    "train.geometry_share": "train.geometry_fraction",
+    "train.loss.squared": "train.loss.mse",
+    "train.model.num_landmarks": "train.model.landmark_set",
+    "train.on_damage": "train.on_corrupt_sample",
+}
+"""What keys of earlier versions have become."""
+
+_BASE = "base"
 
 
-@dataclass_transform(frozen_default=True)
-def config(cls: type[ConfigT]) -> type[ConfigT]:
-    """Make `cls` a frozen dataclass that refuses unknown keys and wrong types."""
-    made: Any = pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))(
-        cls
-    )
-    return cast("type[ConfigT]", made)
+@dataclass(frozen=True, slots=True)
+class Params:
+    """The parameters of a run, as files and command line state them; what they leave out has its default.
+
+    Attributes:
+        path: of the params file.
+        content: all that is stated, by group.
+        origins: where each value is stated, by its dotted key: a file, or `-S`.
+        overrides: the values of `-S`, by dotted keys.
+        label: appended to the path in messages.
+    """
+
+    path: Path
+    content: Mapping[str, Any] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+
+    @classmethod
+    def load(cls, path: Path, overrides: Sequence[str] = ()) -> "Params":
+        """Return what `path` and its bases state, with `overrides` (`KEY=VALUE`) on top.
+
+        Raises:
+            ParamsError: a file is missing or is no YAML mapping, bases form a cycle, a key has an old name, or an
+                override is none or has an unknown key.
+        """
+        params = cls(path)
+        for file, content in reversed(list(_layers(path))):
+            params = params._over(content, str(file))
+        values = dict(map(parse_override, overrides))
+        for key in values:
+            _refuse_renamed([key], "override")
+            _refuse_unknown(key)
+        return params.changed(values)
+
+    def changed(self, overrides: Mapping[str, Any], label: str = "") -> "Params":
+        """Return these parameters with other values under some dotted keys.
+
+        Raises:
+            ParamsError: as `overridden`.
+        """
+        return replace(
+            self,
+            content=overridden(self.content, overrides),
+            origins={**self.origins, **{key: "-S" for name in overrides for key in dotted_keys(overrides[name], name)}},
+            overrides={**self.overrides, **overrides},
+            label=label or self.label,
+        )
+
+    def group(self, name: str, cls: type[ConfigT]) -> ConfigT:
+        """Return the group `name` as `cls`.
+
+        Raises:
+            ParamsError: the group does not fit `cls`, or there are groups that no stage has.
+        """
+        return read_group(self.content, name, cls, str(self))
+
+    def resolved(self) -> dict[str, dict[str, Any]]:
+        """Return every value of every group, defaults included, as plain YAML content.
+
+        Raises:
+            ParamsError: a group does not fit its class.
+        """
+        return {name: plain_values(self.group(name, config_class(name))) for name in GROUPS}
+
+    def origin(self, key: str) -> str:
+        """Return where the value of a dotted key comes from: a file, `-S`, or `default`."""
+        return self.origins.get(key, "default")
+
+    def __str__(self) -> str:
+        return f"{self.path}, {self.label}" if self.label else str(self.path)
+
+    def _over(self, content: Mapping[str, Any], origin: str) -> "Params":
+        keys = list(dotted_keys(content))
+        _refuse_renamed(keys, origin)
+        return replace(
+            self, content=_merged(self.content, content), origins={**self.origins, **dict.fromkeys(keys, origin)}
+        )
 
 
-def load_yaml_mapping(path: Path, error: type[Exception]) -> dict[str, Any]:
-    """Return the YAML mapping in `path`.
+def config_class(group: str) -> type[Any]:
+    """Import and return the config class of a group."""
+    module, name = GROUPS[group].split(":")
+    cls: type[Any] = getattr(import_module(module), name)
+    return cls
+
+
+def load_group(params: Params | Path, group: str, cls: type[ConfigT]) -> ConfigT:
+    """Return the group `group` of the parameters, or of the params file, as `cls`.
 
     Raises:
-        error: the file is missing, is not valid YAML, or holds no mapping.
+        ParamsError: as `Params.load` and `Params.group`.
     """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506  a SafeLoader
-    except FileNotFoundError:
-        raise error(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
-        raise error(f"{path}: cannot be read as YAML: {' '.join(str(cause).split())}") from cause
-    if not isinstance(content, dict):
-        raise error(f"{path}: expected a mapping of keys, got {type(content).__name__}")
-    return content
-
-
-def validate(values: object, cls: type[ConfigT], where: str, error: type[Exception] = ParamsError) -> ConfigT:
-    """Return `values` (plain YAML content) as an instance of the config class `cls`.
-
-    Args:
-        where: what to call the content in messages, such as `params.yaml: track`.
-
-    Raises:
-        error: one line that names every key at fault, what it got and what was expected.
-    """
-    try:
-        plain = to_json(values, fallback=str)
-    except ValueError as cause:  # an anchor that contains itself
-        raise error(f"{where}: no plain values: {' '.join(str(cause).split())}") from None
-    try:
-        return TypeAdapter(cls).validate_json(plain, strict=True)
-    except ValidationError as cause:
-        faults = [_describe(fault, where) for fault in cause.errors(include_url=False)]
-        raise error("; ".join(faults)) from None
-
-
-def load_group(path: Path, group: str, cls: type[ConfigT]) -> ConfigT:
-    """Return the group `group` of the params file as `cls`.
-
-    Raises:
-        ParamsError: the file or the group is missing, or the group does not fit `cls`.
-    """
-    return read_group(load_yaml_mapping(path, ParamsError), group, cls, where=str(path))
+    return (params if isinstance(params, Params) else Params.load(params)).group(group, cls)
 
 
 def read_group(content: Mapping[str, Any], group: str, cls: type[ConfigT], where: str) -> ConfigT:
     """Return the group `group` of the params in `content` as `cls`; `where` is what messages call the params.
 
     Raises:
-        ParamsError: as `load_group`.
+        ParamsError: as `Params.group`.
     """
     if strangers := set(content) - {*GROUPS, group}:
         raise ParamsError(f"{where}: unknown key {', '.join(repr(name) for name in sorted(map(str, strangers)))}")
-    if group not in content:
-        raise ParamsError(f"{where}: no group {group!r}; groups there: {', '.join(map(str, content)) or 'none'}")
-    return validate(content[group], cls, where=f"{where}: {group}")
+    return validate(content.get(group, {}), cls, where=f"{where}: {group}")
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Return what `KEY=VALUE` on a command line says, such as `train.steps=200`; the value is read as YAML.
+    """Return the key and the value of `KEY=VALUE`, such as `train.steps=200`; the value is read as YAML.
 
     Raises:
         ParamsError: it is not of this form.
@@ -100,53 +169,76 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not (equals and all(key.split("."))):
         raise ParamsError(f"override: expected KEY=VALUE, such as train.steps=200, got {text!r}")
     try:
-        return key, yaml.load(value, _StrictLoader)  # noqa: S506  a SafeLoader
+        parsed = parse_yaml(value)
     except yaml.YAMLError as cause:
         raise ParamsError(f"override {text!r}: no YAML value: {' '.join(str(cause).split())}") from cause
+    check_plain(parsed, f"override {text!r}")
+    return key, parsed
 
 
 def overridden(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of the params in `content` with other values under some keys, which are dotted paths.
 
-    A key may be new, for it may have a default; whoever reads the group refuses what its class does not know.
+    A key may be new, because it may have a default; whoever reads the group refuses keys that its class does not know.
 
     Raises:
-        ParamsError: a path leads through something that is no group.
+        ParamsError: a path leads through a value that is no group.
     """
     result = copy.deepcopy(dict(content))
     for key, value in overrides.items():
         *groups, name = key.split(".")
-        place: Any = result
+        inner: Any = result
         for depth, group in enumerate(groups):
-            place = place.get(group)
-            if not isinstance(place, dict):
+            if depth or group in GROUPS:
+                inner.setdefault(group, {})
+            inner = inner.get(group)
+            if not isinstance(inner, dict):
                 raise ParamsError(f"override {key!r}: no group {'.'.join(groups[: depth + 1])!r} in the params")
-        place[name] = value
+        inner[name] = _merged(inner[name], value) if _are_mappings(inner.get(name), value) else copy.deepcopy(value)
     return result
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, but a key that stands twice in a mapping is an error: the first value would be lost."""
+def _layers(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the params file `path`, its base, the base of that, and so on, each with its content."""
+    chain: list[Path] = []
+    while True:
+        content = load_yaml_mapping(path, ParamsError)
+        check_plain(content, str(path))
+        chain.append(path)
+        base = content.pop(_BASE, None)
+        yield path, content
+        if base is None:
+            return
+        if not isinstance(base, str):
+            raise ParamsError(f"{path}: {_BASE}: expected the path of a params file, got {base!r}")
+        child, path = path, Path(os.path.normpath(path.parent / base))
+        if path.resolve() in [file.resolve() for file in chain]:
+            raise ParamsError(f"{child}: {_BASE}: a cycle: {' -> '.join(map(str, [*chain, path]))}")
+        if not path.is_file():
+            raise ParamsError(f"{child}: {_BASE}: {path}: no such file")
 
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self._flattened: set[int] = set()  # a node that several mappings merge is flattened several times
 
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merge `<<` keys into `node`, whose own keys are still as the file has them."""
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := [key for key in keys if keys.count(key) > 1 and id(node) not in self._flattened]:
-            raise yaml.constructor.ConstructorError(None, None, f"key {twice[0]!r} stands twice", node.start_mark)
-        self._flattened.add(id(node))
-        super().flatten_mapping(node)
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `under` with what `over` states on top; mappings in both merge."""
+    merged = {**under}
+    for key, value in over.items():
+        merged[key] = _merged(merged[key], value) if _are_mappings(merged.get(key), value) else value
+    return merged
 
 
-def _describe(fault: Any, where: str) -> str:
-    key = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        return f"{where}: unknown key {key!r}"
-    if fault["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
-        return f"{where}: missing key {key!r}"
-    if fault["type"] == "value_error":  # our own checks name the key themselves
-        return f"{where}{'.' + key if key else ''}: {fault['ctx']['error']}"
-    return f"{where}{'.' + key if key else ''}: {fault['msg']}, got {fault['input']!r}"
+def _are_mappings(*values: object) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
+
+
+def _refuse_renamed(keys: Iterable[str], where: str) -> None:
+    if old := [key for key in keys if key in RENAMED]:
+        raise ParamsError(f"{where}: {'; '.join(f'{key!r} has become {RENAMED[key]!r}' for key in old)}")
+
+
+def _refuse_unknown(key: str) -> None:
+    """Refuse an override that no stage reads; the stage that runs may not read its group at all."""
+    group, _, name = key.partition(".")
+    known = [f"{group}.{inner}" for inner in field_docs(config_class(group))] if group in GROUPS else list(GROUPS)
+    if key not in known and (name or group not in GROUPS):
+        close = get_close_matches(key, known, 1)
+        raise ParamsError(f"override: unknown key {key!r}{f'; did you mean {close[0]!r}?' if close else ''}")

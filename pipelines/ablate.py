@@ -11,21 +11,21 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
+from mggtalk.config import load_yaml_mapping, plain_values
 from mggtalk.errors import ParamsError, StageError, run_main
 from mggtalk.evaluation.ablation import VARIANTS, Variant, markdown, tabulate
-from mggtalk.evaluation.reenactment import EvaluateConfig
+from mggtalk.evaluation.config import EvaluateConfig
 from mggtalk.evaluation.summary import METRICS_FILE
 from mggtalk.files import atomic_write
 from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.models.checkpoint import CONFIG_NAME, WEIGHTS_NAME
-from mggtalk.params import load_yaml_mapping, overridden, parse_override, read_group
 from mggtalk.result_cache import ResultCache
 from mggtalk.runtime.ray_session import ray_session
 from mggtalk.runtime.stage_command import (
@@ -53,13 +53,11 @@ class AblateOptions:
 
     Attributes:
         names: of the variants that are trained and evaluated; empty for all.
-        overrides: parameters of all variants, by dotted keys, over those of the file.
         trains, evaluates: what of the two is done; the table follows an evaluation.
         launcher: see `pipelines.train`. shards_url: read the shards from there.
     """
 
     names: Sequence[str] = ()
-    overrides: Mapping[str, Any] = field(default_factory=dict)
     trains: bool = True
     evaluates: bool = True
     launcher: Launcher = "ray"
@@ -68,11 +66,10 @@ class AblateOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """A variant with its parameters, as the stages take them; `content` is that of its params file."""
+    """A variant with its parameters, as the stages take them."""
 
     variant: Variant
     arguments: StageArguments
-    content: Mapping[str, Any]
     training: TrainConfig
     evaluation: EvaluateConfig
 
@@ -87,11 +84,11 @@ def run(arguments: StageArguments, options: AblateOptions, variants: Sequence[Va
     if unknown := set(options.names) - {variant.name for variant in variants}:
         known = ", ".join(variant.name for variant in variants)
         raise StageError(f"--variants: got {', '.join(sorted(unknown))}; expected some of {known}")
-    planned = [_plan(arguments, options.overrides, variant) for variant in variants]
+    planned = [_plan(arguments, variant) for variant in variants]
     asked = [plan for plan in planned if not options.names or plan.variant.name in options.names]
     for plan in asked:
-        text = yaml.safe_dump(plan.content, sort_keys=False, allow_unicode=True)
-        atomic_write(plan.arguments.params, text.encode())
+        text = yaml.safe_dump(plan.arguments.params.resolved(), sort_keys=False, allow_unicode=True)
+        atomic_write(plan.arguments.artifacts.root / "params.yaml", text.encode())
     if options.trains:
         for plan in asked:
             _logger.info("ablate: training %s", plan.variant.name)
@@ -108,30 +105,24 @@ def run(arguments: StageArguments, options: AblateOptions, variants: Sequence[Va
     _write_table(arguments.artifacts.root / FOLDER, planned, data, finished)
 
 
-def _plan(arguments: StageArguments, overrides: Mapping[str, Any], variant: Variant) -> _Planned:
+def _plan(arguments: StageArguments, variant: Variant) -> _Planned:
     """Return the parameters of a variant, checked."""
-    if strangers := [key for key in overrides if key.split(".")[0] not in ("train", "evaluate")]:
+    if strangers := [key for key in arguments.params.overrides if key.split(".")[0] not in ("train", "evaluate")]:
         raise ParamsError(
             f"override {strangers[0]!r}: an ablation has parameters of the groups train and evaluate only"
         )
-    base = overridden(load_yaml_mapping(arguments.params, ParamsError), overrides)
+    params = arguments.params.changed(variant.overrides, f"variant {variant.name}")
+    training = params.group("train", TrainConfig)
+    full = _flat({"train": plain_values(arguments.params.group("train", TrainConfig))})
     for key, value in variant.overrides.items():
-        if _flat(base).get(key) == value:
+        if full.get(key) == value:
             raise ParamsError(
                 f"{arguments.params}: {key}: got {value}, which is what makes {variant.name}; "
                 "an ablation starts from the full method"
             )
-    content = overridden(base, variant.overrides)
     root = arguments.artifacts.root
     artifacts = Artifacts(root / FOLDER / variant.name, data_root=root)
-    where = f"{arguments.params}, variant {variant.name}"
-    return _Planned(
-        variant,
-        StageArguments(artifacts.root / "params.yaml", artifacts),
-        content,
-        read_group(content, "train", TrainConfig, where),
-        read_group(content, "evaluate", EvaluateConfig, where),
-    )
+    return _Planned(variant, StageArguments(params, artifacts), training, params.group("evaluate", EvaluateConfig))
 
 
 def _check_model(plan: _Planned, data: str) -> None:
@@ -233,14 +224,6 @@ def main() -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     names = ", ".join(variant.name for variant in VARIANTS)
     parser.add_argument("--variants", default="", metavar="NAME,...", help=f"some of {names}; default: all")
-    parser.add_argument(
-        "-S",
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a parameter of all variants, such as train.steps=2000",
-    )
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--train-only", action="store_true", help="leave the models, evaluate nothing")
     only.add_argument("--evaluate-only", action="store_true", help="of models that lie there, trained elsewhere")
@@ -252,7 +235,6 @@ def main() -> int:
             stage_arguments(options),
             AblateOptions(
                 names=tuple(filter(None, options.variants.split(","))),
-                overrides=dict(map(parse_override, options.set)),
                 trains=not options.evaluate_only,
                 evaluates=not options.train_only,
                 launcher=options.launcher,

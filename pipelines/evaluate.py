@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
-from mggtalk.errors import ParamsError, StageError, run_main
+from mggtalk.errors import StageError, run_main
+from mggtalk.evaluation.config import EvaluateConfig
 from mggtalk.evaluation.protocols import IdentityEncoder
-from mggtalk.evaluation.reenactment import EvaluateConfig, ReenactClip, driver_frames
+from mggtalk.evaluation.reenactment import ReenactClip, driver_frames
 from mggtalk.evaluation.report.curves import read_curves, read_last_picture
 from mggtalk.evaluation.report.html import ReportContent, write_report
 from mggtalk.evaluation.report.rejects import StageCounts, read_rejects
@@ -20,7 +21,7 @@ from mggtalk.evaluation.summary import Instruments, summarise, write_metrics
 from mggtalk.fingerprint import library_versions
 from mggtalk.models.checkpoint import load_predictor
 from mggtalk.models.reenactor import ReconstructedHead, Reenactor
-from mggtalk.params import load_group, load_yaml_mapping
+from mggtalk.params import load_group
 from mggtalk.perception.identity import IdentityUnavailable, load_identity_encoder
 from mggtalk.perception.landmarks.face_measurer import MediaPipeFaceMeasurer
 from mggtalk.records import Rejected
@@ -61,6 +62,7 @@ def run(arguments: StageArguments, shards_url: str | None = None) -> None:
         StageError: there is no model, a table of a stage before is missing or damaged, or no clip could be scored.
     """
     settings = load_group(arguments.params, "evaluate", EvaluateConfig)
+    parameters = arguments.params.resolved()
     artifacts = arguments.artifacts
     place = shards_place(artifacts, shards_url)
     shards = Shards(place)
@@ -106,7 +108,7 @@ def run(arguments: StageArguments, shards_url: str | None = None) -> None:
         stages=(*counts_before, own_counts),
         curves=read_curves(artifacts.training),
         training_picture=read_last_picture(artifacts.training),
-        parameters=load_yaml_mapping(arguments.params, ParamsError),
+        parameters=parameters,
         versions={"python": platform.python_version(), **library_versions(*LIBRARIES)},
     )
     _logger.info("evaluate: report in %s", write_report(artifacts.evaluation, content))

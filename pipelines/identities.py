@@ -20,7 +20,7 @@ from mggtalk.records import Rejected, TrackedVideo, VideoRecord
 from mggtalk.result_cache import ResultCache
 from mggtalk.runtime.isolated_stage import WithVideoFile, isolated, part_deadline_s
 from mggtalk.runtime.stage_runner import run_stage
-from mggtalk.stages.ingest.stage import IngestConfig
+from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.tables import read_rows, write_rows
 from mggtalk.stages.track.identity.embedding import (
     ClipEmbedding,

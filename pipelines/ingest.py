@@ -14,12 +14,13 @@ from mggtalk.runtime.isolated_stage import depends_on_machine, file_deadline_s, 
 from mggtalk.runtime.progress import Progress
 from mggtalk.runtime.stage_command import StageArguments, stage_main
 from mggtalk.runtime.stage_runner import describe_counts, run_stage
+from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.ingest.download import fetch_media, to_download
 from mggtalk.stages.ingest.items import IngestItem
 from mggtalk.stages.ingest.probe import ProbedFile, ProbeStage, VideoFile, look_up
 from mggtalk.stages.ingest.probe_cache import ProbeCache
 from mggtalk.stages.ingest.recipes.reader import load_items, prune_media
-from mggtalk.stages.ingest.stage import IngestConfig, collect, video_of, write_videos
+from mggtalk.stages.ingest.stage import collect, video_of, write_videos
 
 _logger = logging.getLogger(__name__)
 

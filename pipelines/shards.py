@@ -29,9 +29,11 @@ from mggtalk.shards.index import write_index
 from mggtalk.shards.protocol import shards_protocol
 from mggtalk.shards.writing.staging import StoredClip
 from mggtalk.shards.writing.writer import write_shards
-from mggtalk.stages.ingest.stage import IngestConfig, read_videos
+from mggtalk.stages.ingest.config import IngestConfig
+from mggtalk.stages.ingest.stage import read_videos
 from mggtalk.stages.shards.clip_cache import ClipCache
-from mggtalk.stages.shards.stage import ShardsConfig, ShardsStage
+from mggtalk.stages.shards.config import ShardsConfig
+from mggtalk.stages.shards.stage import ShardsStage
 from mggtalk.stages.tables import REJECTS_FILE, read_rejects, write_rejects
 from mggtalk.stages.track.track_files import check_complete, read_track_files
 from mggtalk.weights.table import model_hash

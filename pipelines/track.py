@@ -17,7 +17,8 @@ from mggtalk.result_cache import ResultCache
 from mggtalk.runtime.isolated_stage import WithVideoFile, depends_on_machine, isolated, part_deadline_s
 from mggtalk.runtime.stage_command import StageArguments, stage_main
 from mggtalk.runtime.stage_runner import describe_counts, run_stage
-from mggtalk.stages.ingest.stage import IngestConfig, read_videos
+from mggtalk.stages.ingest.config import IngestConfig
+from mggtalk.stages.ingest.stage import read_videos
 from mggtalk.stages.tables import REJECTS_FILE, write_rejects
 from mggtalk.stages.track.config import TrackConfig
 from mggtalk.stages.track.stage import PART_S, TrackStage

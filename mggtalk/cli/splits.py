@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mggtalk.errors import LeakError
 from mggtalk.params import load_group
-from mggtalk.stages.ingest.stage import IngestConfig
+from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.tables import CLIPS_FILE, read_rows
 from mggtalk.stages.track.identity.clustering import SAME_PERSON
 from mggtalk.stages.track.identity.leakage import LeakReport, Look, LookPair, checked_clips, find_leaks

@@ -6,12 +6,13 @@ ClipEntry -> ReenactClip -> ClipResult (scores per frame and method, pictures, o
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Generic, Literal
+from typing import Generic
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from mggtalk.evaluation.baselines import MeshWarp, copy_source
+from mggtalk.evaluation.config import EvaluateConfig
 from mggtalk.evaluation.protocols import AvatarT, ClipEntry, ClipReader, FaceMeasurer, IdentityEncoder, Reenactor
 from mggtalk.evaluation.results import (
     CLOUD_PICTURE,
@@ -32,9 +33,8 @@ from mggtalk.evaluation.results import (
 )
 from mggtalk.evaluation.scoring import MeasuredPicture, Scorer
 from mggtalk.geometry.head.head_pose import rotation_angles
-from mggtalk.params import config
 from mggtalk.perception.identity import IdentityUnavailable
-from mggtalk.records import HeadFrame, Rejected, RejectReason, SourceFrame, Split
+from mggtalk.records import HeadFrame, Rejected, RejectReason, SourceFrame
 from mggtalk.visualization import images as pictures
 
 Image = UInt8[np.ndarray, "size size 3"]
@@ -42,48 +42,6 @@ Method = Callable[[HeadFrame], Image]
 VideoWriter = Callable[[Path, Iterable[Image], float], object]
 Inspection = Callable[[str, int], bytes]
 """Draws what the shards hold of a frame of a clip, as JPEG."""
-
-
-@config
-class EvaluateConfig:
-    """Which clips and frames are scored, and how much of them is shown.
-
-    Attributes:
-        split: the part of the data set that is scored.
-        max_frames_per_clip: at most this many drivers a clip, the first ones.
-        frame_step: every how many frames a driver is taken.
-        large_turn_deg: from which difference between the yaw of source and driver on a frame counts as a large turn.
-        sources_per_clip: the first source frame of a clip is driven by all of its drivers. From 2 on, further source
-            frames, evenly spread over the clip, are driven by those drivers that are a large turn away from them.
-        pictures_per_clip: drivers shown as pictures, evenly spread.
-        panel_size: side in pixels of a picture in the report; renders are scaled to it for show only. Even, for H.264.
-        identity_encoder: `dlib` for CSIM, `none` to do without.
-        speed_warmup, speed_repeats: unmeasured and measured repeats for the speed figures.
-    """
-
-    split: Split = Split.TEST
-    max_frames_per_clip: int = 100
-    frame_step: int = 1
-    large_turn_deg: float = 20.0
-    sources_per_clip: int = 1
-    pictures_per_clip: int = 3
-    panel_size: int = 256
-    identity_encoder: Literal["none", "dlib"] = "none"
-    speed_warmup: int = 3
-    speed_repeats: int = 20
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        counts = ("max_frames_per_clip", "frame_step", "sources_per_clip", "pictures_per_clip", "panel_size")
-        for key in (*counts, "speed_repeats"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"{key}: got {getattr(self, key)}, expected at least 1")
-        if not 0 < self.large_turn_deg <= 180:
-            raise ValueError(f"large_turn_deg: got {self.large_turn_deg}, expected more than 0 and at most 180")
-        if self.panel_size % 2:
-            raise ValueError(f"panel_size: got {self.panel_size}, expected an even number")
-        if self.speed_warmup < 0:
-            raise ValueError(f"speed_warmup: got {self.speed_warmup}, expected at least 0")
 
 
 class ReenactClip(Generic[AvatarT]):

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mggtalk.errors import StageError
+from mggtalk.evaluation.config import EvaluateConfig
 from mggtalk.evaluation.metrics import METRICS
-from mggtalk.evaluation.reenactment import EvaluateConfig
 from mggtalk.evaluation.results import DRIVER, METHODS, ClipResult, DrivenFrame
 from mggtalk.evaluation.speed import Speed
 from mggtalk.files import atomic_write

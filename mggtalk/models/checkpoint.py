@@ -9,10 +9,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from mggtalk.config import load_yaml_mapping, validate
 from mggtalk.errors import StageError
 from mggtalk.models.config import ModelConfig
 from mggtalk.models.predictor import TalkingHeadPredictor
-from mggtalk.params import load_yaml_mapping, validate
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
@@ -48,7 +48,8 @@ def load_predictor(directory: Path) -> TalkingHeadPredictor:
     content = load_yaml_mapping(directory / CONFIG_NAME, StageError)
     if content.get("version") != FORMAT_VERSION:
         raise StageError(f"{directory / CONFIG_NAME}: version {content.get('version')!r}, expected {FORMAT_VERSION}")
-    settings = validate(content.get("model"), ModelConfig, f"{directory / CONFIG_NAME}: model", StageError)
+    where = f"{directory / CONFIG_NAME}: model"
+    settings = validate(content.get("model"), ModelConfig, where, StageError, complete=True)
     predictor = TalkingHeadPredictor(settings)
     path = directory / WEIGHTS_NAME
     try:

@@ -1,10 +1,10 @@
-"""Size of the predictor."""
+"""Configuration of the predictor."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from mggtalk.params import config
+from mggtalk.config import config
 
 NORM_GROUPS = 4
 """Groups of channels that are normalised together."""
@@ -14,40 +14,42 @@ SHUFFLE = 2
 
 @config
 class ModelConfig:
-    """Group `train.model` of params.yaml; written beside the weights.
+    """Group `train.model` of the params file; written beside the weights. The last five switch METHOD's ablations."""
 
-    Attributes:
-        resolution: side in pixels of source, target and output images.
-        point_stride: one visible parent point stands for `point_stride`^2 source pixels, and spawns as many children.
-        voxel_size_cm: edge of the filter's voxels; about the spacing of parent points or larger.
-        expression_size: number of expression coefficients of the shards. landmark_set: the name of their landmarks.
-        unet_channels: width of the convolutional networks at their finest scale. unet_levels: number of their scales.
-        feature_channels: of the identity feature map. hidden_channels: width of the point networks.
-        max_depth_offset_cm: how far geometry refinement may move a point along its ray.
-        max_displacement_cm: how far the deformation may move a point; jaws drop by 4 cm.
-        rendered_features: channels that Gaussians carry beside their colour, for the inpainting network.
-        geometry_refinement, symmetry, voxel_filter, symmetric_decoder, densification: METHOD's ablations, each set to
-            false: no depth offsets; visible points only; every visible point mirrored; hidden points decoded as if
-            they were visible; parents rendered in the place of children.
-    """
-
-    resolution: int = Field(ge=1)
-    point_stride: int = Field(ge=1)
-    voxel_size_cm: float = Field(gt=0)
-    expression_size: int = Field(ge=1)
-    landmark_set: Literal["mediapipe_478", "ibug_68"] = Field()
-    unet_channels: int = Field(ge=1)
-    unet_levels: int = Field(ge=2)
-    feature_channels: int = Field(ge=1)
-    hidden_channels: int = Field(ge=1)
-    max_depth_offset_cm: float = Field(ge=0)
-    max_displacement_cm: float = Field(gt=0)
-    rendered_features: int = Field(ge=0)
+    resolution: int = Field(128, ge=1)
+    """Side in pixels of source, target and output images."""
+    point_stride: int = Field(2, ge=1)
+    """Side in source pixels of the square that a visible parent point stands for; it spawns a child for each pixel."""
+    voxel_size_cm: float = Field(0.5, gt=0)
+    """Edge in cm of the voxel filter's voxels; about the spacing of parent points, or larger."""
+    expression_size: int = Field(52, ge=1)
+    """Number of expression coefficients in the shards."""
+    landmark_set: Literal["mediapipe_478", "ibug_68"] = "mediapipe_478"
+    """Landmarks in the shards: `mediapipe_478` or `ibug_68`."""
+    unet_channels: int = Field(16, ge=1)
+    """Width of the convolutional networks at their finest scale; a multiple of 4."""
+    unet_levels: int = Field(4, ge=2)
+    """Number of scales of the convolutional networks, from 2."""
+    feature_channels: int = Field(32, ge=1)
+    """Channels of the identity feature map; a multiple of 4."""
+    hidden_channels: int = Field(64, ge=1)
+    """Width of the point networks."""
+    max_depth_offset_cm: float = Field(1.0, ge=0)
+    """Farthest in cm that geometry refinement moves a point along its ray."""
+    max_displacement_cm: float = Field(4.0, gt=0)
+    """Farthest in cm that the deformation moves a point; jaws drop by 4."""
+    rendered_features: int = Field(4, ge=0)
+    """Channels that Gaussians carry beside their colour, for the inpainting network."""
     geometry_refinement: bool = True
+    """Offset the depth of the source; without: the depth of the shards."""
     symmetry: bool = True
+    """Add mirrored points; without: visible points only."""
     voxel_filter: bool = True
+    """Drop mirrored points beside visible ones; without: mirror every visible point."""
     symmetric_decoder: bool = True
+    """Decode mirrored points by a network of their own; without: as if they were visible."""
     densification: bool = True
+    """Render the children of the points; without: the parents."""
 
     def __post_init__(self) -> None:
         """Check that the resolution can be halved as often as the networks do, and channels split into their groups.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mggtalk.errors import StageError, run_main
+from mggtalk.params import Params
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Artifacts:
 class StageArguments:
     """The command line of a stage."""
 
-    params: Path
+    params: Params
     artifacts: Artifacts
 
 
@@ -84,17 +85,31 @@ def shards_place(artifacts: Artifacts, url: str | None) -> Path | str:
 def stage_parser(description: str) -> argparse.ArgumentParser:
     """Return the command line that every stage has."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="default: params.yaml")
+    add_params_arguments(parser)
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"), metavar="DIR", help="default: artifacts")
     return parser
 
 
+def add_params_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what holds; `Params.load` takes them."""
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="default: params.yaml")
+    parser.add_argument(
+        "-S",
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a parameter over that of the file, such as train.steps=2000; may be repeated",
+    )
+
+
 def stage_arguments(options: argparse.Namespace) -> StageArguments:
-    """Return what `stage_parser` parsed, typed; the folder of the artifacts is there from now on.
+    """Return what `stage_parser` parsed, typed; make the folder of the artifacts.
 
     Raises:
-        StageError: it cannot be made, or not be written to.
+        ParamsError: as `Params.load`. StageError: the folder cannot be made, or not be written to.
     """
+    params = Params.load(options.params, options.set)
     folder: Path = options.artifacts
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +117,7 @@ def stage_arguments(options: argparse.Namespace) -> StageArguments:
             pass
     except OSError as cause:
         raise StageError(f"--artifacts {folder}: expected a folder to write to, got: {cause.strerror}") from cause
-    return StageArguments(options.params, Artifacts(options.artifacts))
+    return StageArguments(params, Artifacts(options.artifacts))
 
 
 def stage_main(run: Callable[[StageArguments], None], description: str, argv: Sequence[str] | None = None) -> int:

@@ -9,8 +9,8 @@ import re
 from dataclasses import field
 from typing import Any
 
+from mggtalk.config import config, validate
 from mggtalk.errors import SchemaVersionError, ShardError
-from mggtalk.params import config, validate
 from mggtalk.records import AudioState, Split
 
 SCHEMA_VERSION = 2

@@ -1,58 +1,53 @@
-"""Group `train` of params.yaml."""
+"""Configuration of the stage `train`."""
 
 from dataclasses import asdict
 from typing import Any
 
 from pydantic import Field
 
+from mggtalk.config import config
 from mggtalk.models.config import ModelConfig
-from mggtalk.params import config
 from mggtalk.shards.corrupt_samples import OnCorruptSample
 
 
 @config
 class LossWeights:
-    """Weights of the training loss; METHOD gives those of the paper: L1 1, SSIM 0.2, on both renders.
+    """Weights of the training loss; METHOD gives those of the paper: L1 1, SSIM 0.2, on both renders."""
 
-    Attributes:
-        ssim: of 1 - SSIM beside an L1 of weight 1, on the head before and after densification and on the final image.
-        squared: of the squared difference, beside that L1.
-        eyes_and_mouth: of the L1 around eyes and mouth alone: 1 in 20 pixels, where expressions show.
-        alpha: L1 between rendered alpha and the target's head mask.
-        landmarks: mean distance in cm between displaced source landmarks and the target's, both in head space.
-        depth_offset: mean square of geometry refinement's offsets, cm^2, which keeps points without evidence in place.
-        depth_offset_face: the same within the oval of the face, beside that: there landmarks know the depth.
-        perceptual: distance of features on the same images as the SSIM; 0 needs no network, METHOD has 0.01.
-        perceptual_network: a ResNet of transformers: a name in the registry, or the path of a folder.
-    """
-
-    ssim: float = Field(ge=0)
-    squared: float = Field(ge=0)
-    eyes_and_mouth: float = Field(ge=0)
-    alpha: float = Field(ge=0)
-    landmarks: float = Field(ge=0)
-    depth_offset: float = Field(ge=0)
-    depth_offset_face: float = Field(ge=0)
-    perceptual: float = Field(ge=0)
-    perceptual_network: str = Field(min_length=1)
+    ssim: float = Field(0.2, ge=0)
+    """1 - SSIM, beside an L1 of weight 1: on the head before and after densification, and on the final image."""
+    mse: float = Field(0.0, ge=0)
+    """Squared difference, beside that L1."""
+    eyes_and_mouth: float = Field(0.3, ge=0)
+    """L1 around eyes and mouth alone: 1 in 20 pixels, where expressions show."""
+    alpha: float = Field(0.2, ge=0)
+    """L1 between rendered alpha and the target's head mask."""
+    landmarks: float = Field(0.5, ge=0)
+    """Mean distance in cm between displaced source landmarks and the target's, in head space."""
+    depth_offset: float = Field(0.01, ge=0)
+    """Mean square of geometry refinement's offsets, cm^2: keeps points without evidence where they are."""
+    depth_offset_face: float = Field(0.1, ge=0)
+    """The same within the oval of the face, on top: landmarks know the depth there."""
+    perceptual: float = Field(0.0, ge=0)
+    """Distance of features, on the same images as the SSIM; 0 needs no network, METHOD has 0.01."""
+    perceptual_network: str = Field("resnet_18", min_length=1)
+    """ResNet of transformers behind it: a name that `mggtalk models list` shows, or the path of a folder."""
 
 
 @config
 class AugmentConfig:
-    """Variety that few people do not have; a pair's source and target are changed alike.
+    """Variety that few people do not have; a pair's source and target are changed alike."""
 
-    Attributes:
-        color: spread of gains, contrast, saturation and brightness; 0 changes none.
-        mirror: half of the pairs become their mirror images. Needs coefficients that come in left and right.
-        roll_deg, zoom, shift: spread of how the camera is turned about its axis, of the logarithm of its focal length,
-            and of how far the crop is moved, as a share of its width; draws end at twice the spread.
-    """
-
-    color: float = Field(ge=0)
-    mirror: bool = Field()
-    roll_deg: float = Field(ge=0, le=45)
-    zoom: float = Field(ge=0, le=0.5)
-    shift: float = Field(ge=0, le=0.25)
+    color: float = Field(0.1, ge=0)
+    """Spread of gains, contrast, saturation and brightness; 0 changes none."""
+    mirror: bool = True
+    """Mirror half of the pairs; needs expression coefficients that come in left and right."""
+    roll_deg: float = Field(0.0, ge=0, le=45)
+    """Spread of the camera's turn about its axis in degrees, 0 to 45; draws end at twice the spread."""
+    zoom: float = Field(0.0, ge=0, le=0.5)
+    """Spread of the logarithm of the focal length, 0 to 0.5; draws end at twice the spread."""
+    shift: float = Field(0.0, ge=0, le=0.25)
+    """Spread of the crop's shift, as a fraction of its width, 0 to 0.25; draws end at twice the spread."""
 
     @property
     def moves_cameras(self) -> bool:
@@ -62,49 +57,52 @@ class AugmentConfig:
 
 @config
 class TrainConfig:
-    """Group `train` of params.yaml.
+    """Group `train` of the params file."""
 
-    Attributes:
-        workers: processes of data-parallel training; the batch is shared out among them.
-        batch_size: pairs per step over all workers. steps: of the whole run.
-        track_pairs: pairs per step, over all workers, of which only the landmarks are used: they cost next to nothing.
-        loader_workers: threads of each worker that decode ahead, one batch each; 0 decodes when a step asks.
-        on_corrupt_sample: what a sample that is damaged or missing does: `stop` the run, or `skip` to the next
-            pair. The tracks that the deformation starts from are read before the first step.
-        coarse_fraction: the first so much of the steps renders parents only: depth, deformation and the two decoders
-            learn before densification and inpainting.
-        geometry_fraction: geometry refinement and deformation learn in the first so much of the steps and stay as
-            they are from then on: they fit people long before the networks that colour do.
-        ema_decay: of the running average of the weights, which is what is validated and kept; 0 keeps the last.
-        warmup_steps: the learning rate rises over these, then falls as a half cosine to a hundredth.
-        gradient_clip: largest norm of the gradient.
-        compile: on CUDA, networks on pictures and their loss go through torch.compile. It takes a minute or more, and
-            pays from some 7,000 steps on; on a CPU nothing is compiled. Either way it is part of the run's key.
-        validate_every, checkpoint_every, log_every: in steps. validation_pairs: fixed pairs of the split `val`.
-    """
-
-    seed: int = Field(ge=0, lt=2**64)
-    workers: int = Field(ge=1)
-    steps: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    track_pairs: int = Field(ge=1)
-    loader_workers: int = Field(ge=0)
-    on_corrupt_sample: OnCorruptSample = Field()
-    coarse_fraction: float = Field(ge=0, le=1)
-    geometry_fraction: float = Field(gt=0, le=1)
-    ema_decay: float = Field(ge=0, lt=1)
-    learning_rate: float = Field(gt=0)
-    warmup_steps: int = Field(ge=0)
-    weight_decay: float = Field(ge=0)
-    gradient_clip: float = Field(gt=0)
-    compile: bool = Field()
-    log_every: int = Field(ge=1)
-    validate_every: int = Field(ge=1)
-    validation_pairs: int = Field(ge=0)
-    checkpoint_every: int = Field(ge=1)
-    augment: AugmentConfig = Field()
-    loss: LossWeights = Field()
-    model: ModelConfig = Field()
+    seed: int = Field(1, ge=0, lt=2**64)
+    """Seed of all random numbers, 0 to 2^64 - 1."""
+    workers: int = Field(1, ge=1)
+    """Processes of data-parallel training; batches are split evenly among them."""
+    steps: int = Field(400, ge=1)
+    """Steps of the whole run."""
+    batch_size: int = Field(2, ge=1)
+    """Pairs per step over all workers; a multiple of `workers`."""
+    track_pairs: int = Field(16, ge=1)
+    """Further pairs per step over all workers, a multiple too, of which only landmarks are used: almost free."""
+    loader_workers: int = Field(1, ge=0)
+    """Threads of each worker that decode ahead, one batch each; 0 decodes when a step asks."""
+    on_corrupt_sample: OnCorruptSample = OnCorruptSample.STOP
+    """Response to a sample that is damaged or missing: `stop` the run, or `skip` to the next pair."""
+    coarse_fraction: float = Field(0.1, ge=0, le=1)
+    """Fraction of the steps, at the start, that render parents only, before densification and inpainting learn."""
+    geometry_fraction: float = Field(1.0, gt=0, le=1)
+    """Fraction of the steps, at the start, in which geometry refinement and deformation learn; then they stay."""
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+    """Decay of the running average of the weights that is validated and kept; 0 keeps the last weights."""
+    learning_rate: float = Field(2e-3, gt=0)
+    """Highest learning rate."""
+    warmup_steps: int = Field(20, ge=0)
+    """Steps over which the learning rate rises; then it falls as a half cosine to a hundredth."""
+    weight_decay: float = Field(1e-4, ge=0)
+    """Weight decay of AdamW."""
+    gradient_clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    compile: bool = False
+    """Send convolutions and image losses through torch.compile on CUDA; pays from some 7,000 steps on."""
+    log_every: int = Field(25, ge=1)
+    """Steps between two rows of the metrics."""
+    validate_every: int = Field(200, ge=1)
+    """Steps between two validations."""
+    validation_pairs: int = Field(8, ge=0)
+    """Fixed pairs of the split `val` that are validated."""
+    checkpoint_every: int = Field(100, ge=1)
+    """Steps between two checkpoints."""
+    augment: AugmentConfig = AugmentConfig()
+    """Random changes of the pairs."""
+    loss: LossWeights = LossWeights()
+    """Weights of the terms of the loss, from 0."""
+    model: ModelConfig = ModelConfig()
+    """Size and parts of the predictor."""
 
     def __post_init__(self) -> None:
         """Check what must hold between the values.

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -15,7 +15,7 @@ from mggtalk.errors import ParamsError, StageError
 from mggtalk.evaluation.ablation import FULL, PaperRow, Variant
 from mggtalk.evaluation.ablation import VARIANTS as PAPER_VARIANTS
 from mggtalk.models.checkpoint import load_predictor
-from mggtalk.params import overridden, read_group
+from mggtalk.params import Params, overridden, read_group
 from mggtalk.records import Split, VideoRecord
 from mggtalk.runtime.stage_command import Artifacts, StageArguments
 from mggtalk.shards import Shards
@@ -72,12 +72,13 @@ def arguments(tmp_path: Path) -> Iterator[StageArguments]:
     params["evaluate"] |= EVALUATE
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     threads = torch.get_num_threads()
-    yield StageArguments(tmp_path / "params.yaml", artifacts)
+    yield StageArguments(Params.load(tmp_path / "params.yaml"), artifacts)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)
 
 
-def ablate(arguments: StageArguments, **options: Any) -> None:
+def ablate(arguments: StageArguments, overrides: Mapping[str, Any] | None = None, **options: Any) -> None:
+    arguments = replace(arguments, params=arguments.params.changed(overrides or {}))
     run(arguments, AblateOptions(launcher="local", **options), VARIANTS)
 
 

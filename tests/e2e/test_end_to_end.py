@@ -17,6 +17,7 @@ from pyarrow import parquet
 
 from benchmarks.range_server import serving
 from mggtalk.models.checkpoint import load_predictor
+from mggtalk.params import Params
 from mggtalk.records import RejectReason, Split
 from mggtalk.runtime.stage_command import Artifacts, StageArguments
 from mggtalk.shards import Shards
@@ -64,7 +65,7 @@ class Project:
         params["train"]["model"] |= MODEL
         (root / "params.yaml").write_text(yaml.safe_dump(params))
         self.artifacts = Artifacts(root / "artifacts")
-        self.arguments = StageArguments(root / "params.yaml", self.artifacts)
+        self.arguments = StageArguments(Params.load(root / "params.yaml"), self.artifacts)
 
     def label(self, identities: Mapping[str, str], license_name: str = "MIT") -> None:
         rows = [f"{name},{identity},{license_name}" for name, identity in identities.items()]

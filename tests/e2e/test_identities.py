@@ -14,7 +14,7 @@ import pytest
 
 from mggtalk.errors import StageError, WeightsError
 from mggtalk.records import Rejected, RejectReason, Segment, Split, TrackedVideo, VideoPart, VideoRecord
-from mggtalk.stages.ingest.stage import IngestConfig
+from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.track.identity.resolution import ClipIdentity, read_people
 from mggtalk.stages.track.track_files import SUFFIX, VIDEOS_DIRECTORY, encode_track, read_track_files
 from pipelines.identities import EMBEDDINGS_DIRECTORY, identify, identify_with

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from mggtalk.errors import StageError
+from mggtalk.params import Params
 from mggtalk.records import RejectReason
 from mggtalk.runtime.stage_command import Artifacts, StageArguments, stage_main
 from mggtalk.stages.ingest.stage import read_videos
@@ -37,7 +38,7 @@ def params_file(folder: Path, recipe: Path) -> Path:
 
 
 def run(artifacts: Artifacts, recipe: Path) -> None:
-    ingest.run(StageArguments(params_file(artifacts.root.parent, recipe), artifacts))
+    ingest.run(StageArguments(Params.load(params_file(artifacts.root.parent, recipe)), artifacts))
 
 
 def rejections(artifacts: Artifacts) -> dict[str, RejectReason]:

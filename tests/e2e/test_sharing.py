@@ -13,6 +13,7 @@ import yaml
 
 import mggtalk.shards
 from mggtalk.errors import ShardError
+from mggtalk.params import Params
 from mggtalk.records import Split
 from mggtalk.runtime.stage_command import Artifacts, StageArguments
 from mggtalk.shards import Shards, spool_clip, write_index, write_shards
@@ -105,7 +106,7 @@ def train_on(folder: Path, shards_url: str) -> dict[str, bytes]:
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     artifacts = Artifacts(folder / "artifacts")
     artifacts.root.mkdir()
-    train.run(StageArguments(folder / "params.yaml", artifacts), "local", shards_url)
+    train.run(StageArguments(Params.load(folder / "params.yaml"), artifacts), "local", shards_url)
     return files_of(artifacts.model)
 
 

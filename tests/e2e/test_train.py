@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from mggtalk.params import Params
 from mggtalk.records import Split
 from mggtalk.runtime.stage_command import Artifacts, StageArguments
 from mggtalk.weights.hub_models import folder_digest
@@ -40,7 +42,7 @@ def arguments(tmp_path: Path) -> Any:
     params["train"]["model"] |= MODEL
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     threads = torch.get_num_threads()
-    yield StageArguments(tmp_path / "params.yaml", artifacts)
+    yield StageArguments(Params.load(tmp_path / "params.yaml"), artifacts)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)
 
@@ -55,10 +57,9 @@ def pictures_of(arguments: StageArguments) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def set_loss(arguments: StageArguments, **values: Any) -> None:
-    params = yaml.safe_load(arguments.params.read_text())
-    params["train"]["loss"] |= values
-    arguments.params.write_text(yaml.safe_dump(params))
+def with_loss(arguments: StageArguments, **values: Any) -> StageArguments:
+    changes = {f"train.loss.{name}": value for name, value in values.items()}
+    return replace(arguments, params=arguments.params.changed(changes))
 
 
 def test_validation_may_come_before_the_first_loss_and_lost_metrics_are_made_again(arguments, caplog):
@@ -79,12 +80,11 @@ def test_validation_may_come_before_the_first_loss_and_lost_metrics_are_made_aga
 
 
 def test_a_missing_network_ends_the_command_before_anything_is_lost(arguments, tmp_path, monkeypatch, capsys):
-    set_loss(arguments, perceptual=0.01)
     monkeypatch.setenv("MGGTALK_CACHE", str(tmp_path / "cache"))
     before = arguments.artifacts.training / "metrics.json"
     before.parent.mkdir()
     before.write_text("{}")
-    argv = ["train", "--launcher", "local", "--params", str(arguments.params)]
+    argv = ["train", "--launcher", "local", "--params", str(arguments.params), "-S", "train.loss.perceptual=0.01"]
     monkeypatch.setattr("sys.argv", [*argv, "--artifacts", str(arguments.artifacts.root)])
     assert train.main() == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -96,7 +96,7 @@ def test_a_missing_network_ends_the_command_before_anything_is_lost(arguments, t
 
 def test_other_weights_of_the_perceptual_network_are_another_run(arguments, tmp_path):
     network = save_feature_network(tmp_path / "resnet")
-    set_loss(arguments, perceptual=0.1, perceptual_network=str(network))
+    arguments = with_loss(arguments, perceptual=0.1, perceptual_network=str(network))
     checkpoints = []
     for seed in (0, 0, 1):
         save_feature_network(network, seed)

@@ -24,13 +24,12 @@ def params_groups(source: str) -> set[str]:
     """Return the groups of the params file that a module reads: the second argument of each `load_group`, or all."""
     groups = set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id == "load_group":
-                group = node.args[1]
-                assert isinstance(group, ast.Constant), f"line {node.lineno}: a group's name is a literal"
-                groups.add(str(group.value))
-            elif node.func.id == "load_yaml_mapping":
-                groups.add("*")
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "load_group":
+            group = node.args[1]
+            assert isinstance(group, ast.Constant), f"line {node.lineno}: a group's name is a literal"
+            groups.add(str(group.value))
+        if isinstance(node, ast.Attribute) and node.attr == "resolved":  # `Params.resolved`
+            groups.add("*")
     return groups
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mggtalk.geometry.head.landmark_sets import mediapipe_478
 from mggtalk.records import ClipTrack, Split, TrackedVideo, VideoPart, VideoRecord
-from mggtalk.stages.shards.stage import ShardsConfig
+from mggtalk.stages.shards.config import ShardsConfig
 from mggtalk.stages.track.config import TrackConfig
 from mggtalk.stages.track.stage import TrackStage
 from mggtalk.video.decode import open_video

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from mggtalk.evaluation.reenactment import EvaluateConfig
+from mggtalk.evaluation.config import EvaluateConfig
 from mggtalk.params import load_group
-from mggtalk.stages.ingest.stage import IngestConfig
-from mggtalk.stages.shards.stage import ShardsConfig
+from mggtalk.stages.ingest.config import IngestConfig
+from mggtalk.stages.shards.config import ShardsConfig
 from mggtalk.stages.track.config import TrackConfig
 from mggtalk.training.config import TrainConfig
 from scripts.update_dvc_yaml import updated
@@ -86,7 +86,7 @@ def test_params_are_the_groups_that_the_module_reads(stage):
 @each_stage
 def test_the_params_group_has_exactly_the_fields_of_its_class(stage):
     loaded = load_group(ROOT / "params.yaml", stage, CONFIGS[stage])
-    # A field with a default could be left out; written out, it is tracked and can be found.
+    # Every field has a default and could be left out; written out, it is tracked and can be found.
     assert _key_tree(dataclasses.asdict(loaded)) == _key_tree(PARAMS[stage])
 
 

@@ -6,8 +6,9 @@ from typing import Annotated
 import pytest
 from pydantic import Field
 
+from mggtalk.config import config, field_docs, load_yaml_mapping, plain_values, validate
 from mggtalk.errors import ParamsError, RecipeError
-from mggtalk.params import config, load_group, load_yaml_mapping, overridden, parse_override, read_group, validate
+from mggtalk.params import load_group, overridden, parse_override, read_group
 
 
 @config
@@ -31,6 +32,25 @@ class ToyConfig:
         """Check two keys against each other."""
         if self.rate > self.steps:
             raise ValueError(f"rate: expected at most steps ({self.steps}), got {self.rate}")
+
+
+@config
+class InnerDefaults:
+    """Defaults within a group."""
+
+    weight: float = Field(0.5, ge=0)
+    """How heavy."""
+    other: float = 1.0
+
+
+@config
+class DefaultsConfig:
+    """A group of which nothing need be stated."""
+
+    steps: int = Field(7, ge=1)
+    """How many."""
+    inner: InnerDefaults = InnerDefaults()
+    """More of them."""
 
 
 GOOD = "toy:\n  steps: 3\n  rate: 1.5\n  name: x\n  inner: {weight: 2}\n"
@@ -125,8 +145,34 @@ def test_every_fault_is_in_the_one_line(params):
     assert "toy.name: " in message
 
 
-def test_a_missing_group_is_named_with_those_that_are_there(params):
-    assert "no group 'train'; groups there: shards, track" in fault(params, "shards: {}\ntrack: {}\n", group="train")
+def test_a_missing_group_takes_its_defaults_and_names_the_keys_that_have_none(params):
+    params.write_text("shards: {}\ntrack: {}\n")
+    assert load_group(params, "defaults", DefaultsConfig) == DefaultsConfig(steps=7, inner=InnerDefaults(weight=0.5))
+    message = fault(params, group="train")
+    for key in ("steps", "rate", "name", "inner"):
+        assert f"train: missing key '{key}'" in message
+
+
+def test_a_missing_key_takes_its_default_at_every_depth(params):
+    params.write_text("defaults: {inner: {other: 2}}\n")
+    loaded = load_group(params, "defaults", DefaultsConfig)
+    assert loaded == DefaultsConfig(steps=7, inner=InnerDefaults(weight=0.5, other=2.0))
+
+
+def test_content_that_has_to_be_complete_names_the_keys_that_it_leaves_out():
+    assert validate({"steps": 1, "inner": {"weight": 1, "other": 2}}, DefaultsConfig, "x", complete=True).steps == 1
+    with pytest.raises(ParamsError, match=r"^x: missing key 'steps'; x: missing key 'inner\.other'$"):
+        validate({"inner": {"weight": 1}}, DefaultsConfig, "x", complete=True)
+
+
+def test_the_line_below_a_field_is_its_meaning():
+    assert field_docs(DefaultsConfig) == {
+        "steps": "How many.",
+        "inner": "More of them.",
+        "inner.weight": "How heavy.",
+        "inner.other": "",
+    }
+    assert plain_values(DefaultsConfig()) == {"steps": 7, "inner": {"weight": 0.5, "other": 1.0}}
 
 
 def test_an_unknown_group_is_named(params):

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mggtalk.perception.landmarks.mediapipe_landmarker import FaceLandmarker
 from mggtalk.perception.landmarks.protocol import Landmarker
 
 
@@ -47,6 +46,9 @@ def make_landmarker(name: str, model_paths: Mapping[str, Path]) -> Landmarker:
         KeyError: no such backend, or the path of a model is missing.
         WeightsError: the backend's package is not installed, or cannot use the files.
     """
+    # MediaPipe, seconds to import, only where faces are found.
+    from mggtalk.perception.landmarks.mediapipe_landmarker import FaceLandmarker  # noqa: PLC0415
+
     finder = FaceLandmarker(model_paths["face_landmarker"])
     if LANDMARK_BACKENDS[name] is LANDMARK_BACKENDS["mediapipe"]:
         return finder

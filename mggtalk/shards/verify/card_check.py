@@ -7,8 +7,8 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
+from mggtalk.config import validate
 from mggtalk.errors import ShardError
-from mggtalk.params import validate
 from mggtalk.shards.card.card import CARD_JSON, CARD_TEXT, CardContext, dump_card, render_card, summarise
 from mggtalk.shards.index import SampleRow
 from mggtalk.shards.verify.issues import Issue

@@ -10,10 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import Field
-
-from mggtalk.params import config
 from mggtalk.records import Rejected, RejectReason, VideoRecord
+from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.ingest.items import LONGEST_S, UNKNOWN_IDENTITY, IngestItem
 from mggtalk.stages.ingest.probe import ProbedFile
 from mggtalk.stages.ingest.recipes.face_boxes import box_in_pixels
@@ -25,30 +23,6 @@ VIDEOS_FILE = "videos.parquet"
 # Part of a video's name in every later stage; 16 digits collide once in 10^9 for 190,000 videos.
 _ID_DIGITS = 16
 _BOX_DIGITS = 8  # among the boxes of one interval
-
-
-@config
-class IngestConfig:
-    """The `ingest` group of the params file.
-
-    Attributes:
-        recipe: the recipe file. watch: the folder or file whose content, besides the recipe, makes the stage run again.
-        val_fraction, test_fraction: of the identities whose part the recipe does not state.
-    """
-
-    recipe: str
-    watch: str
-    val_fraction: float = Field(ge=0, lt=1)
-    test_fraction: float = Field(ge=0, lt=1)
-
-    def __post_init__(self) -> None:
-        """Check that the parts fit into the whole.
-
-        Raises:
-            ValueError: they do not.
-        """
-        if self.val_fraction + self.test_fraction > 1:
-            raise ValueError(f"val_fraction + test_fraction: {self.val_fraction} + {self.test_fraction} is more than 1")
 
 
 @dataclass(frozen=True, slots=True)

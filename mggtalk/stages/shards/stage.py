@@ -8,16 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
-from pydantic import Field
 
 from mggtalk.geometry.head.landmark_sets import landmark_set
 from mggtalk.geometry.normal_integration import IntegrationSettings
-from mggtalk.params import config
 from mggtalk.perception.depth.head_geometry import HeadViews
 from mggtalk.perception.head_backends import make_head_geometry, make_head_parser
 from mggtalk.records import ClipTrack, Rejected, RejectReason, ShardSample
@@ -26,39 +23,10 @@ from mggtalk.shards.codecs.sample import SourceGeometry, encode_sample
 from mggtalk.shards.codecs.tracks import ClipTracks
 from mggtalk.shards.schema import CHUNK_FRAMES, SampleMeta
 from mggtalk.stages.shards.audio import ClipSound, clip_sound
+from mggtalk.stages.shards.config import ShardsConfig
 from mggtalk.stages.shards.crop import SquareCrop, head_crop
 from mggtalk.stages.shards.source_geometry import SourceReconstruction
 from mggtalk.video.decode import ResampledVideo, open_video
-
-
-@config
-class ShardsConfig:
-    """Group `shards` of params.yaml.
-
-    Attributes:
-        head_parsing, depth: backends; see docs/models.md.
-        parsing_model, depth_model: networks of the backends that have one: names in the registry, or paths of folders.
-        size: side of the stored crop in pixels. crop_margin: side of the crop over that of the head's box.
-        geometry_stride: every k-th frame of a clip carries geometry, so that a head can be reconstructed from it.
-        surface_reach_cm: how far a depth backend's normals are trusted; beyond, its depth decides.
-        cloud_stride: every k-th pixel in both directions gives a point. voxel_size_cm: of the mirrored points' filter.
-        min_head_fraction: a clip whose median head mask covers less of the crop is rejected.
-        jpeg_quality: 1 to 100. target_shard_mb: a shard that would grow larger splits.
-    """
-
-    head_parsing: Literal["selfie", "segformer"]
-    parsing_model: str
-    depth: Literal["facemesh", "depth_anything"]
-    depth_model: str
-    size: int = Field(ge=16)
-    crop_margin: float = Field(ge=1)
-    geometry_stride: int = Field(ge=1)
-    surface_reach_cm: float = Field(gt=0)
-    cloud_stride: int = Field(ge=1)
-    voxel_size_cm: float = Field(gt=0)
-    min_head_fraction: float = Field(ge=0, le=1)
-    jpeg_quality: int = Field(ge=1, le=100)
-    target_shard_mb: float = Field(ge=0)
 
 
 class ShardsStage:

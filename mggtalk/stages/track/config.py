@@ -1,12 +1,14 @@
 """Configuration of the stage `track`."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from mggtalk.params import config
+from mggtalk.config import config
 from mggtalk.perception.landmarks.backends import LANDMARK_BACKENDS, LandmarkBackend
-from mggtalk.stages.track.frame_analysis import FrameLimits
+
+if TYPE_CHECKING:
+    from mggtalk.stages.track.frame_analysis import FrameLimits
 
 DETECTOR_MODEL = "face_detection_full_range"
 HAND_MODELS = ("palm_detection", "hand_landmark")
@@ -14,37 +16,38 @@ HAND_MODELS = ("palm_detection", "hand_landmark")
 
 @config
 class TrackConfig:
-    """Group `track` of params.yaml.
+    """Group `track` of the params file."""
 
-    Attributes:
-        fps: constant frame rate of the clips.
-        min_face_px: least side of the face's box in video pixels. max_yaw_deg: most turn of the head to either side.
-        second_face_ratio: a second face of at least this share of the first one's size makes a frame unusable.
-        min_sharpness, min_confidence, max_hand_over_face: bounds of what `records.ClipTrack` says of each frame.
-        hands_every_s: seconds between two looks for hands before the face; 0 never looks.
-        cut_threshold: see `CutDetector`.
-        min_clip_s, max_clip_s: shorter runs are dropped, longer ones cut into even pieces; at least twice as long.
-        camera_distance_cm: where faces are assumed to be, if their perspective does not tell; see `estimate_focal`.
-        landmarks: backend that finds them; see `perception.landmarkers`.
-        expression: the backend's own coefficients (`blendshapes`), or those of `perception.expression_basis` (`pca`).
-        identity_encoder: network that tells who is in a clip that the recipe does not label; see `stages.people`.
-    """
-
-    fps: float = Field(gt=0, le=240)
-    min_face_px: float = Field(ge=0)
-    max_yaw_deg: float = Field(ge=0, le=180)
-    second_face_ratio: float = Field(ge=0, le=1)
-    min_sharpness: float = Field(ge=0)
-    min_confidence: float = Field(ge=0, le=1)
-    max_hand_over_face: float = Field(ge=0, le=1)
-    hands_every_s: float = Field(ge=0)
-    cut_threshold: float = Field(gt=0)
-    min_clip_s: float = Field(gt=0)
-    max_clip_s: float = Field(gt=0)
-    camera_distance_cm: float = Field(gt=0)
-    landmarks: Literal["mediapipe", "face_alignment"] = Field()
-    expression: Literal["blendshapes", "pca"] = Field()
-    identity_encoder: Literal["none", "dlib"] = Field()
+    fps: float = Field(25.0, gt=0, le=240)
+    """Constant frame rate of the clips in Hz, up to 240."""
+    min_face_px: float = Field(48.0, ge=0)
+    """Least side of the face's box in pixels of the video."""
+    max_yaw_deg: float = Field(65.0, ge=0, le=180)
+    """Largest turn of the head to either side, in degrees."""
+    second_face_ratio: float = Field(0.5, ge=0, le=1)
+    """Size of a second face over that of the first, 0 to 1, from which it makes a frame unusable."""
+    min_sharpness: float = Field(0.0, ge=0)
+    """Least sharpness of a frame, as `records.ClipTrack` defines it; 0 takes all."""
+    min_confidence: float = Field(0.5, ge=0, le=1)
+    """Least confidence in a frame's landmarks, 0 to 1."""
+    max_hand_over_face: float = Field(1.0, ge=0, le=1)
+    """Largest fraction of the face that hands may cover, 0 to 1; 1 takes all."""
+    hands_every_s: float = Field(2.0, ge=0)
+    """Seconds between two looks for hands in front of the face; 0 never looks."""
+    cut_threshold: float = Field(5.0, gt=0)
+    """Change between two frames, in uint8 steps beyond the motion before, that counts as a cut; see `CutDetector`."""
+    min_clip_s: float = Field(1.0, gt=0)
+    """Shortest clip in seconds; shorter runs of usable frames are dropped."""
+    max_clip_s: float = Field(10.0, gt=0)
+    """Longest clip in seconds, at least twice the shortest; longer runs are cut into even pieces."""
+    camera_distance_cm: float = Field(90.0, gt=0)
+    """Distance of a face in cm where its perspective does not tell; see `estimate_focal`."""
+    landmarks: Literal["mediapipe", "face_alignment"] = "mediapipe"
+    """Backend that finds landmarks: `mediapipe` or `face_alignment`; see docs/models.md."""
+    expression: Literal["blendshapes", "pca"] = "blendshapes"
+    """Expression coefficients: the backend's own `blendshapes`, or `pca` of the landmarks."""
+    identity_encoder: Literal["none", "dlib"] = "none"
+    """Network that tells who is in a clip without a label in the recipe: `dlib`, or `none` to do without."""
 
     def __post_init__(self) -> None:
         """Check that a run which is a frame too long can be halved, and that the backend has what is asked for."""
@@ -73,6 +76,8 @@ class TrackConfig:
         return least, max(round(self.max_clip_s * self.fps), 2 * least)
 
     @property
-    def limits(self) -> FrameLimits:
+    def limits(self) -> "FrameLimits":
         """What makes a frame unusable before its pose is known."""
+        from mggtalk.stages.track.frame_analysis import FrameLimits  # noqa: PLC0415  OpenCV, which a look at keys spares
+
         return FrameLimits(self.min_face_px, self.second_face_ratio, self.min_sharpness, self.max_hand_over_face)

@@ -145,7 +145,7 @@ class TrainingStep(nn.Module):
             torch.cat(expected),
             target.valid.repeat(len(made), 1, 1, 1),
             self.weights.ssim,
-            self.weights.squared,
+            self.weights.mse,
         )
         return dict(zip(compared, losses.reshape(len(made), -1).mean(dim=1).unbind(), strict=True))
 

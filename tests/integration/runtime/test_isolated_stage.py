@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mggtalk.errors import StageError
+from mggtalk.params import Params
 from mggtalk.records import Rejected, RejectReason, VideoRecord
 from mggtalk.runtime.isolated_stage import WithVideoFile, clip_deadline_s, depends_on_machine, isolated, part_deadline_s
 from mggtalk.runtime.stage_command import Artifacts, StageArguments
@@ -123,6 +124,6 @@ def test_tracking_keeps_no_result_of_a_missing_file(video, tmp_path, face_landma
     write_videos(artifacts.videos, [video], [])
     Path(video.path).unlink()
     with pytest.raises(StageError, match="none of 1 videos"):
-        track.run(StageArguments(ROOT / "params.yaml", artifacts))
+        track.run(StageArguments(Params.load(ROOT / "params.yaml"), artifacts))
     assert [rejected.reason for rejected in read_rejects(artifacts.tracks)] == [RejectReason.MISSING_FILE]
     assert not list(artifacts.tracks.glob("videos/*"))

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mggtalk.evaluation.reenactment import EvaluateConfig, ReenactClip
+from mggtalk.evaluation.config import EvaluateConfig
+from mggtalk.evaluation.reenactment import ReenactClip
 from mggtalk.perception.identity import IdentityUnavailable
 from mggtalk.perception.landmarks.face_measurement import FaceMeasurement
 from mggtalk.records import HeadCloud, HeadFrame, SourceFrame

@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
+from mggtalk.config import validate
 from mggtalk.errors import ParamsError
-from mggtalk.evaluation.reenactment import EvaluateConfig, driver_frames, evenly_spread, source_frames, turn_deg
+from mggtalk.evaluation.config import EvaluateConfig
+from mggtalk.evaluation.reenactment import driver_frames, evenly_spread, source_frames, turn_deg
 from mggtalk.evaluation.results import COPY_SOURCE, DRIVER, MESH_WARP, METHODS, MODEL, picture_name
-from mggtalk.params import validate
 from mggtalk.records import Rejected, RejectReason, Split
 from mggtalk.shards.protocol import PSNR_CAP_DB
 from tests.unit.evaluation import synthetic

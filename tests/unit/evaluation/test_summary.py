@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from mggtalk.errors import StageError
+from mggtalk.evaluation.config import EvaluateConfig
 from mggtalk.evaluation.metrics import METRICS, FrameScores
-from mggtalk.evaluation.reenactment import EvaluateConfig
 from mggtalk.evaluation.results import DRIVER, METHODS, DrivenFrame
 from mggtalk.evaluation.summary import Instruments, clip_mean, summarise, write_metrics
 from mggtalk.perception.identity import IdentityUnavailable

@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 
+from mggtalk.config import validate
 from mggtalk.errors import ParamsError
 from mggtalk.models.config import ModelConfig
-from mggtalk.params import validate
 from tests.unit.models.small import small_model
 
 

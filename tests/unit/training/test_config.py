@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from mggtalk.config import validate
 from mggtalk.errors import ParamsError
-from mggtalk.params import validate
 from mggtalk.training.config import TrainConfig
 from tests.unit.training.small import small_training
 

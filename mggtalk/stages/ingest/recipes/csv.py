@@ -12,8 +12,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import Field
 
+from mggtalk.config import config
 from mggtalk.errors import RecipeError
-from mggtalk.params import config
 from mggtalk.records import Split
 from mggtalk.stages.ingest.items import LONGEST_S, IngestItem, interval_name
 from mggtalk.stages.ingest.recipes.csv_tables import Row, finite_number, read_csv

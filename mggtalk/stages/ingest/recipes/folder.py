@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import Field
 
+from mggtalk.config import config
 from mggtalk.errors import RecipeError
-from mggtalk.params import config
 from mggtalk.records import Split
 from mggtalk.stages.ingest.items import IngestItem, printable
 from mggtalk.stages.ingest.recipes.files import RecipeContext, locate

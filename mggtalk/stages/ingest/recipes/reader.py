@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from mggtalk.config import load_yaml_mapping, validate
 from mggtalk.errors import RecipeError
-from mggtalk.params import load_yaml_mapping, validate
 from mggtalk.stages.ingest.items import UNKNOWN_IDENTITY, IngestItem
 from mggtalk.stages.ingest.recipes.csv import CsvRecipe
 from mggtalk.stages.ingest.recipes.files import Recipe, RecipeContext, path_exists

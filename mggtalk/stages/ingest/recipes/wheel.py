@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import Field
 
+from mggtalk.config import config
 from mggtalk.errors import RecipeError
-from mggtalk.params import config
 from mggtalk.records import Split
 from mggtalk.stages.ingest.items import IngestItem, interval_name
 from mggtalk.stages.ingest.recipes.files import RecipeContext

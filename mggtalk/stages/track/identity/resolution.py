@@ -15,9 +15,9 @@ from jaxtyping import Float64, Int64
 from scipy.spatial.distance import cdist
 
 from mggtalk.records import Split, VideoRecord
+from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.ingest.items import UNKNOWN_IDENTITY
 from mggtalk.stages.ingest.splits import split_of
-from mggtalk.stages.ingest.stage import IngestConfig
 from mggtalk.stages.tables import read_rows, write_rows
 from mggtalk.stages.track.identity.clustering import SAME_PERSON, Appearance, cluster, find_appearances
 from mggtalk.stages.track.identity.embedding import ClipEmbedding

@@ -6,7 +6,7 @@ import pytest
 from pyarrow import parquet
 
 from mggtalk.errors import StageError
-from mggtalk.evaluation.reenactment import EvaluateConfig
+from mggtalk.evaluation.config import EvaluateConfig
 from mggtalk.evaluation.report.curves import CHART_HEIGHT, CHART_WIDTH, Curve, read_curves, read_last_picture
 from mggtalk.evaluation.report.html import ReportContent, metric_table, write_report
 from mggtalk.evaluation.report.rejects import StageCounts, read_rejects

@@ -11,20 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mggtalk.config import validate
 from mggtalk.errors import ParamsError, StageError
-from mggtalk.params import validate
 from mggtalk.records import Rejected, RejectReason, Split, VideoRecord
+from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.ingest.items import IngestItem, printable
 from mggtalk.stages.ingest.probe import ProbedFile, ProbeStage, look_up
-from mggtalk.stages.ingest.stage import (
-    IngestConfig,
-    collect,
-    read_videos,
-    split_duplicates,
-    video_id,
-    video_of,
-    write_videos,
-)
+from mggtalk.stages.ingest.stage import collect, read_videos, split_duplicates, video_id, video_of, write_videos
 from mggtalk.stages.tables import read_rejects, write_rejects
 from tests.support.media import corrupted_copy, tone, write_video
 

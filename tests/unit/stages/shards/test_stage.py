@@ -10,18 +10,19 @@ import numpy as np
 import pytest
 import torch
 
+from mggtalk.config import validate
 from mggtalk.errors import ParamsError, VideoError
 from mggtalk.geometry.cameras import pixel_centers
 from mggtalk.geometry.head.landmark_sets import landmark_set
-from mggtalk.params import validate
 from mggtalk.perception.depth.mesh_depth import rasterize_depth
 from mggtalk.records import ClipTrack, Rejected, RejectReason, ShardSample
 from mggtalk.shards import schema
 from mggtalk.shards.codecs import images
 from mggtalk.shards.codecs.clouds import decode_cloud
 from mggtalk.shards.codecs.tracks import decode_tracks
+from mggtalk.stages.shards.config import ShardsConfig
 from mggtalk.stages.shards.crop import head_crop
-from mggtalk.stages.shards.stage import ShardsConfig, ShardsStage
+from mggtalk.stages.shards.stage import ShardsStage
 from mggtalk.video.decode import open_video
 from tests.support.footage import SHARDS, SOUND_BEGINS_S, first_frames, tracked_video, write_frames
 from tests.support.media import AUDIO_RATE_HZ, with_broken_sound

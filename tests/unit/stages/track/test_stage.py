@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mggtalk.config import validate
 from mggtalk.errors import ParamsError, VideoError
 from mggtalk.geometry.head.head_pose import rotation_angles
 from mggtalk.geometry.head.landmark_sets import landmark_set
-from mggtalk.params import validate
 from mggtalk.records import RejectReason, Segment, TrackedVideo, VideoPart
 from mggtalk.stages.track.clip_segmentation import main_reason
 from mggtalk.stages.track.config import TrackConfig

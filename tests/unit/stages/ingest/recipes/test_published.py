@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from mggtalk.errors import RecipeError
 from mggtalk.records import Rejected, RejectReason, VideoRecord
+from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.ingest.items import IngestItem
 from mggtalk.stages.ingest.probe import ProbedFile, ProbeStage, look_up
 from mggtalk.stages.ingest.recipes.reader import load_items
-from mggtalk.stages.ingest.stage import IngestConfig, video_of
+from mggtalk.stages.ingest.stage import video_of
 from tests.support.media import write_video
 from tests.support.paths import ROOT
 from tests.unit.stages.ingest.recipes.recipes import recipe_file

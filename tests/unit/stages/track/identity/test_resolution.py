@@ -7,8 +7,8 @@ import pytest
 
 from mggtalk.errors import StageError
 from mggtalk.records import Split, VideoRecord
+from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.ingest.splits import split_of
-from mggtalk.stages.ingest.stage import IngestConfig
 from mggtalk.stages.track.identity.embedding import ClipEmbedding
 from mggtalk.stages.track.identity.resolution import PEOPLE_FILE, read_people, resolve, write_people
 from tests.support.footage import record_of

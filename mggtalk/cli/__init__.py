@@ -1,1 +1,1 @@
-"""The command `mggtalk`: model weights, looks at the data, state of the machine. Stages run through `pipelines`."""
+"""The command `mggtalk`: model weights, parameters, looks at the data, the machine; `pipelines` run the stages."""

@@ -1,6 +1,5 @@
 """`mggtalk inspect`: one picture of what the stage `shards` made of a clip."""
 
-from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,25 +10,6 @@ from mggtalk.shards.clips import ClipEntry
 from mggtalk.shards.reader import Shards
 
 _MOST_SHOWN = 5
-
-
-def add_inspect_command(parser: ArgumentParser) -> None:
-    """Add the arguments of `mggtalk inspect` to its parser."""
-    parser.add_argument(
-        "clip", metavar="CLIP", help="clip id, its beginning, or its video's name, with or without folder and ending"
-    )
-    parser.add_argument(
-        "--shards", default="artifacts/shards", metavar="PLACE", help="folder or URL; default: artifacts/shards"
-    )
-    parser.add_argument(
-        "--frame", type=int, metavar="N", help="a frame with geometry; default: the one that is turned farthest aside"
-    )
-    parser.add_argument(
-        "--output", type=Path, metavar="FILE.png", help="default: CLIP-fNNN.png in the current folder; is overwritten"
-    )
-    parser.set_defaults(
-        run=lambda options: inspect_clip(options.shards, options.clip, frame=options.frame, output=options.output)
-    )
 
 
 def inspect_clip(root: Path | str, wanted: str, *, frame: int | None = None, output: Path | None = None) -> Path:
@@ -44,9 +24,9 @@ def inspect_clip(root: Path | str, wanted: str, *, frame: int | None = None, out
         ShardError: no shards, no such clip or several, no geometry, or damage. MggtalkError: the place to write to is
             not to be had.
     """
-    # Torch takes a second to load, which the other commands do without.
-    from mggtalk.visualization.images import encode_png  # noqa: PLC0415
-    from mggtalk.visualization.inspection import draw_inspection, widest_turned  # noqa: PLC0415
+    # Torch takes a second to load, which `mggtalk shards ls` does without.
+    from mggtalk.visualization.images import encode_png
+    from mggtalk.visualization.inspection import draw_inspection, widest_turned
 
     shards = Shards(root)
     clip = find_clip(shards, wanted)

@@ -1,34 +1,14 @@
 """`mggtalk params`: the parameters that hold, and where each value comes from."""
 
-from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mggtalk.config import field_docs
-from mggtalk.params import GROUPS, Params, config_class
+from mggtalk.params import Params, config_class
 
 _ORIGIN_COLUMN = 44
-
-
-def add_params_command(parser: ArgumentParser) -> None:
-    """Add the arguments of `mggtalk params` to its parser."""
-    parser.description = (
-        "Prints every parameter as YAML. The comment beside a value says where it comes from: default, a file, or -S."
-    )
-    parser.add_argument("group", nargs="?", choices=[*GROUPS], metavar="GROUP", help=f"one of {', '.join(GROUPS)}")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="default: params.yaml")
-    parser.add_argument(
-        "-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="as the stages take it: train.steps=2000"
-    )
-    parser.add_argument("--explain", action="store_true", help="say above each key what it means")
-    parser.set_defaults(
-        run=lambda options: print_params(
-            Params.load(options.params, options.set), options.group, explains=options.explain
-        )
-    )
 
 
 def print_params(params: Params, group: str | None = None, *, explains: bool = False) -> None:

@@ -1,7 +1,6 @@
 """`mggtalk shards verify | stats | card | ls`: is the data set sound, and what is in it?"""
 
 import json
-from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,6 @@ import pyarrow.compute as pc
 
 from mggtalk.cli.inspect import find_clip
 from mggtalk.errors import ShardError, UnsoundError
-from mggtalk.records import Split
 from mggtalk.runtime.progress import Progress
 from mggtalk.shards.card.card import CARD_TEXT
 from mggtalk.shards.card.stats import light_rows, statistics
@@ -22,39 +20,6 @@ from mggtalk.shards.verify.dataset_check import Verification, shard_names, verif
 _MB = 1_000_000
 _COUNTS = ("identities", "videos", "clips", "samples", "frames", "source_frames", "hours", "shards", "bytes")
 _SAMPLE_FIELDS = ("key", "shard", "num_frames", "source_frames", "size_bytes")
-
-
-def add_shards_command(parser: ArgumentParser) -> None:
-    """Add what `mggtalk shards` can do to its parser."""
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    check = commands.add_parser("verify", help="check every byte; exit code 1 if anything is wrong")
-    check.add_argument("--fast", action="store_true", help="do not decode pictures, clouds and sound")
-    _add_common(check, as_json=True)
-    check.set_defaults(run=lambda options: verify_shards(options.root, fast=options.fast, as_json=options.json))
-
-    stats = commands.add_parser("stats", help="how much there is, by split, and how good it is")
-    _add_common(stats, as_json=True)
-    stats.set_defaults(run=lambda options: print_stats(options.root, as_json=options.json))
-
-    card = commands.add_parser("card", help="print CARD.md")
-    _add_common(card, as_json=False)
-    card.set_defaults(run=lambda options: print_card(options.root))
-
-    listing = commands.add_parser(
-        "ls",
-        help="list samples, or the members of a clip's",
-        description="One line a sample, with tabs between: key, shard, frames, source frames, bytes. With CLIP, one "
-        "line a member: key, member, shard, offset of its data in the shard, bytes.",
-    )
-    _add_common(listing, as_json=True)
-    listing.add_argument(
-        "clip", nargs="?", metavar="CLIP", help="clip id, its beginning, or its video's name; lists its members"
-    )
-    listing.add_argument("--split", choices=list(map(str, Split)), help="samples of this part only")
-    listing.set_defaults(
-        run=lambda options: list_samples(options.root, options.clip, split=options.split, as_json=options.json)
-    )
 
 
 def verify_shards(root: Path, *, fast: bool, as_json: bool) -> None:
@@ -117,19 +82,6 @@ def list_samples(root: Path, clip: str | None = None, *, split: str | None = Non
         rows = table.filter(pc.equal(table["clip_id"], clip_id))
         records = (member for row in iterate_rows(rows) if split in (None, row.split) for member in _members(row))
     _print_records(records, as_json=as_json)
-
-
-def _add_common(parser: ArgumentParser, *, as_json: bool) -> None:
-    default = Path("artifacts/shards")
-    parser.add_argument("root", nargs="?", type=_folder, default=default, metavar="ROOT", help=f"default: {default}")
-    if as_json:
-        parser.add_argument("--json", action="store_true", help="the same, and more, for programs")
-
-
-def _folder(text: str) -> Path:
-    if "://" in text:
-        raise ArgumentTypeError(f"got the URL {text}, expected a folder: fetch the data set first (`dvc pull`)")
-    return Path(text)
 
 
 def _verdict(root: Path, result: Verification) -> Iterator[str]:

@@ -1,13 +1,12 @@
 """`mggtalk splits check`: is anybody in two parts of the data set?"""
 
 import json
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from mggtalk.errors import LeakError
-from mggtalk.params import load_group
+from mggtalk.params import Params
 from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.tables import CLIPS_FILE, read_rows
 from mggtalk.stages.track.identity.clustering import SAME_PERSON
@@ -22,34 +21,21 @@ no faces compared: there are no embeddings. To make them:
   set track.identity_encoder to dlib in the params file, and run the stage track"""
 
 
-def add_splits_command(parser: ArgumentParser) -> None:
-    """Add what `mggtalk splits` can do to its parser."""
-    check = parser.add_subparsers(metavar="COMMAND", required=True).add_parser(
-        "check", help="report people in several parts; exit code 1 if there are any"
-    )
-    check.add_argument("--artifacts", type=Path, default=Path("artifacts"), metavar="DIR", help="default: artifacts")
-    check.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="default: params.yaml")
-    check.add_argument("--json", action="store_true", help="all that was found, for programs")
-    check.add_argument(
-        "--distance", type=float, default=SAME_PERSON, help=f"faces this close are one person; default: {SAME_PERSON}"
-    )
-    check.set_defaults(
-        run=lambda options: check_splits(
-            options.artifacts, options.params, as_json=options.json, same_person=options.distance
-        )
-    )
-
-
-def check_splits(artifacts: Path, params: Path, *, as_json: bool, same_person: float = SAME_PERSON) -> None:
+def check_splits(artifacts: Path, params: Params, *, as_json: bool, same_person: float | None = None) -> None:
     """Print which people are in which parts, and who is in several.
 
+    Args:
+        same_person: faces this close are one person; None for `SAME_PERSON`.
+
     Raises:
-        LeakError: somebody is. StageError: the tables of `track` are missing or damaged. ParamsError: as `load_group`.
+        LeakError: somebody is. StageError: the tables of `track` are missing or damaged. ParamsError: the group
+            `ingest` does not fit its class.
     """
-    config = load_group(params, "ingest", IngestConfig)
+    config = params.group("ingest", IngestConfig)
     tracks = artifacts / "tracks"
     clips = checked_clips(read_rows(tracks / CLIPS_FILE, ClipRow), read_people(tracks))
-    report = find_leaks(clips, config.val_fraction, config.test_fraction, same_person)
+    threshold = SAME_PERSON if same_person is None else same_person
+    report = find_leaks(clips, config.val_fraction, config.test_fraction, threshold)
     print(json.dumps(asdict(report), indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(report)))
     if report.num_leaks:
         raise LeakError(f"{report.num_leaks} people are in more than one part of the data set")

@@ -103,6 +103,6 @@ def test_no_artifacts_gives_2_and_names_the_file(check, capsys):
 
 
 def test_wrong_parameters_give_2(check, tmp_path, capsys):
-    (tmp_path / "params.yaml").write_text("ingest: {recipe: r}\n")
+    (tmp_path / "params.yaml").write_text("ingest: {recipe: r, wacth: x}\n")
     assert check() == 2
-    assert "missing key 'watch'" in capsys.readouterr().err
+    assert "ingest: unknown key 'wacth'" in capsys.readouterr().err

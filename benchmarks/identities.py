@@ -15,7 +15,7 @@ import numpy as np
 
 from mggtalk.errors import StageError
 from mggtalk.stages.track.identity.clustering import SAME_FILE, SAME_PERSON, Appearance, find_appearances
-from mggtalk.stages.track.identity.resolution import ClipIdentity, read_people
+from mggtalk.stages.track.identity.resolution import ClipIdentity, read_identities
 
 _PERCENTILES = (0, 5, 50, 95, 100)
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
     parser.add_argument("--labels", type=Path, required=True)
     options = parser.parse_args()
-    people = read_people(options.artifacts / "tracks")
+    people = read_identities(options.artifacts / "tracks")
     if people is None:
         raise StageError(f"{options.artifacts}: no identities; run `track` with identity_encoder: dlib")
     with options.labels.open(newline="", encoding="utf-8") as file:

@@ -32,7 +32,11 @@ VICTIMS = ("driver", "worker", "child")
 NUM_VIDEOS, FRAMES_EACH = 6, 75
 _SUBDIRECTORY = {"ingest": "videos", "track": "tracks", "shards": "shards"}
 _RERUN = {"ingest": ("ingest", "track"), "track": ("track",), "shards": ("shards",)}
-_FINISHED = {"ingest": "tracks/videos/*.parquet", "track": "tracks/videos/*.parquet", "shards": ".spool/shards/*.json"}
+_FINISHED = {
+    "ingest": "tracks/videos/*.parquet",
+    "track": "tracks/videos/*.parquet",
+    "shards": ".staging/shards/*.json",
+}
 """One file for each video, or each clip, that is done."""
 _LIMIT_S = 300.0
 

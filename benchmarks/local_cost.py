@@ -45,7 +45,7 @@ class Project:
         self.folder = folder / "project"
         self.remote = folder / "remote"
         self.shards = self.folder / "artifacts" / "shards"
-        self._notes = self.folder / "artifacts" / ".spool" / "shards"
+        self._notes = self.folder / "artifacts" / ".staging" / "shards"
         for package in ("mggtalk", "pipelines"):
             shutil.copytree(ROOT / package, self.folder / package, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "dvc.yaml", self.folder)

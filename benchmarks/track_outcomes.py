@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mggtalk.artifacts import Artifacts
 from mggtalk.geometry.head.landmark_sets import landmark_set
 from mggtalk.records import ClipTrack, TrackedVideo
-from mggtalk.runtime.stage_command import Artifacts
 from mggtalk.stages.ingest.stage import read_videos
 from mggtalk.stages.tables import read_rejects
 from mggtalk.stages.track.quality import clip_quality, mirror_residual_mm, reprojection_percent

@@ -11,7 +11,7 @@ from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.tables import CLIPS_FILE, read_rows
 from mggtalk.stages.track.identity.clustering import SAME_PERSON
 from mggtalk.stages.track.identity.leakage import LeakReport, Look, LookPair, checked_clips, find_leaks
-from mggtalk.stages.track.identity.resolution import read_people
+from mggtalk.stages.track.identity.resolution import read_identities
 from mggtalk.stages.track.tables import ClipRow
 
 _MOST_SHOWN = 20
@@ -33,7 +33,7 @@ def check_splits(artifacts: Path, params: Params, *, as_json: bool, same_person:
     """
     config = params.group("ingest", IngestConfig)
     tracks = artifacts / "tracks"
-    clips = checked_clips(read_rows(tracks / CLIPS_FILE, ClipRow), read_people(tracks))
+    clips = checked_clips(read_rows(tracks / CLIPS_FILE, ClipRow), read_identities(tracks))
     threshold = SAME_PERSON if same_person is None else same_person
     report = find_leaks(clips, config.val_fraction, config.test_fraction, threshold)
     print(json.dumps(asdict(report), indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(report)))

@@ -7,59 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mggtalk.artifacts import Artifacts
 from mggtalk.errors import StageError, run_main
 from mggtalk.params import Params
-
-
-@dataclass(frozen=True, slots=True)
-class Artifacts:
-    """The folders that the stages write, below one root.
-
-    Attributes:
-        root: of all folders, or only of model, training and evaluation.
-        data_root: of videos, tracks and shards where several models share them; default: `root`.
-    """
-
-    root: Path
-    data_root: Path | None = None
-
-    @property
-    def videos(self) -> Path:
-        """Tables of `ingest`, and media taken out of archives."""
-        return self._data / "videos"
-
-    @property
-    def tracks(self) -> Path:
-        """Tables of `track`, and a track file for every video."""
-        return self._data / "tracks"
-
-    @property
-    def shards(self) -> Path:
-        """The data set."""
-        return self._data / "shards"
-
-    @property
-    def model(self) -> Path:
-        """The trained predictor."""
-        return self.root / "model"
-
-    @property
-    def training(self) -> Path:
-        """Metrics of the training."""
-        return self.root / "training"
-
-    @property
-    def evaluation(self) -> Path:
-        """Metrics, plots and the report."""
-        return self.root / "evaluation"
-
-    def spool(self, stage: str) -> Path:
-        """What an unfinished run of a stage goes on from; no output, and safe to delete."""
-        return self.root / ".spool" / stage
-
-    @property
-    def _data(self) -> Path:
-        return self.data_root or self.root
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +21,21 @@ class StageArguments:
 
 
 def add_shards_argument(parser: argparse.ArgumentParser) -> None:
-    """Let the shards be read from elsewhere; `shards_place` takes what is given."""
+    """Let the shards be read from elsewhere; `shards_location` takes what is given."""
     parser.add_argument(
         "--shards", metavar="URL", help="read shards from file://, https:// or s3://; default: those of the artifacts"
     )
 
 
-def shards_place(artifacts: Artifacts, url: str | None) -> Path | str:
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says how and on what is trained."""
+    parser.add_argument(
+        "--launcher", choices=("ray", "local"), default="ray", help="local: in this process, without Ray; default: ray"
+    )
+    add_shards_argument(parser)
+
+
+def shards_location(artifacts: Artifacts, url: str | None) -> Path | str:
     """Return where shards are read: at a URL or in a folder, absolute, that was named; else among the artifacts."""
     return url if url and "://" in url else Path(url or artifacts.shards).resolve()
 

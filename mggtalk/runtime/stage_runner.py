@@ -10,7 +10,7 @@ import pickle
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -19,6 +19,7 @@ from mggtalk.records import Rejected, RejectReason, Stage
 from mggtalk.runtime.failures import Failure, StageBugError, attempt
 from mggtalk.runtime.progress import Progress
 from mggtalk.runtime.ray_session import ray_session, requested_workers
+from mggtalk.stages.cached_stage import count_line
 
 _logger = logging.getLogger(__name__)
 
@@ -48,20 +49,8 @@ class StageSummary:
 
     def __str__(self) -> str:
         speed = self.amount / self.seconds if self.seconds else 0.0
-        counts = _counts(self.name, self.kept, self.rejected)
+        counts = count_line(self.name, self.kept, self.rejected)
         return f"{counts}, {speed:.1f} {self.unit}s/s, {self.seconds:.1f} s"
-
-
-def describe_counts(name: str, results: Iterable[object]) -> str:
-    """Return the line that sums up what records became, one result each, in this run or in one before."""
-    results = list(results)
-    rejected = Counter(result.reason for result in results if isinstance(result, Rejected))
-    return _counts(name, len(results) - rejected.total(), rejected)
-
-
-def _counts(name: str, kept: int, rejected: Counter[RejectReason]) -> str:
-    reasons = ", ".join(f"{reason} {count}" for reason, count in rejected.most_common())
-    return f"{name}: kept {kept}, rejected {rejected.total()}" + (f" ({reasons})" if reasons else "")
 
 
 def run_stage(  # noqa: PLR0913 - one call says all that a run is

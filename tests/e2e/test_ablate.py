@@ -11,19 +11,22 @@ import pytest
 import torch
 import yaml
 
+from mggtalk.artifacts import Artifacts
 from mggtalk.errors import ParamsError, StageError
 from mggtalk.evaluation.ablation import FULL, PaperRow, Variant
 from mggtalk.evaluation.ablation import VARIANTS as PAPER_VARIANTS
 from mggtalk.models.checkpoint import load_predictor
 from mggtalk.params import Params, overridden, read_group
 from mggtalk.records import Split, VideoRecord
-from mggtalk.runtime.stage_command import Artifacts, StageArguments
+from mggtalk.runtime import ablation
+from mggtalk.runtime.ablation import AblateOptions
+from mggtalk.runtime.stage_command import StageArguments
 from mggtalk.shards import Shards
 from mggtalk.stages.ingest.stage import write_videos
 from mggtalk.stages.tables import CLIPS_FILE, write_rejects, write_rows
 from mggtalk.stages.track.tables import ClipRow
 from mggtalk.training.config import TrainConfig
-from pipelines.ablate import AblateOptions, run
+from pipelines import evaluate, train
 from tests.support.paths import ROOT
 from tests.support.synthetic_head import make_talking_clip, write_talking_shards
 
@@ -79,7 +82,7 @@ def arguments(tmp_path: Path) -> Iterator[StageArguments]:
 
 def ablate(arguments: StageArguments, overrides: Mapping[str, Any] | None = None, **options: Any) -> None:
     arguments = replace(arguments, params=arguments.params.changed(overrides or {}))
-    run(arguments, AblateOptions(launcher="local", **options), VARIANTS)
+    ablation.run(arguments, AblateOptions(launcher="local", **options), train.run, evaluate.run, VARIANTS)
 
 
 def test_an_ablation_in_pieces_gives_one_table(arguments, caplog):

@@ -16,10 +16,11 @@ import yaml
 from pyarrow import parquet
 
 from benchmarks.range_server import serving
+from mggtalk.artifacts import Artifacts
 from mggtalk.models.checkpoint import load_predictor
 from mggtalk.params import Params
 from mggtalk.records import RejectReason, Split
-from mggtalk.runtime.stage_command import Artifacts, StageArguments
+from mggtalk.runtime.stage_command import StageArguments
 from mggtalk.shards import Shards
 from mggtalk.shards.verify.dataset_check import verify
 from mggtalk.stages.ingest.stage import read_videos

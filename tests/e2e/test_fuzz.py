@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from benchmarks.stage_processes import StageRun
+from mggtalk.artifacts import Artifacts
 from mggtalk.records import RejectReason
-from mggtalk.runtime.stage_command import Artifacts
 from mggtalk.stages.ingest.items import printable
 from mggtalk.stages.ingest.stage import read_videos
 from mggtalk.stages.tables import read_rejects

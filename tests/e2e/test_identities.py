@@ -14,10 +14,17 @@ import pytest
 
 from mggtalk.errors import StageError, WeightsError
 from mggtalk.records import Rejected, RejectReason, Segment, Split, TrackedVideo, VideoPart, VideoRecord
+from mggtalk.runtime.cached_run import run_cached
 from mggtalk.stages.ingest.config import IngestConfig
-from mggtalk.stages.track.identity.resolution import ClipIdentity, read_people
+from mggtalk.stages.track.config import TrackConfig
+from mggtalk.stages.track.identity.definition import (
+    EMBEDDINGS_DIRECTORY,
+    IdentityDefinition,
+    forget_identities,
+    identity_definition,
+)
+from mggtalk.stages.track.identity.resolution import ClipIdentity, read_identities
 from mggtalk.stages.track.track_files import SUFFIX, VIDEOS_DIRECTORY, encode_track, read_track_files
-from pipelines.identities import EMBEDDINGS_DIRECTORY, identify, identify_with
 from tests.support.footage import bare_clip, record_of
 from tests.support.media import write_video
 
@@ -62,8 +69,8 @@ class Project:
         path.write_bytes(encode_track(VideoPart(record), result))
 
     def identify(self) -> Mapping[str, ClipIdentity]:
-        identify_with(self.tracks, self.videos, ColorEncoder, "hash of the colours", CONFIG)
-        people = read_people(self.tracks)
+        run_cached(IdentityDefinition(self.tracks, self.videos, ColorEncoder, "hash of the colours", CONFIG))
+        people = read_identities(self.tracks)
         assert people is not None
         return people
 
@@ -94,7 +101,7 @@ def project(identified, tmp_path) -> Project:
 
 
 def test_people_are_found_across_videos_and_a_rejected_video_plays_no_part(identified):
-    people = read_people(identified.tracks)
+    people = read_identities(identified.tracks)
     assert people is not None
     assert {clip_id: row.identity for clip_id, row in people.items()} == {
         f"{1:016x}-f000000": f"video:{1:016x}",
@@ -105,7 +112,7 @@ def test_people_are_found_across_videos_and_a_rejected_video_plays_no_part(ident
 
 
 def test_what_is_found_is_laid_over_the_clips_and_only_over_them(identified):
-    people = read_people(identified.tracks)
+    people = read_identities(identified.tracks)
     assert people is not None
     tracked = [file.result for file in read_track_files(identified.tracks, identified.videos)]
     for result in (result for result in tracked if isinstance(result, TrackedVideo)):
@@ -119,7 +126,7 @@ def test_what_is_found_is_laid_over_the_clips_and_only_over_them(identified):
 
 
 def test_a_rerun_embeds_nothing_again_and_a_new_video_costs_itself_and_is_tried_until_it_is_there(project, caplog):
-    first, before = read_people(project.tracks), project.embedding_files()
+    first, before = read_identities(project.tracks), project.embedding_files()
     assert len(before) == 3
     assert project.identify() == first
     assert project.embedding_files() == before
@@ -163,7 +170,7 @@ def test_a_table_of_other_labels_or_clips_is_refused(project):
 
 
 def test_with_no_encoder_what_was_found_is_forgotten(project):
-    identify(project.tracks, project.videos, "none", "mediapipe_478", CONFIG)
+    forget_identities(project.tracks)
     assert [path.name for path in project.tracks.iterdir()] == [VIDEOS_DIRECTORY]
     (first, *_) = read_track_files(project.tracks, project.videos)
     assert isinstance(first.result, TrackedVideo)
@@ -173,4 +180,4 @@ def test_with_no_encoder_what_was_found_is_forgotten(project):
 def test_missing_weights_are_named_with_their_remedy(project, monkeypatch, tmp_path):
     monkeypatch.setenv("MGGTALK_CACHE", str(tmp_path / "cache"))
     with pytest.raises(WeightsError, match="mggtalk models fetch dlib_face_recognition"):
-        identify(project.tracks, project.videos, "dlib", "mediapipe_478", CONFIG)
+        identity_definition(TrackConfig(identity_encoder="dlib"), CONFIG, project.tracks, project.videos)

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
+from mggtalk.artifacts import Artifacts
 from mggtalk.errors import StageError
 from mggtalk.params import Params
 from mggtalk.records import RejectReason
-from mggtalk.runtime.stage_command import Artifacts, StageArguments, stage_main
+from mggtalk.runtime.stage_command import StageArguments, stage_main
 from mggtalk.stages.ingest.stage import read_videos
 from mggtalk.stages.tables import read_rejects
 from pipelines import ingest
@@ -203,7 +204,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path, artifacts: Artifa
     for number in range(60):
         write_video(folder / f"{number:02d}.mp4", 2 + number)
     params = params_file(tmp_path, recipe_file(tmp_path, kind="folder", path="videos"))
-    notes = artifacts.spool("ingest") / "files"
+    notes = artifacts.staging("ingest") / "files"
 
     def states() -> dict[str, int]:
         return {path.name: path.stat().st_mtime_ns for path in notes.glob("*.json")}

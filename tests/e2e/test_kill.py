@@ -67,7 +67,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(project, tmp_path):
         mount -t tmpfs -o size={needed + (size - needed) // 2} tmpfs {small / "artifacts"}
         cp -r {undisturbed}/videos {undisturbed}/tracks {small / "artifacts"}
         {stage} 2> {small / "first.log"}; echo $? > {small / "first.code"}
-        ls {small / "artifacts"}/.spool/shards/*.json | wc -l > {small / "first.count"}
+        ls {small / "artifacts"}/.staging/shards/*.json | wc -l > {small / "first.count"}
         mount -o remount,size={8 * size} {small / "artifacts"}
         {stage} 2> {small / "second.log"}; echo $? > {small / "second.code"}
         cp -r {small / "artifacts"}/shards {small / "shards"}

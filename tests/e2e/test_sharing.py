@@ -12,10 +12,11 @@ import torch
 import yaml
 
 import mggtalk.shards
+from mggtalk.artifacts import Artifacts
 from mggtalk.errors import ShardError
 from mggtalk.params import Params
 from mggtalk.records import Split
-from mggtalk.runtime.stage_command import Artifacts, StageArguments
+from mggtalk.runtime.stage_command import StageArguments
 from mggtalk.shards import Shards, spool_clip, write_index, write_shards
 from pipelines import train
 from tests.support import object_store

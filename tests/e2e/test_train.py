@@ -10,9 +10,10 @@ import pytest
 import torch
 import yaml
 
+from mggtalk.artifacts import Artifacts
 from mggtalk.params import Params
 from mggtalk.records import Split
-from mggtalk.runtime.stage_command import Artifacts, StageArguments
+from mggtalk.runtime.stage_command import StageArguments
 from mggtalk.weights.hub_models import folder_digest
 from pipelines import train
 from tests.support.paths import ROOT
@@ -102,7 +103,7 @@ def test_other_weights_of_the_perceptual_network_are_another_run(arguments, tmp_
         save_feature_network(network, seed)
         train.run(arguments, "local")
         assert steps_of(arguments, "loss/perceptual") == ["3", "4"]
-        checkpoints += [path.name for path in arguments.artifacts.spool("train").iterdir()]
+        checkpoints += [path.name for path in arguments.artifacts.staging("train").iterdir()]
         origin = json.loads((arguments.artifacts.model / "config.json").read_text())["training"]
         assert origin["perceptual_network"] == folder_digest(network)
     assert checkpoints[0] == checkpoints[1] != checkpoints[2]

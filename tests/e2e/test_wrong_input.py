@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from mggtalk.artifacts import Artifacts
 from mggtalk.perception.head_models import HeadModels
 from mggtalk.records import Rejected, RejectReason, Split, VideoPart
 from mggtalk.result_cache import ResultCache
-from mggtalk.runtime.stage_command import Artifacts, stage_main
+from mggtalk.runtime.stage_command import stage_main
 from mggtalk.stages.ingest.stage import write_videos
 from mggtalk.stages.tables import write_rejects
 from mggtalk.stages.track.track_files import SUFFIX, VIDEOS_DIRECTORY, encode_track

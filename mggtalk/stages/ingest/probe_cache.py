@@ -1,7 +1,7 @@
 """Remembers what every file was found to be, so that a rerun of `ingest` looks at names, sizes and times only."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.records import Rejected, RejectReason
 from mggtalk.result_cache import ResultCache
-from mggtalk.stages.ingest.probe import ProbedFile, VideoFile
+from mggtalk.stages.ingest.probe import ProbedFile, ProbeStage, VideoFile
 
 _LIBRARIES = ("av",)
 
@@ -27,7 +27,7 @@ class ProbeCache:
     def __init__(self, directory: Path) -> None:
         self._notes = ResultCache(directory, ".json")
         self._made_by = {
-            "code": code_digest("mggtalk.stages.ingest.probe"),
+            "code": code_digest(ProbeStage.__module__),
             "libraries": library_versions(*_LIBRARIES),
         }
 
@@ -43,10 +43,12 @@ class ProbeCache:
             return Rejected(**{**note["rejected"], "reason": RejectReason(note["rejected"]["reason"])})
         return ProbedFile(**note["probed"])
 
-    def keep(self, file: VideoFile, result: ProbedFile | Rejected) -> None:
-        """Store what the file, in the state that it was in before it was probed, was found to be."""
+    def keep(self, file: VideoFile, outputs: Sequence[ProbedFile | Rejected]) -> ProbedFile | Rejected:
+        """Store what the file, in the state before it was probed, was found to be, and return it."""
+        (result,) = outputs
         kind = "rejected" if isinstance(result, Rejected) else "probed"
         self._notes.write(self._key(file.path), json.dumps({"file": asdict(file), kind: asdict(result)}).encode())
+        return result
 
     def forget_all_but(self, paths: Iterable[str]) -> None:
         """Remove the notes of other files, and those that other code made."""

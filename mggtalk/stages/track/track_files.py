@@ -13,7 +13,7 @@ from mggtalk.errors import StageError
 from mggtalk.records import Rejected, RejectReason, Split, TrackedVideo, VideoPart, VideoRecord
 from mggtalk.stages import tables
 from mggtalk.stages.track.clip_segmentation import main_reason
-from mggtalk.stages.track.identity.resolution import ClipIdentity, read_people, split_stays
+from mggtalk.stages.track.identity.resolution import ClipIdentity, read_identities, split_stays
 from mggtalk.stages.track.stage import num_parts
 from mggtalk.stages.track.tables import dump_track, load_track
 
@@ -61,7 +61,7 @@ def read_track_files(
         StageError: a file is damaged, of another version, or of a video that is not in `records`; or the table of
             identities is of other clips or labels.
     """
-    people = read_people(tracks) if identified else None
+    people = read_identities(tracks) if identified else None
     for path in sorted((tracks / VIDEOS_DIRECTORY).glob(f"*{SUFFIX}")):
         result, part = load_track(path)
         record = records.get(result.key if isinstance(result, Rejected) else result.video.video_id)

@@ -12,16 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from mggtalk.artifacts import Artifacts
 from mggtalk.errors import StageError
 from mggtalk.params import Params
 from mggtalk.records import Rejected, RejectReason, VideoRecord
-from mggtalk.runtime.isolated_stage import WithVideoFile, clip_deadline_s, depends_on_machine, isolated, part_deadline_s
-from mggtalk.runtime.stage_command import Artifacts, StageArguments
+from mggtalk.runtime.cached_run import isolated
+from mggtalk.runtime.stage_command import StageArguments
 from mggtalk.stages.ingest.stage import write_videos
+from mggtalk.stages.limits import clip_deadline_s, depends_on_machine, part_deadline_s
 from mggtalk.stages.shards.stage import ShardsStage
 from mggtalk.stages.tables import read_rejects
 from mggtalk.stages.track.identity.embedding import IdentityStage
 from mggtalk.stages.track.stage import TrackStage
+from mggtalk.stages.video_file_check import WithVideoFile
 from pipelines import track
 from tests.support.footage import record_of
 from tests.support.paths import ROOT

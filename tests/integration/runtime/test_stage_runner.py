@@ -14,7 +14,8 @@ from mggtalk.errors import StageError, WeightsError
 from mggtalk.records import Rejected, RejectReason
 from mggtalk.runtime.failures import StageBugError
 from mggtalk.runtime.isolation import Isolated, PickledFactory
-from mggtalk.runtime.stage_runner import StageSummary, describe_counts, gpu_fraction, run_stage
+from mggtalk.runtime.stage_runner import StageSummary, gpu_fraction, run_stage
+from mggtalk.stages.cached_stage import describe_counts
 from tests.integration.runtime.toy_stages import Job, MisbehavingStage, MissingModelStage, SquareStage
 
 pytestmark = pytest.mark.usefixtures("local_ray")

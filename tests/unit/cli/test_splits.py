@@ -9,7 +9,7 @@ import pytest
 from mggtalk.cli.main import main
 from mggtalk.records import Split, TrackedVideo
 from mggtalk.stages.tables import CLIPS_FILE
-from mggtalk.stages.track.identity.resolution import ClipIdentity, write_people
+from mggtalk.stages.track.identity.resolution import ClipIdentity, write_identities
 from mggtalk.stages.track.tables import write_clip_table
 from tests.support.footage import bare_clip, record_of
 
@@ -37,7 +37,7 @@ def write_tables(root: Path, people: Mapping[str, tuple[str, Split, float | None
             rows.append(ClipIdentity(clip.clip_id, name, identity, identity, split, "", (face, 0.0), 0.0, 8))
     write_clip_table(root / "tracks" / CLIPS_FILE, tracked)
     if rows:
-        write_people(root / "tracks", rows)
+        write_identities(root / "tracks", rows)
 
 
 def test_a_clean_data_set_gives_0_and_its_counts(check, tmp_path, capsys):

@@ -22,7 +22,7 @@ from mggtalk.stages.tables import read_rows, write_rows
 from mggtalk.stages.track.identity.clustering import SAME_PERSON, Appearance, cluster, find_appearances
 from mggtalk.stages.track.identity.embedding import ClipEmbedding
 
-PEOPLE_FILE = "identities.parquet"
+IDENTITIES_FILE = "identities.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +79,18 @@ def split_stays(video: VideoRecord) -> bool:
     return video.split_stated or not _is_unknown(video)
 
 
-def write_people(tracks: Path, people: Sequence[ClipIdentity]) -> None:
+def write_identities(tracks: Path, people: Sequence[ClipIdentity]) -> None:
     """Write `identities.parquet` below the folder of the tracks."""
-    write_rows(tracks / PEOPLE_FILE, people, ClipIdentity)
+    write_rows(tracks / IDENTITIES_FILE, people, ClipIdentity)
 
 
-def read_people(tracks: Path) -> dict[str, ClipIdentity] | None:
+def read_identities(tracks: Path) -> dict[str, ClipIdentity] | None:
     """Return `identities.parquet` by clip id; None where nobody asked for identities.
 
     Raises:
         StageError: it is damaged, or was written by another version.
     """
-    path = tracks / PEOPLE_FILE
+    path = tracks / IDENTITIES_FILE
     return {row.clip_id: row for row in read_rows(path, ClipIdentity)} if path.exists() else None
 
 

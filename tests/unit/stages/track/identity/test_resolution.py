@@ -10,7 +10,7 @@ from mggtalk.records import Split, VideoRecord
 from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.ingest.splits import split_of
 from mggtalk.stages.track.identity.embedding import ClipEmbedding
-from mggtalk.stages.track.identity.resolution import PEOPLE_FILE, read_people, resolve, write_people
+from mggtalk.stages.track.identity.resolution import IDENTITIES_FILE, read_identities, resolve, write_identities
 from tests.support.footage import record_of
 
 CONFIG = IngestConfig(recipe="", watch="", val_fraction=0.2, test_fraction=0.3)
@@ -139,12 +139,12 @@ def test_a_new_person_moves_nobody():
 
 def test_the_table_comes_back_as_written(tmp_path):
     rows = Data().add(1, 0.25, None, identity="ada").add(2, 1.5).resolved()
-    write_people(tmp_path, rows)
-    assert read_people(tmp_path) == {row.clip_id: row for row in rows}
+    write_identities(tmp_path, rows)
+    assert read_identities(tmp_path) == {row.clip_id: row for row in rows}
 
 
 def test_no_table_and_a_damaged_one_are_told_apart(tmp_path):
-    assert read_people(tmp_path) is None
-    (tmp_path / PEOPLE_FILE).write_bytes(b"no table")
+    assert read_identities(tmp_path) is None
+    (tmp_path / IDENTITIES_FILE).write_bytes(b"no table")
     with pytest.raises(StageError, match=r"identities\.parquet: cannot be read"):
-        read_people(tmp_path)
+        read_identities(tmp_path)

@@ -14,6 +14,7 @@ from mggtalk.records import Rejected, RejectReason, Split, VideoPart
 from mggtalk.result_cache import ResultCache
 from mggtalk.runtime.stage_command import stage_main
 from mggtalk.stages.ingest.stage import write_videos
+from mggtalk.stages.shards import definition
 from mggtalk.stages.tables import write_rejects
 from mggtalk.stages.track.track_files import SUFFIX, VIDEOS_DIRECTORY, encode_track
 from mggtalk.weights.table import find
@@ -96,7 +97,7 @@ def _read_only(path: Path, **_: Any) -> None:
 @pytest.fixture
 def tracked(tmp_path, monkeypatch, params):
     """A video that was ingested and tracked: rejected, for that is quick."""
-    monkeypatch.setattr(shards, "head_models", lambda *_, **__: HeadModels({}, {}, (), 0.0, 0))
+    monkeypatch.setattr(definition, "head_models", lambda *_, **__: HeadModels({}, {}, (), 0.0, 0))
     artifacts = Artifacts(tmp_path / "artifacts")
     path = tmp_path / "talk.mp4"
     path.write_bytes(b"talk")

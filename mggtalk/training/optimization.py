@@ -16,8 +16,8 @@ class Optimization:
     """AdamW with a limit on the gradient's norm; a gradient whose norm is not finite changes nothing.
 
     One such gradient makes every weight a NaN, and the rest of a training worthless; one training of twelve ended so
-    (docs/results.md). The fused AdamW leaves a step out by itself, without waiting for the device, where its attribute
-    `found_inf` says so: that is how torch's GradScaler does it, whose changing scale nothing here needs.
+    (docs/experiments.md). The fused AdamW leaves a step out by itself, without waiting for the device, where its
+    attribute `found_inf` says so: that is how torch's GradScaler does it, whose changing scale nothing here needs.
     """
 
     def __init__(

@@ -129,7 +129,6 @@ def test_a_video_without_tracks(fails, tmp_path, tracked):
 def test_a_table_of_clips_that_the_evaluation_cannot_read(fails, tmp_path, tracked, monkeypatch, damage):
     monkeypatch.setattr(evaluate, "run_stage", lambda *_, **__: pytest.fail("scored before its tables were read"))
     monkeypatch.setattr(evaluate, "require", lambda name: tmp_path / name)
-    monkeypatch.setattr(evaluate, "_reenactor", lambda _: None)
     artifacts = Artifacts(tmp_path / "artifacts")
     write_talking_shards(artifacts.shards, [make_talking_clip("00000000000000aa-f000000", split=Split.TEST)])
     write_rejects(artifacts.shards, [])

@@ -58,12 +58,12 @@ class DeformationField(nn.Module):
 
     A direction is that of the face's surface next to the point, which blendshapes of the landmarks move, and what an
     MLP adds to it. The blendshapes start fitted to the tracks (see `training.blendshapes`): without that start the MLP
-    left lids and irises far behind, for they are few of many points (docs/results.md).
+    left lids and irises far behind, for they are few of many points (docs/experiments.md).
 
     The displacement is linear in the change of expression, as blendshapes are: a head driven by itself stays as it is,
     exactly, and coefficients that the training data never moved move nothing. Before landmarks told it where a point
     lies, it left 0.083 cm where an MLP on position and both expressions left 0.101, in one pass instead of two
-    (docs/results.md).
+    (docs/experiments.md).
     Before `start` nothing moves at all.
 
     Ours, not the paper's: a point is described not by its position alone but by the landmarks of its face around it.

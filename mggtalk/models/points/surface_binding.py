@@ -65,8 +65,8 @@ class FaceSurface(nn.Module):
     """The triangles between the landmarks of one set, and what hangs on them.
 
     A point goes with the triangle next to it, as a mixture of its corners. So each lid goes its own way; a mean of the
-    landmarks around held each lid back by the other (docs/results.md). Irises are no part of the surface: they slide
-    under the lids, and take along what lies around them between the lids.
+    landmarks around held each lid back by the other (docs/experiments.md). Irises are no part of the surface:
+    they slide under the lids, and take along what lies around them between the lids.
     """
 
     def __init__(self, name: str) -> None:

@@ -29,7 +29,7 @@ ResultT = TypeVar("ResultT")
 PROTOCOLS = ("https", "http", "s3", "memory")
 
 PAGE_BYTES = 1 << 19
-"""About what a request fetches of a sample; other sizes were measured (docs/results.md)."""
+"""About what a request fetches of a sample; other sizes were measured (docs/experiments.md)."""
 
 _CONNECTIONS = 16
 """Requests at a time."""

@@ -1,7 +1,7 @@
 """Track files: one a video, or one a part of a long video, named by the content key of what it was made from.
 
 A file knows its video by content alone. Name, labels and path are laid over it when it is read, so renaming files or
-correcting labels costs no tracking; so are, over each clip, identity and split as `identity/definition.py` resolved them.
+correcting labels costs no tracking; so are, over each clip, identity and split as `identity/` resolved them.
 """
 
 import hashlib

@@ -106,7 +106,8 @@ class Augmentation:
         """Return numbers within (0, 1) that follow from seed, stream and each pair's own number alone.
 
         Source: Philox, a random number generator that starts at any counter (Salmon et al., "Parallel random numbers:
-        as easy as 1, 2, 3", 2011), at once for all pairs: a generator for each took 3.5 ms for 96 (docs/results.md).
+        as easy as 1, 2, 3", 2011), at once for all pairs: a generator for each took 3.5 ms for 96
+        (docs/experiments.md).
         """
         key = np.array([self._seed, stream], np.uint64)
         generator = np.random.Philox(key=key, counter=numbers.start * _DRAWS // _DRAWS_A_COUNT)

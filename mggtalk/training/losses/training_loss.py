@@ -131,7 +131,7 @@ class TrainingStep(nn.Module):
         """Let torch.compile fuse what works on whole pictures, at its first use: the convolutions and L1 + SSIM.
 
         Not the point networks: their sizes change from step to step, and it takes 10,000 steps to win back the time
-        that code for any size takes to make (docs/results.md).
+        that code for any size takes to make (docs/experiments.md).
         """
         predictor = self.predictor
         for network in (predictor.geometry_refinement.unet, predictor.identity_encoder, predictor.inpainting.unet):

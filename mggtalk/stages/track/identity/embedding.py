@@ -16,7 +16,7 @@ from jaxtyping import Float, Float32, Float64, Int32, UInt8
 from mggtalk.records import ClipTrack, TrackedVideo, VideoRecord
 from mggtalk.video.decode import open_video
 
-# The mean of 8 faces tells people apart better than that of 4 or 1 (docs/results.md); each costs 0.1 s.
+# The mean of 8 faces tells people apart better than that of 4 or 1 (docs/experiments.md); each costs 0.1 s.
 FACES_PER_CLIP = 8
 _LEAST_FACES_A_PERSON = 2
 

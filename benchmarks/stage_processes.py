@@ -46,9 +46,9 @@ class StageRun:
         """Return the living processes of the run."""
         return [process for process in psutil.process_iter() if _bears(process, self._mark)]
 
-    def survivors(self, seconds_per_frame: float = 90.0) -> list[str]:
-        """Return the command lines of what still lives after `seconds_per_frame`; the run itself has ended."""
-        deadline = time.monotonic() + seconds_per_frame
+    def survivors(self, timeout_s: float = 90.0) -> list[str]:
+        """Return the command lines of the processes that outlive the ended run by `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.1)
         return [_command_line(process) for process in left]

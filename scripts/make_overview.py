@@ -52,7 +52,7 @@ def main() -> None:
     depth_picture = np.where(head[..., None], draw_depth(depth), 255).astype(np.uint8)
     panels = [dots, depth_picture, shaded, turned]
     picture = np.hstack([_fitted(panel) for panel in panels])
-    cv2.imwrite(str(Path(__file__).with_name("overview.png")), picture[..., ::-1])
+    cv2.imwrite(str(Path(__file__).parents[1] / "docs" / "overview.png"), picture[..., ::-1])
 
 
 def _project(points: np.ndarray, head_to_camera: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:

@@ -111,7 +111,7 @@ def write_report(directory: Path, content: ReportContent) -> Path:
         .get_template("report.html.j2")
         .render(
             title=content.title,
-            style=resources.files("mggtalk.evaluation").joinpath("templates/report.css").read_text("utf-8"),
+            style=resources.files("mggtalk.evaluation.report").joinpath("templates/report.css").read_text("utf-8"),
             columns=COLUMNS,
             method_names=METHOD_NAMES,
             metric_names={column.key: column.name for column in COLUMNS},

@@ -164,7 +164,7 @@ def report_training(size: int, batch: int, device: str) -> None:
 
     def compare() -> Tensor:
         seen = (torch.cat([plane] * 3) for plane in (picture[:, :3], target.image, target.valid))
-        return photometric(*seen, settings().loss.ssim, settings().loss.squared).mean()
+        return photometric(*seen, settings().loss.ssim, settings().loss.mse).mean()
 
     def learn() -> None:
         optimizer.zero_grad(set_to_none=True)

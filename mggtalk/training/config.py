@@ -16,7 +16,7 @@ class LossWeights:
 
     Attributes:
         ssim: of 1 - SSIM beside an L1 of weight 1, on the head before and after densification and on the final image.
-        squared: of the squared difference, beside that L1.
+        mse: of the mean squared error, beside that L1.
         eyes_and_mouth: of the L1 around eyes and mouth alone: 1 in 20 pixels, where expressions show.
         alpha: L1 between rendered alpha and the target's head mask.
         landmarks: mean distance in cm between displaced source landmarks and the target's, both in head space.
@@ -27,7 +27,7 @@ class LossWeights:
     """
 
     ssim: float = Field(ge=0)
-    squared: float = Field(ge=0)
+    mse: float = Field(ge=0)
     eyes_and_mouth: float = Field(ge=0)
     alpha: float = Field(ge=0)
     landmarks: float = Field(ge=0)

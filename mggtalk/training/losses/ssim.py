@@ -13,7 +13,7 @@ _RADIUS_PX = 5
 _LUMINANCE, _CONTRAST = 0.01**2, 0.03**2
 
 
-def structural_similarity(
+def ssim(
     image: Float[Tensor, "batch channels height width"], expected: Float[Tensor, "batch channels height width"]
 ) -> Float[Tensor, "batch channels height width"]:
     """Return the SSIM of every pixel, for values in [0, 1]; the pictures go on as their mirror images.

@@ -13,7 +13,7 @@ from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackB
 from mggtalk.models.predictor import DrivenImages, TalkingHeadPredictor
 from mggtalk.training.config import LossWeights
 from mggtalk.training.losses.perceptual import PerceptualDistance
-from mggtalk.training.losses.ssim import structural_similarity
+from mggtalk.training.losses.ssim import ssim
 
 _REACH = 2.5
 """Squared radius of a disc over the mean square of its landmarks' distance: a little wider than an eye or a mouth."""
@@ -23,18 +23,18 @@ Mask = Float[Tensor, "batch 1 height width"]
 
 
 def photometric(
-    image: Image, expected: Image, valid: Mask, ssim_weight: float, squared_weight: float = 0.0
+    image: Image, expected: Image, valid: Mask, ssim_weight: float, mse_weight: float = 0.0
 ) -> Float[Tensor, " batch"]:
-    """Return L1 + `ssim_weight` * (1 - SSIM) + `squared_weight` * L2^2 of each image, as means over its valid pixels.
+    """Return L1 + `ssim_weight` * (1 - SSIM) + `mse_weight` * MSE of each image, as means over its valid pixels.
 
-    Of each image, so that the loss of a batch does not depend on how it is shared out among workers.
+    The means are taken per image, so that the loss of a batch does not depend on how it is split among workers.
     """
     image, expected = image * valid, expected * valid
-    apart = image - expected
-    difference = apart.abs() + ssim_weight * (1 - structural_similarity(image, expected)) * valid
-    if squared_weight:
-        difference = difference + squared_weight * apart.square()
-    return difference.mean(dim=(1, 2, 3)) / valid.mean(dim=(1, 2, 3)).clamp(min=1e-6)
+    difference = image - expected
+    loss = difference.abs() + ssim_weight * (1 - ssim(image, expected)) * valid
+    if mse_weight:
+        loss = loss + mse_weight * difference.square()
+    return loss.mean(dim=(1, 2, 3)) / valid.mean(dim=(1, 2, 3)).clamp(min=1e-6)
 
 
 def mask_around(
@@ -145,7 +145,7 @@ class TrainingStep(nn.Module):
             torch.cat(expected),
             target.valid.repeat(len(made), 1, 1, 1),
             self.weights.ssim,
-            self.weights.squared,
+            self.weights.mse,
         )
         return dict(zip(compared, losses.reshape(len(made), -1).mean(dim=1).unbind(), strict=True))
 

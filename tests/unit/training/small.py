@@ -43,7 +43,7 @@ def small_training(**changes: Any) -> TrainConfig:
         augment=AugmentConfig(color=0.0, mirror=False, roll_deg=0.0, zoom=0.0, shift=0.0),
         loss=LossWeights(
             ssim=0.2,
-            squared=0.0,
+            mse=0.0,
             eyes_and_mouth=0.1,
             alpha=0.1,
             landmarks=0.5,

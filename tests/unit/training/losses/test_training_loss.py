@@ -188,7 +188,7 @@ def test_photometric_loss_of_equal_images_is_zero_and_grows_with_the_difference(
     assert 0.1 < structure < 0.3  # SSIM of unrelated noise is about 0, at a weight of 0.2
 
 
-def test_squared_difference_joins_the_loss():
+def test_mse_joins_the_loss():
     image, valid = torch.full((1, 3, 32, 32), 0.5), torch.ones(1, 1, 32, 32)
     assert float(photometric(image, image + 0.1, valid, 0.0, 4.0)) == pytest.approx(0.1 + 4 * 0.01, rel=1e-5)
 

@@ -121,8 +121,8 @@ def make_loader(task: Task, threads: int, cached_tracks: int = 64) -> PairLoader
     shards = Shards(task.root, cached_tracks=cached_tracks)
     size = shards.meta(shards.clips(Split.TRAIN)[0].clip_id).size
     reader = PairReader(shards, Split.TRAIN, size, SEED)
-    plan = LoaderConfig(task.pairs // BATCH, BATCH, 2 * BATCH, threads, OnCorruptSample.STOP)
-    return PairLoader(reader, plan, rank=0, world_size=1)
+    settings = LoaderConfig(task.pairs // BATCH, BATCH, 2 * BATCH, threads, OnCorruptSample.STOP)
+    return PairLoader(reader, settings, rank=0, world_size=1)
 
 
 def loader(threads: int, *, floats: bool = False, cached_tracks: int = 64) -> Callable[[Task], Iterator[Any]]:

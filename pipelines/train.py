@@ -30,7 +30,7 @@ from mggtalk.runtime.stage_command import (
 from mggtalk.runtime.train_runner import Launcher, run_training
 from mggtalk.shards.reader import Shards
 from mggtalk.training.config import TrainConfig
-from mggtalk.training.images import Reported, numbers
+from mggtalk.training.images import Reported, scalar_metrics
 from mggtalk.training.loop import Report, Worker, check_fit, train
 from mggtalk.training.losses.perceptual import find_network
 
@@ -89,7 +89,7 @@ def run(arguments: StageArguments, launcher: Launcher, shards_url: str | None = 
 
         def report(step: int, metrics: Mapping[str, Reported]) -> None:
             log(step, metrics)
-            latest.update(numbers(metrics))
+            latest.update(scalar_metrics(metrics))
             progress.reach(step, f"loss {latest['loss/total']:.3f}" if "loss/total" in latest else "")
 
         run_training(

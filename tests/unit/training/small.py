@@ -11,7 +11,7 @@ from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.shards import Shards
 from mggtalk.shards.corrupt_samples import OnCorruptSample
 from mggtalk.training.config import AugmentConfig, LossWeights, TrainConfig
-from mggtalk.training.images import Picture, Reported, numbers, pictures
+from mggtalk.training.images import LoggedImage, Reported, image_metrics, scalar_metrics
 from mggtalk.training.loop import Worker, train
 from tests.unit.models.small import small_model
 
@@ -62,11 +62,11 @@ class Reports:
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.metrics: dict[int, dict[str, float]] = {}
-        self.pictures: dict[int, dict[str, Picture]] = {}
+        self.images: dict[int, dict[str, LoggedImage]] = {}
         self._stop_at = stop_at
 
     def __call__(self, step: int, metrics: Mapping[str, Reported]) -> None:
-        self.metrics[step], self.pictures[step] = numbers(metrics), pictures(metrics)
+        self.metrics[step], self.images[step] = scalar_metrics(metrics), image_metrics(metrics)
         if step == self._stop_at:
             raise InterruptedError(f"cut off at step {step}")
 

@@ -13,14 +13,14 @@ from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackB
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.shards import Shards
 from mggtalk.training.config import AugmentConfig
-from mggtalk.training.data.augmentation import Augmentation, Twins
+from mggtalk.training.data.augmentation import Augmentation, MirrorIndices
 from mggtalk.training.loop import make_loader
 from mggtalk.training.losses.training_loss import TrainingStep, mask_around, photometric
 from tests.support.operations import WAITING, Operations
 from tests.unit.models.small import perturb, small_model
 from tests.unit.training.small import ALONE, small_training
 
-TWINS = Twins(torch.arange(478), torch.arange(2))
+MIRROR_INDICES = MirrorIndices(torch.arange(478), torch.arange(2))
 Batch = tuple[SourceBatch, DriverBatch, TargetBatch, TrackBatch]
 
 
@@ -83,7 +83,7 @@ def test_total_is_the_weighted_sum_of_the_parts(batch):
     assert min(parts[name] for name in ("final", "head", "coarse", "eyes_and_mouth", "alpha", "landmarks")) > 0
 
 
-def test_each_part_judges_its_own_picture(batch):
+def test_each_part_judges_its_own_image(batch):
     source, driver, target, _ = batch
     step = make_step()
     perturb(step.predictor, scale=0.05)
@@ -136,9 +136,9 @@ def test_compiled_parts_compute_what_they_did(batch):
 def test_a_step_waits_for_its_device_only_where_sizes_follow_from_data(batch):
     step = make_step()
     with Operations() as recorded:
-        batch = Augmentation(AugmentConfig(color=0.2, mirror=True, roll_deg=5.0, zoom=0.1, shift=0.05), 0, TWINS)(
-            batch, range(4), range(4)
-        )
+        batch = Augmentation(
+            AugmentConfig(color=0.2, mirror=True, roll_deg=5.0, zoom=0.1, shift=0.05), 0, MIRROR_INDICES
+        )(batch, range(4), range(4))
         avatar = step.predictor.reconstruct(batch[0])
         children = step.predictor.densify(avatar, step.predictor.animate(avatar, batch[1].expression))
     assert children.means.isfinite().all()

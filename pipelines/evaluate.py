@@ -11,7 +11,7 @@ import torch
 from mggtalk.errors import ParamsError, StageError, run_main
 from mggtalk.evaluation.protocols import IdentityEncoder
 from mggtalk.evaluation.reenactment import EvaluateConfig, ReenactClip, driver_frames
-from mggtalk.evaluation.report.curves import read_curves, read_last_picture
+from mggtalk.evaluation.report.curves import read_curves, read_last_image
 from mggtalk.evaluation.report.html import ReportContent, write_report
 from mggtalk.evaluation.report.rejects import StageCounts, read_rejects
 from mggtalk.evaluation.results import ClipResult
@@ -105,7 +105,7 @@ def run(arguments: StageArguments, shards_url: str | None = None) -> None:
         results=results,
         stages=(*counts_before, own_counts),
         curves=read_curves(artifacts.training),
-        training_picture=read_last_picture(artifacts.training),
+        training_image=read_last_image(artifacts.training),
         parameters=load_yaml_mapping(arguments.params, ParamsError),
         versions={"python": platform.python_version(), **library_versions(*LIBRARIES)},
     )

@@ -62,7 +62,7 @@ def checkerboard(size=SIZE, cell=8):
 
 
 class ColourMeasurer:
-    """Finds a face wherever the picture is not black, and reads its values off the mean colour."""
+    """Finds a face wherever the image is not black, and reads its values off the mean colour."""
 
     name = "mean colour"
 
@@ -85,7 +85,7 @@ class ColourEncoder:
 
 
 class PerfectReenactor:
-    """Knows the answers: returns the driver's own picture, found by its pose."""
+    """Knows the answers: returns the driver's own image, found by its pose."""
 
     resolution = SIZE
 

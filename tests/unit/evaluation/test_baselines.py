@@ -73,7 +73,7 @@ def test_a_dot_on_a_landmark_is_carried_to_the_drivers_landmark():
     assert np.linalg.norm(centre - expected) < 1.0
 
 
-def test_the_border_of_the_picture_stays(source):
+def test_the_border_of_the_image_stays(source):
     driver = driver_of(source, synthetic.grid_landmarks(), shift_cm=(2.0, 0.0))
     lookup = MeshWarp(source).lookup(driver)
     assert np.abs(lookup[0, :, 1] - 0.5).max() < 0.6
@@ -116,7 +116,7 @@ def test_every_pixel_is_covered_even_in_profile(source):
     hull = np.zeros((64, 64), np.uint8)
     cv2.fillConvexPoly(hull, cv2.convexHull(np.floor(driver.landmarks_px).astype(np.int32)), 1)
     rows, columns = np.mgrid[:64, :64] + 0.5
-    # The face moved down by ten pixels; a pixel that no triangle covers would look at its own place.
+    # The face moved down by ten pixels; a pixel that no triangle covers would look up its own position.
     moved = np.linalg.norm(lookup - np.stack([columns, rows], axis=-1), axis=-1)
     assert hull.sum() > 100
     assert moved[hull > 0].min() > 3.0

@@ -70,7 +70,7 @@ class Outcome:
 
     @property
     def is_right(self) -> bool:
-        """Whether every check holds."""
+        """True if every check holds."""
         faults = (self.damaged, self.done_again, self.differing, self.survivors)
         return not any(faults) and self.exit_codes[1] == 0 and self.said == self.finished
 

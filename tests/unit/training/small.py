@@ -1,4 +1,4 @@
-"""A training run of seconds, and what tests of several modules ask of one."""
+"""Sets up training runs of seconds, with helpers that several test modules share."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ def small_training(**changes: Any) -> TrainConfig:
 
 
 class Reports:
-    """Keeps what a run reports, by step; raises at a step if asked to, as a run that is cut off there."""
+    """Records a run's reports by step; with `stop_at` it raises at that step, like an interruption."""
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.metrics: dict[int, dict[str, float]] = {}

@@ -12,10 +12,10 @@ from tests.unit.training.two_workers import TwoWorkerRun, load_weights, run_two_
 
 @pytest.mark.slow
 def test_two_workers_learn_what_one_does(shards, tmp_path):
-    # More than one channel to a norm's group: else biases get rounding errors for gradients, which Adam blows up.
+    # Several channels per norm group: a lone bias would have rounding errors as gradients, which Adam amplifies.
     model = dataclasses.replace(small_model(), unet_channels=8)
     settings = small_training(steps=3, log_every=1, model=model)
-    # Skipping, for what is replaced is counted together.
+    # With SKIP, because the count of replaced pairs is summed over the workers.
     together = dataclasses.replace(settings, workers=2, loader_workers=2, on_corrupt_sample=OnCorruptSample.SKIP)
     fresh, resumed = (_folder(tmp_path / name) for name in ("fresh", "resumed"))
     reports = Reports()
@@ -30,7 +30,7 @@ def test_two_workers_learn_what_one_does(shards, tmp_path):
     for results in (fresh, resumed):
         ours, theirs = load_weights(results, 0), load_weights(results, 1)
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-        # Sums of gradients round in another order, and Adam blows the smallest up: so over all weights, not each.
+        # Gradients are summed in another order and Adam amplifies the smallest, so all weights are compared at once.
         away, size = (
             torch.cat([part.flatten() for part in parts]).norm()
             for parts in ([ours[name] - value for name, value in alone.items()], alone.values())

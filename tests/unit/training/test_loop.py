@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 
 def test_training_overfits_one_source(tmp_path):
-    """A clip of two frames that differ in pose, mouth and eye; the same clip again is what validation looks at."""
+    """Train on a clip of two frames that differ in pose, mouth and eye, and validate on the same clip."""
     clips = [
         make_talking_clip(f"{split.value[0].encode().hex():0>16}-f000000", num_frames=2, split=split)
         for split in (Split.TRAIN, Split.VAL)
@@ -51,7 +51,7 @@ def test_the_deformation_starts_with_blendshapes_of_the_tracks(shards):
 
 
 def test_a_step_that_is_not_finite_is_left_out_and_counted(shards, monkeypatch):
-    """A loss that is no number once, as one GPU training of twelve had it."""
+    """Make the loss NaN once, as happened in one GPU training of twelve."""
     settings, reports, calls = small_training(steps=4, log_every=2), Reports(), itertools.count()
     distance = TrainingStep.landmark_distance
 
@@ -106,7 +106,7 @@ def test_landmarks_are_measured_while_they_teach_and_where_the_log_shows_them(sh
 
 
 def test_geometry_stays_as_it_is_after_its_fraction_of_the_steps(shards, tmp_path):
-    """And was on a course of its own before, for its learning rate falls within that fraction."""
+    """It also takes another course before, because its learning rate falls within that fraction."""
     settings = small_training(steps=6, geometry_fraction=0.5, checkpoint_every=3, log_every=1)
     with pytest.raises(InterruptedError):
         run(settings, shards, Reports(stop_at=4), tmp_path / "state.pt")
@@ -132,7 +132,7 @@ def test_average_of_the_weights_is_what_is_kept(shards):
 
 
 def test_damaged_frames_stop_the_run_or_are_replaced_and_counted(tmp_path):
-    """Of two frames, the second is broken: as source it is never drawn, so every other pair needs it."""
+    """Break the second of two frames: it is never drawn as a source, so every other pair needs it."""
     clip = make_talking_clip("00000000000000aa-f000000", num_frames=2)
     root = Path(write_talking_shards(tmp_path, [clip]).root)
     (row,) = iterate_rows(read_index(root))

@@ -12,7 +12,7 @@ def flat(color, size=80):
 
 
 def pixels_of(figure, color):
-    """Rows and columns of a colour."""
+    """Return rows and columns of the pixels of a colour."""
     return np.nonzero((figure == color).all(axis=-1))
 
 

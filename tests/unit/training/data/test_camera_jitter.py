@@ -44,7 +44,7 @@ def test_the_image_goes_where_its_pixels_go(source):
 
 
 def test_depth_and_normals_are_those_of_the_turned_head(source):
-    """There and back again; the direction of the turn is that of the next test."""
+    """Jitter and undo it; the next test checks the direction of the turn."""
     jittered = jittered_source(source, JITTER)
     inside = -torch.nn.functional.max_pool2d(-jittered.head_mask, 5, 1, 2) > 0.5
     torch.testing.assert_close(jittered.normals.norm(dim=1)[inside[:, 0]], torch.ones(int(inside.sum())))

@@ -66,7 +66,7 @@ def assert_same(unpacked: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
 
 
 def keep_busy() -> torch.cuda.Event:
-    """Give the current stream a second of work; return what tells that it is done."""
+    """Give the current stream a second of work, and return the event of its end."""
     matrix = torch.rand(8192, 8192, device="cuda")
     for _ in range(40):
         matrix = matrix @ matrix
@@ -86,7 +86,7 @@ def test_a_batch_that_was_sent_ahead_does_not_wait_for_other_work(packed):
     assert not done.query()
     unpacked = sent.unpack(torch.device("cuda", 0))
     del sent
-    with torch.cuda.stream(copies):  # would have the batch's memory now, had the other stream no claim to it
+    with torch.cuda.stream(copies):  # would reuse the batch's memory if the other stream had no claim to it
         fillers = [torch.full((64, 64), 7.0, device="cuda") for _ in range(64)]
     assert_same(unpacked, packed.unpack(CPU))
     del fillers

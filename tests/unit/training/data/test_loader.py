@@ -27,7 +27,7 @@ def make_loader(shards, rank=0, world_size=1, reader_class=PairReader, **changes
 
 
 def content(batches):
-    """Return per step what tells its pairs apart, in their order; the slices of the ranks joined."""
+    """Return for each step the values that identify its pairs, in order, with the slices of the ranks joined."""
     whole: dict[int, list[torch.Tensor]] = {}
     for loaded in batches:
         source, driver, target, tracks = loaded.batch.unpack(torch.device("cpu"))
@@ -41,7 +41,7 @@ def equal(ours, theirs):
 
 
 def of_all_ranks(shards, world_size, threads, state=None, stop=STEPS, **changes):
-    """Return all ranks' batches, rank by rank, and the state that each rank ends in."""
+    """Return the batches of all ranks, rank by rank, and the final state of each rank."""
     batches, states = [], []
     for rank in range(world_size):
         loader = make_loader(shards, rank, world_size, threads=threads, **changes)
@@ -150,7 +150,7 @@ def test_loader_that_is_left_leaves_no_thread(shards, threads):
 
 @pytest.fixture(scope="module")
 def damaged(shards, tmp_path_factory):
-    """The shards with one image broken, and the pairs of the run that need it."""
+    """Return the shards with one broken image, and the pairs of the run that need it."""
     root = tmp_path_factory.mktemp("damaged") / "shards"
     shutil.copytree(shards.root, root)
     clip_id, frame = "00000000000000aa-f000000", 3

@@ -38,7 +38,7 @@ def test_neighbours_are_torn_apart():
 
 
 def test_order_stays_what_it_is():
-    """A change would let runs go on in another order than they began in."""
+    """Pin the order, because a change would resume runs in another order than they began in."""
     assert [permuted(position, 10, 1, 2) for position in range(10)] == [3, 8, 1, 0, 5, 9, 7, 2, 4, 6]
     assert hashed(1, 2, 3) == 5809300636878265108
 

@@ -117,7 +117,7 @@ def test_offsets_on_the_face_are_those_within_its_oval(batch):
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # Dynamo's, of its own looking
 def test_compiled_parts_compute_what_they_did(batch):
-    """With Dynamo's tracing and without generated code, which takes a minute and a compiler."""
+    """Traces with Dynamo but generates no code, which would take a minute and a compiler."""
     step = make_step()
     perturb(step.predictor, scale=0.05)
     weights = [*step.parameters()]
@@ -145,8 +145,8 @@ def test_a_step_waits_for_its_device_only_where_sizes_follow_from_data(batch):
     waits = {name: count for name, count in recorded.counts.items() if name in WAITING}
     assert waits == {
         "aten.lift_fresh.default": 5,  # the draws of the augmentation, which go out of pinned memory
-        # Visible points, hidden points and the longest row, each copied to the host while other work is launched; that
-        # of keys which the voxel table lost does not show here.
+        # The counts of visible points, of mirrored points and of the longest row, each copied to the host while other
+        # work is launched; the copy of keys lost by the voxel table does not show here.
         "aten._local_scalar_dense.default": 3,
     }
 

@@ -1,8 +1,8 @@
-"""Times the readers of video frames beside a bare decord loop: `python -m benchmarks.decode VIDEO ...`.
+"""Times the reader of video frames beside a bare decord loop: `python -m benchmarks.decode VIDEO ...`.
 
 Without arguments it makes videos of 360p, 720p and 1080p from a test pattern with noise. All loops of a round run one
-after the other on one thread, and the fastest of several rounds counts, so other work on the machine falls out. What is
-counted is processor time of all threads of the process.
+after the other on one thread, and the fastest of several rounds counts, which leaves out other work on the machine.
+Times are processor time, summed over all threads of the process.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def frames_per_s(loop: Callable[[str], Iterator[object]], path: str, num_frames:
     return count / (time.process_time() - start)
 
 
-def late_start_ms(reader: DecordReader | PyAvReader) -> float:
+def late_start_ms(reader: PyAvReader) -> float:
     """Return the milliseconds (of the clock) to a frame three quarters into the video."""
     start = time.perf_counter()
     next(reader.frames([len(reader.presentation_s) * 3 // 4]))
@@ -81,13 +81,12 @@ def report(path: str, num_frames: int, rounds: int) -> None:
     for _ in range(rounds):
         for name, loop in LOOPS.items():
             best[name] = max(best[name], frames_per_s(loop, path, num_frames))
-    opened = open_video(path)
-    print(f"{Path(path).name}, {opened.width}x{opened.height}, {type(opened.reader).__name__}:")
+    reader = PyAvReader(path)
+    print(f"{Path(path).name}, {reader.width}x{reader.height}:")
     for name, speed in best.items():
         print(f"  {name:12} {speed:7.0f} frames/s  {speed / best['bare decord']:.2f} of bare decord")
-    readers = {"DecordReader": DecordReader(path), "PyAvReader": PyAvReader(path)}
-    starts = ", ".join(f"{name} {late_start_ms(reader):.0f} ms" for name, reader in readers.items())
-    print(f"  first frame at three quarters: {starts}; {psutil.Process().memory_info().rss >> 20} MiB resident in all")
+    resident_mib = psutil.Process().memory_info().rss >> 20
+    print(f"  first frame at three quarters: {late_start_ms(reader):.0f} ms; {resident_mib} MiB resident in all")
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Times surface reconstruction and the symmetric cloud: `python -m benchmarks.head_clouds [--device cuda]`.
 
 Each time stands beside its floor: the bytes that the operations read and write, counted as they run, over the bandwidth
-of a copy that is measured in the same run; and the bytes of inputs and results alone. On the CPU (one thread) the depth
-backend `facemesh` is timed too.
+of a copy measured in the same run; and the bytes of inputs and results alone. On the CPU (one thread) the depth backend
+`facemesh` is timed too.
 """
 
 import argparse
@@ -30,11 +30,11 @@ DISTANCE_CM = 90.0
 YAW = np.radians(30.0)
 VOXEL_CM, STRIDE = 0.4, 2
 FULL, TYPICAL = (0.49, 0.5), (0.33, 0.42)
-"""Masks of 200,000 pixels, and of the 43 % that the heads of real clips cover of their crop."""
+"""Radii of masks of 200,000 pixels, and of the 43 % of the crop that the heads of real clips cover."""
 
 
 class CountedBytes(TorchDispatchMode):
-    """Adds up what every operation reads and writes; views move nothing."""
+    """Counts the bytes that every operation reads and writes; views move nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def head_views(batch: int, radii: tuple[float, float]) -> HeadViews:
     """Return turned heads whose mask is an ellipse.
 
     Args:
-        radii: of the mask, across and down, over the side of the picture.
+        radii: of the mask, across and down, over the side of the image.
     """
     turn = np.array([[np.cos(YAW), 0, np.sin(YAW)], [0, 1, 0], [-np.sin(YAW), 0, np.cos(YAW)]])
     pose = np.eye(4)
@@ -86,21 +86,21 @@ def milliseconds(work: Callable[[], object], repeats: int, device: str) -> float
 
 
 def bandwidth(device: str) -> float:
-    """Return the bytes a millisecond that a copy reads and writes; on the CPU of what its caches hold, as maps are."""
+    """Measure the bytes per millisecond of a copy; on the CPU, of a size that fits its caches, as maps do."""
     source = torch.rand(2**28 if device == "cuda" else 2**18, device=device)
     target = torch.empty_like(source)
     return 2 * source.numel() * 4 / milliseconds(lambda: target.copy_(source), 20, device)
 
 
 def counted(work: Callable[[], object]) -> int:
-    """Return the bytes that the operations of `work` move."""
+    """Count the bytes that the operations of `work` move."""
     with CountedBytes() as counter:
         work()
     return counter.total
 
 
 def report(name: str, work: Callable[[], object], batch: int, essential: int, device: str, repeats: int) -> float:
-    """Print one line and return the milliseconds a frame."""
+    """Print one line and return the milliseconds per frame."""
     speed = bandwidth(device)
     took = milliseconds(work, repeats, device) / batch
     floor, least = counted(work) / speed / batch, essential / speed / batch
@@ -117,7 +117,7 @@ def main() -> None:
     torch.set_num_threads(1)
     name = torch.cuda.get_device_name() if args.device == "cuda" else "one thread of the CPU"
     print(f"{name}, torch {torch.__version__}, {SIZE} x {SIZE}, copy {bandwidth(args.device) / 1e6:.1f} GB/s\n")
-    print("| what | batch | ms a frame | floor: bytes moved | ratio | least: in and out |\n|---|---|---|---|---|---|")
+    print("| part | batch | ms a frame | floor: bytes moved | ratio | least: in and out |\n|---|---|---|---|---|---|")
     for batch in (1, 4, 16) if args.device == "cuda" else (1,):
         time_geometry(head_views(batch, FULL), args.device, args.repeats)
     if args.device == "cpu":
@@ -132,7 +132,7 @@ def main() -> None:
 
 
 def time_geometry(views: HeadViews, device: str, repeats: int) -> tuple[float, float]:
-    """Print the lines of surface and cloud and return their milliseconds a frame."""
+    """Print the lines of surface and cloud and return their milliseconds per frame."""
     batch = len(views)
     camera = torch.as_tensor(views.intrinsics, dtype=torch.float32).expand(batch, 3, 3).to(device)
     pose = torch.from_numpy(views.head_to_camera.astype(np.float32)).to(device)

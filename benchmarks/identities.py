@@ -1,9 +1,9 @@
-"""How well face embeddings find people again: distances, and the clusters of unlabelled videos, against labels.
+"""Scores face embeddings and their clusters of unlabelled videos against identity labels.
 
     python -m benchmarks.identities --artifacts artifacts --labels labels.csv
 
 The artifacts are those of `track` with `identity_encoder: dlib` on a recipe without labels. The labels are a CSV file
-with the columns `file` and `identity` (`-`: not one known person).
+with the columns `file` and `identity` (`-`: no single known person).
 """
 
 import argparse
@@ -21,7 +21,7 @@ _PERCENTILES = (0, 5, 50, 95, 100)
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the distances and the clusters."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
     parser.add_argument("--labels", type=Path, required=True)
@@ -59,7 +59,7 @@ def print_distances(clips: dict[str, ClipIdentity], looks: list[Appearance], lab
 
 
 def print_clusters(clips: dict[str, ClipIdentity], looks: list[Appearance], labels: dict[str, str]) -> None:
-    """Print how many pairs of faces are rightly in one cluster."""
+    """Print the precision and recall of pairs of faces in one cluster."""
     pairs = [
         (_label(one, clips, labels) == _label(other, clips, labels), _identity(one, clips) == _identity(other, clips))
         for one, other in combinations(looks, 2)

@@ -1,6 +1,6 @@
-"""Times `ingest` on many small videos, twice: `python -m benchmarks.ingest_rerun`. The second run finds nothing to do.
+"""Times `ingest` on many small videos, twice: `python -m benchmarks.ingest_rerun`. The second run has nothing to do.
 
-The videos are made on the spot: one second of plain colour each, 64 x 64 pixels, no two with the same bytes.
+The videos are generated: one second of plain colour each, 64 x 64 pixels, no two with the same bytes.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import yaml
 
 
 def write_videos(folder: Path, count: int) -> None:
-    """Write videos that differ in their last bytes, which no player reads."""
+    """Write videos that differ in trailing bytes only, which no player reads."""
     folder.mkdir()
     first = folder / "0.mp4"
     with av.open(str(first), "w") as container:
@@ -31,7 +31,7 @@ def write_videos(folder: Path, count: int) -> None:
 
 
 def run_ingest(folder: Path) -> float:
-    """Run the stage in a process of its own, and return its seconds, the start of Python and Ray included."""
+    """Run the stage in its own process, and return its seconds, including the start of Python and Ray."""
     command = [sys.executable, "-m", "pipelines.ingest", "--params", str(folder / "params.yaml")]
     started_s = time.perf_counter()
     subprocess.run([*command, "--artifacts", str(folder / "artifacts")], check=True)

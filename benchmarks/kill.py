@@ -1,7 +1,7 @@
 """Kills runs of a stage with SIGKILL and runs them again: `python -m benchmarks.kill [ingest] [track] [shards]`.
 
-Prints a line for each random moment. What has to hold: the rerun ends with the bytes of a run that nobody killed, does
-nothing again that was finished, no file under a final name ever has other bytes, and of either run no process is left.
+Prints a line for each random moment, and checks that the rerun ends with the bytes of an undisturbed run, repeats no
+finished work, that no file under a final name ever has other bytes, and that no process of either run is left.
 """
 
 import argparse
@@ -43,7 +43,7 @@ _LIMIT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When what is killed: `fraction` of the way from the victim's start to where an undisturbed run ends."""
+    """A moment to kill a victim: `fraction` of the time from its start to the end of an undisturbed run."""
 
     stage: str
     victim: str
@@ -52,12 +52,12 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it.
+    """Result of a kill and a rerun.
 
     Attributes:
-        finished: videos or clips that were done when the killed run had ended. said: how many the rerun said it found.
-        damaged: files that were there, but not with their bytes. done_again: of the finished, what the rerun wrote.
-        differing: files of the rerun that differ from the undisturbed run's, or are there in one of them only.
+        finished: videos or clips done at the end of the killed run. said: their number according to the rerun's log.
+        damaged: files with other bytes after the kill. done_again: finished files that the rerun wrote again.
+        differing: files of the rerun that differ from the undisturbed run's, or exist in one of them only.
         exit_codes: of the killed run and of the rerun. survivors: processes of either, after their end.
         seconds_to_end: from the kill until the last process of the run was gone.
     """
@@ -74,14 +74,14 @@ class Outcome:
 
     @property
     def is_right(self) -> bool:
-        """All promises were kept."""
+        """True if every check holds."""
         faults = (self.damaged, self.done_again, self.differing, self.survivors)
         return not any(faults) and self.exit_codes[1] == 0 and self.said == self.finished
 
 
 @dataclass
 class Project:
-    """A folder of short videos with a recipe and parameters, and what an undisturbed run makes of it."""
+    """A folder of short videos with a recipe and parameters, and the output of an undisturbed run."""
 
     root: Path
     expected: dict[str, bytes] = field(default_factory=dict)
@@ -89,14 +89,14 @@ class Project:
 
     @property
     def params(self) -> Path:
-        """The parameters."""
+        """Path of the parameters."""
         return self.root / "params.yaml"
 
     def run_undisturbed(self) -> None:
-        """Run the stages, and keep their files and times.
+        """Run the stages, and record their files and times.
 
         Raises:
-            RuntimeError: one does not end well.
+            RuntimeError: a stage fails.
         """
         artifacts = self.root / "undisturbed"
         for stage in _SUBDIRECTORY:
@@ -119,8 +119,8 @@ def make_project(root: Path) -> Project:
     with av.open(str(sample)) as container:
         images = [frame.reformat(320, 180, "rgb24").to_ndarray() for frame in islice(container.decode(video=0), 60)]
     for number in range(NUM_VIDEOS):
-        pictures = np.roll(np.array([*images, *images[::-1]]), -7 * number, axis=0)[:FRAMES_EACH]
-        _write_video(data / f"{number}.mp4", pictures)
+        frames = np.roll(np.array([*images, *images[::-1]]), -7 * number, axis=0)[:FRAMES_EACH]
+        _write_video(data / f"{number}.mp4", frames)
     (root / "recipe.yaml").write_text(yaml.safe_dump({"kind": "folder", "path": str(data)}))
     params = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
     params["ingest"] |= {"recipe": str(root / "recipe.yaml"), "watch": str(data)}
@@ -147,7 +147,7 @@ def contents(artifacts: Path, stages: Iterable[str]) -> dict[str, bytes]:
 
 
 def random_moments(count: int, seed: int, stages: Sequence[str], victims: Sequence[str] = VICTIMS) -> Iterator[Moment]:
-    """Yield moments; stages and victims take turns, the time is random: of `shards` not while Ray alone is at work."""
+    """Yield moments at random times, for stages and victims in turn; for `shards` not while Ray is still starting."""
     generator = random.Random(seed)
     for number in range(count):
         stage = stages[number // len(victims) % len(stages)]
@@ -155,7 +155,7 @@ def random_moments(count: int, seed: int, stages: Sequence[str], victims: Sequen
 
 
 def kill_and_rerun(project: Project, moment: Moment, artifacts: Path) -> Outcome:
-    """Run the stage, kill at the moment, run again, and compare. A run that was too fast is tried again, earlier."""
+    """Run the stage, kill it at the moment, run it again and compare; a run that ended first is repeated earlier."""
     shutil.rmtree(artifacts, ignore_errors=True)
     for done in itertools.takewhile(lambda stage: stage != moment.stage, _SUBDIRECTORY):
         shutil.copytree(project.root / "undisturbed" / _SUBDIRECTORY[done], artifacts / _SUBDIRECTORY[done])
@@ -173,8 +173,8 @@ def kill_and_rerun(project: Project, moment: Moment, artifacts: Path) -> Outcome
     before, stamps = contents(artifacts, stages), _stamps(artifacts, moment.stage)
     rerun_exit, said, more_survivors = _rerun(project, moment, artifacts)
     after, later = contents(artifacts, stages), _stamps(artifacts, moment.stage)
-    # Of `ingest` and `track`, what is no video's own file is written anew as videos come in. A file that a kill cut off
-    # keeps a name of its own, and has to be gone after the rerun.
+    # `ingest` and `track` rewrite the files that belong to no single video as videos come in. A file that the kill cut
+    # off has a name of its own, and must be gone after the rerun.
     names = before if moment.stage == "shards" else stamps
     lasting = {name: before[name] for name in names if name in before and not name.endswith(PARTIAL_SUFFIX)}
     folders = tuple(f"{_SUBDIRECTORY[stage]}/" for stage in stages)
@@ -208,7 +208,7 @@ def _rerun(project: Project, moment: Moment, artifacts: Path) -> tuple[int, int,
 
 
 def _kill(run: StageRun, moment: Moment, expected_s: float) -> bool:
-    """Wait for the moment and kill the victim; return false where the run had ended before."""
+    """Wait for the moment and kill the victim; return False if the run ended first."""
     started_s = time.monotonic()
     while not _victims(run, moment.victim):
         if run.process.poll() is not None:
@@ -250,7 +250,7 @@ def _differing(one: Mapping[str, bytes], other: Mapping[str, bytes], *, one_way:
 
 
 def main() -> int:
-    """Print a line for each moment; the exit code is 1 if a promise was broken."""
+    """Print a line for each moment; the exit code is 1 if a check failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("stages", nargs="*", choices=[*_SUBDIRECTORY, []], default=[], help="default: ingest and track")
     parser.add_argument("--victims", nargs="+", choices=VICTIMS, default=VICTIMS)

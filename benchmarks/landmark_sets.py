@@ -1,13 +1,11 @@
-"""What the 68 points keep of MediaPipe's 478, on real tracks.
+"""Measures what the 68 points keep of MediaPipe's 478, on real tracks: `python -m benchmarks.landmark_sets ARTIFACTS`.
 
-    python -m benchmarks.landmark_sets ARTIFACTS
-
-ARTIFACTS is where `ingest` and `track` have run with the landmarker `mediapipe`. Prints how far the surface made from
-the 68 points lies from MediaPipe's mesh, and how much of some blendshapes the coefficients `pca` tell, of people whom
-the regression has not seen.
+ARTIFACTS is where `ingest` and `track` have run with the landmarker `mediapipe`. Prints the distance from the surface
+made of the 68 points to MediaPipe's mesh, and the variance of some blendshapes that a regression on the `pca`
+coefficients explains, on people whom the regression has not seen.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +24,17 @@ BLENDSHAPES = ("jawOpen", "mouthPucker", "mouthSmileLeft", "browInnerUp", "browD
 
 def main() -> None:
     """Print both measures."""
-    clips = list(_clips(Path(sys.argv[1])))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("artifacts", type=Path)
+    clips = _clips(parser.parse_args().artifacts)
     points = np.concatenate([clip.landmarks[::EVERY] for clip in clips]).astype(np.float64)
     dense, sparse = mediapipe_478(), ibug_68()
     made = np.stack([sparse.surface(frame) for frame in points[:, dense.ibug_68]])
     errors_mm = 10 * np.linalg.norm(made - points[:, : made.shape[1]], axis=-1)
     print(f"{len(clips)} clips, {len(points)} frames")
     print(f"surface: mean {errors_mm.mean():.1f} mm, 95th percentile {np.percentile(errors_mm, 95):.1f} mm")
-    for name, share in zip(BLENDSHAPES, _explained(clips), strict=True):
-        print(f"{name}: R2 {share:.2f}")
+    for name, r_squared in zip(BLENDSHAPES, _explained(clips), strict=True):
+        print(f"{name}: R2 {r_squared:.2f}")
 
 
 def _clips(artifacts: Path) -> list[ClipTrack]:
@@ -52,8 +52,8 @@ def _explained(clips: list[ClipTrack]) -> Float[np.ndarray, " num_blendshapes"]:
         coefficients = pca_expression(clip.landmarks, clip.neutral_landmarks, clip.landmark_set).astype(np.float64)
         seen.append(coefficients - coefficients.mean(axis=0))
         wanted.append(clip.expression[:, columns] - clip.expression[:, columns].mean(axis=0))
-    people = sorted({clip.video.identity for clip in clips})
-    fold = np.array([people.index(clip.video.identity) % FOLDS for clip in clips])
+    identities = sorted({clip.video.identity for clip in clips})
+    fold = np.array([identities.index(clip.video.identity) % FOLDS for clip in clips])
     left = total = np.zeros(len(columns))
     for number in range(FOLDS):
         training, testing = np.flatnonzero(fold != number), np.flatnonzero(fold == number)

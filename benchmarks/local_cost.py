@@ -1,9 +1,9 @@
-"""What one more video costs in a DVC project: `python -m benchmarks.local_cost CLIPS`.
+"""Measures the cost of one more video in a DVC project: `python -m benchmarks.local_cost CLIPS`.
 
-The project lies in a scratch folder, with a remote that is a folder too. The first 2 s of 60 videos of the folder CLIPS
-(those that its `manifest.csv` calls `talking`, if it has one) go through `dvc repro shards` and `dvc push`; then one
-more. Printed: what was computed the second time, counted by the notes that the stage keeps of finished clips and told
-by its log; which files of the data set changed; and what the second push added to the remote, by listing it.
+The project lies in a scratch folder, and its remote is a folder too. The first 2 s of 60 videos of the folder CLIPS
+(those of kind `talking` in its `manifest.csv`, if it has one) go through `dvc repro shards` and `dvc push`; then one
+more. Prints the clips computed the second time, by the stage's records of finished clips and by its log; the changed
+files of the data set; and the objects that the second push added to the remote.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 2.0
-# Small pictures; two seconds are two source frames.
+# Small images; two seconds hold two source frames.
 CHANGES = {
     "track": {"min_clip_s": 0.5},
     "shards": {"size": 128, "geometry_stride": 25},
@@ -30,7 +30,7 @@ CHANGES = {
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """Return the videos of a folder by name: those of its `manifest.csv` that talk, or all."""
+    """Return the videos of a folder by name: those of kind `talking` in its `manifest.csv`, or all."""
     manifest = folder / "manifest.csv"
     if manifest.is_file():
         with manifest.open(newline="", encoding="utf-8") as lines:
@@ -45,7 +45,7 @@ class Project:
         self.folder = folder / "project"
         self.remote = folder / "remote"
         self.shards = self.folder / "artifacts" / "shards"
-        self._notes = self.folder / "artifacts" / ".staging" / "shards"
+        self._finished = self.folder / "artifacts" / ".staging" / "shards"
         for package in ("mggtalk", "pipelines"):
             shutil.copytree(ROOT / package, self.folder / package, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "dvc.yaml", self.folder)
@@ -63,12 +63,12 @@ class Project:
         self.dvc("remote", "add", "-q", "--default", "store", str(self.remote))
 
     def list_videos(self, videos: Sequence[Path]) -> None:
-        """Make these videos the data set."""
+        """Write the table of these videos."""
         rows = "".join(f"{path.resolve()},{SECONDS}\n" for path in videos)
         (self.folder / "data" / "videos.csv").write_text(f"file,end\n{rows}")
 
     def dvc(self, *words: str) -> str:
-        """Run DVC and return all that it and the stages say."""
+        """Run DVC and return its output and that of the stages."""
         environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(self.folder),
@@ -88,7 +88,7 @@ class Project:
         return done.stdout
 
     def run(self) -> str:
-        """Run the stages up to the shards, push these, and return what the stages said."""
+        """Run the stages up to the shards, push these, and return the output of the stages."""
         begun_s = time.monotonic()
         said = self.dvc("repro", "shards")
         repro_s = time.monotonic() - begun_s
@@ -101,7 +101,7 @@ class Project:
 
     def finished_clips(self) -> set[str]:
         """Return the content keys of the clips that the stage has finished."""
-        return {path.stem for path in self._notes.glob("*.json")}
+        return {path.stem for path in self._finished.glob("*.json")}
 
     def data_set(self) -> dict[str, bytes]:
         """Return the files of the data set."""
@@ -117,7 +117,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def main() -> None:
-    """Print what the last video cost."""
+    """Print the cost of the last video."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path)
     parser.add_argument("--videos", type=int, default=60, help="before the last one; default: 60")
@@ -130,19 +130,19 @@ def main() -> None:
         project = Project(Path(name), options.shard_mb)
         project.list_videos(videos[:-1])
         project.run()
-        old, old_notes, old_sent = project.data_set(), project.finished_clips(), project.sent()
+        old, old_clips, old_sent = project.data_set(), project.finished_clips(), project.sent()
         project.list_videos(videos)
         project.run()
         new, sent = project.data_set(), project.sent()
         added = {key: size for key, size in sent.items() if key not in old_sent}
-        computed = project.finished_clips() - old_notes
-        forgotten = old_notes - project.finished_clips()
+        computed = project.finished_clips() - old_clips
+        forgotten = old_clips - project.finished_clips()
         changed = sorted(path for path, content in new.items() if old.get(path) != content)
         gone = sorted(old.keys() - new)
         whole, num_bytes = sum(map(len, new.values())), sum(added.values())
         num_shards = sum(path.endswith(".tar") for path in new)
         num_changed = sum(path.endswith(".tar") for path in changed)
-        print(f"clips: {len(old_notes)} before, {len(computed)} computed, {len(forgotten)} of the old forgotten")
+        print(f"clips: {len(old_clips)} before, {len(computed)} computed, {len(forgotten)} of the old forgotten")
         print(f"shards: {num_shards}, changed {num_changed}")
         print(f"files: {len(new)}, changed: {', '.join(changed)}; gone: {', '.join(gone) or 'none'}")
         print(f"first push: {len(old_sent)} objects, {sum(old_sent.values())} bytes")

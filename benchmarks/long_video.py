@@ -1,7 +1,7 @@
-"""Peak memory of the workers that track a long video: `python -m benchmarks.long_video CLIP --minutes 60`.
+"""Measures the peak memory of the workers that track a long video: `python -m benchmarks.long_video CLIP --minutes 60`.
 
-The long video is the clip again and again, its packets copied. It is tracked by the stage's own module, on the workers
-of `MGGTALK_WORKERS`; memory is looked at twice a second, of each Ray worker and of the process that it decodes in.
+The long video repeats the packets of the clip. The stage's own module tracks it with `MGGTALK_WORKERS` workers; the
+memory of each Ray worker and of its decoding process is sampled twice a second.
 """
 
 import argparse
@@ -22,7 +22,7 @@ LIMIT_MB = 1200
 
 
 def repeat(clip: Path, target: Path, minutes: float) -> None:
-    """Write the video stream of `clip` over and over, without its sound."""
+    """Write the video stream of `clip` over and over, without its audio."""
     with av.open(str(clip)) as source:
         stream = source.streams.video[0]
         packets = [
@@ -44,7 +44,7 @@ def repeat(clip: Path, target: Path, minutes: float) -> None:
 
 
 def workers_of(driver: psutil.Process) -> dict[int, int]:
-    """Return the bytes of each Ray worker with all its children, by process id; shared pages count in shares (PSS)."""
+    """Return the bytes of each Ray worker with all its children, by process id; shared pages are divided (PSS)."""
     sizes = {}
     for process in driver.children(recursive=True):
         try:
@@ -57,7 +57,7 @@ def workers_of(driver: psutil.Process) -> dict[int, int]:
 
 
 def run(folder: Path, params: Path, stage: str) -> Counter[int]:
-    """Run a stage and return the most that each of its workers ever took."""
+    """Run a stage and return the peak memory of each of its workers."""
     command = [
         sys.executable,
         "-m",
@@ -82,7 +82,7 @@ def run(folder: Path, params: Path, stage: str) -> Counter[int]:
 
 
 def main() -> None:
-    """Print the largest worker of `track`."""
+    """Print the peak of the largest worker of `track`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clip", type=Path)
     parser.add_argument("--minutes", type=float, default=60.0)

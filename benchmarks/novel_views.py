@@ -1,7 +1,7 @@
-"""Turns held-out heads: `python -m benchmarks.novel_views MODEL SHARDS OUT.png [--people 6] [--turn 30]`.
+"""Renders held-out heads from new views: `python -m benchmarks.novel_views MODEL SHARDS OUT.png [--people 6]`.
 
-One row a person of the split `test`: the source, which is the most frontal frame with geometry, and the head turned to
-both sides and left as it is, in its own expression. Nothing to compare with: these pictures are for looking at.
+Draws one row per person of the split `test`: the source, which is the most frontal frame with geometry, and the head
+in its own expression, turned to one side, as it is, and turned to the other. There is no ground truth to compare with.
 """
 
 import argparse
@@ -22,12 +22,12 @@ Image = UInt8[np.ndarray, "size size 3"]
 
 
 def frontal_frames(shards: Shards, people: int) -> dict[str, tuple[str, int]]:
-    """Return clip and frame of the people whose most frontal source frame is the most frontal."""
+    """Return clip and frame of the most frontal source frame, for the `people` with the most frontal ones."""
     best: dict[str, tuple[float, str, int]] = {}
     for clip in shards.clips(Split.TEST):
         for number in clip.source_frames:
-            tracks, place = shards.sample_tracks(clip.clip_id, number)
-            yaw = abs(float(rotation_angles(tracks.head_to_camera[place, :3, :3])[0]))
+            tracks, index = shards.sample_tracks(clip.clip_id, number)
+            yaw = abs(float(rotation_angles(tracks.head_to_camera[index, :3, :3])[0]))
             if clip.identity not in best or yaw < best[clip.identity][0]:
                 best[clip.identity] = (yaw, clip.clip_id, number)
     chosen = sorted(best.items(), key=lambda item: item[1][0])[:people]
@@ -52,7 +52,7 @@ def row(reenactor: Reenactor, shards: Shards, clip_id: str, number: int, turn: f
 
 
 def main() -> None:
-    """Write the picture and name its rows."""
+    """Write the image and name its rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("shards", type=Path)

@@ -1,10 +1,10 @@
 """Times the predictor at 512 pixels: `python -m benchmarks.predictor [--device cuda] [--size 512]`.
 
-A photo becomes Gaussians (reconstruct), and these become pictures: animate, render and inpaint, each alone and all
-of it as users get it, at batch 1 and 8. Beside each part stands its floor: the bytes that its operations read and
-write, counted as they run, over the bandwidth of a copy measured in the same run, or its multiplications over the rate
-of a large matrix product, whichever is longer. gsplat's own kernels count each Gaussian and each pixel once.
-Then one training step at 256 pixels, split by part.
+It reconstructs Gaussians from a photo, then animates, renders and inpaints them, each step alone and all together, at
+batch 1 and 8. Beside each part stands its floor: the bytes that its operations read and write, counted as they run,
+over the bandwidth of a copy measured in the same run, or its multiplications over the rate of a large matrix product,
+whichever is longer. gsplat's kernels count each Gaussian and each pixel once. A second table splits one training step
+at 256 pixels by part.
 """
 
 import argparse
@@ -33,12 +33,12 @@ from tests.support.synthetic_head import make_head, source_frame
 PARAMS = Path(__file__).parents[1] / "configs" / "256px.yaml"
 REPEATS = 30
 CLOSE = 1.3
-"""Heads so much larger than a person's have over 100,000 Gaussians at 512 px, as real close-ups do."""
+"""Enlargement with which synthetic heads have over 100,000 Gaussians at 512 px, as real close-ups do."""
 WHOLE = "animate + render + inpaint"
 
 
 class Part(NamedTuple):
-    """Something to be timed; `counts` is what its floor is counted on, `extra_bytes` what no operation shows."""
+    """A timed part; its floor is counted over `counts`, plus `extra_bytes` that no operation shows."""
 
     name: str
     work: Callable[[], object]
@@ -52,49 +52,49 @@ def settings() -> TrainConfig:
 
 
 def model_at(size: int) -> ModelConfig:
-    """Return its model at another size."""
+    """Return the model of that run at another size."""
     return dataclasses.replace(settings().model, resolution=size)
 
 
 def heads(batch: int, size: int, device: str) -> tuple[SourceBatch, DriverBatch]:
-    """Return synthetic heads that fill the picture, with noise for expressions, and drivers turned from them."""
-    people = [make_head(number) for number in range(batch)]
-    people = [dataclasses.replace(head, radii=tuple(CLOSE * radius for radius in head.radii)) for head in people]
-    frames = [source_frame(head, size, 10.0) for head in people]
-    turned = [source_frame(head, size, -10.0).frame for head in people]
+    """Return synthetic heads that fill the image, with random expressions, and drivers turned from them."""
+    plain = [make_head(number) for number in range(batch)]
+    close = [dataclasses.replace(head, radii=tuple(CLOSE * radius for radius in head.radii)) for head in plain]
+    frames = [source_frame(head, size, 10.0) for head in close]
+    turned = [source_frame(head, size, -10.0).frame for head in close]
     faces = torch.rand(2, batch, settings().model.expression_size, generator=torch.Generator().manual_seed(0))
     source = dataclasses.replace(collate_sources(frames), expression=faces[0])
     return source.to(device), dataclasses.replace(collate_drivers(turned), expression=faces[1]).to(device)
 
 
 def make_gaussians(predictor: TalkingHeadPredictor, avatar: Avatar, driver: DriverBatch) -> Gaussians:
-    """Return what is rendered of the heads under their drivers' expressions."""
+    """Return the Gaussians of the heads under their drivers' expressions."""
     return predictor.densify(avatar, predictor.animate(avatar, driver.expression))
 
 
 def inpainted(
     predictor: TalkingHeadPredictor, avatar: Avatar, driver: DriverBatch, rendered: Tensor, alpha: Tensor
 ) -> Tensor:
-    """Return the final images of what was rendered."""
+    """Return the final images of the renders."""
     return predictor.inpaint(avatar, rendered, alpha, predictor.opened(avatar, driver), driver.expression)
 
 
 def matrix_rate(device: str) -> float:
-    """Return the operations a millisecond of a large product in the networks' precision."""
+    """Measure the operations per millisecond of a large matrix product in the networks' precision."""
     side, dtype = (8192, torch.bfloat16) if device == "cuda" else (1024, torch.float32)
     first = torch.rand(side, side, device=device, dtype=dtype)
     return 2 * side**3 / milliseconds(lambda: first @ first, 10, device)
 
 
 def floor(part: Part, speed: float, rate: float) -> float:
-    """Return the least milliseconds of a part."""
+    """Return the lower bound of a part's time in milliseconds."""
     with FlopCounterMode(display=False) as flops:
         part.counts()
     return max((counted(part.counts) + part.extra_bytes) / speed, flops.get_total_flops() / rate)
 
 
 def rendered_bytes(gaussians: Gaussians, size: int) -> int:
-    """Return what a rasteriser must read and write: each Gaussian and each pixel once."""
+    """Return the bytes that a rasteriser must read and write: each Gaussian and each pixel once."""
     batch, count, channels = gaussians.colors.shape
     return 4 * batch * (count * (11 + channels) + size * size * (channels + 1))
 
@@ -136,7 +136,7 @@ def print_row(part: Part, batch: int, count: int, least: float, device: str) -> 
 
 
 def training_batch(batch: int, size: int, device: str) -> tuple[SourceBatch, DriverBatch, TargetBatch, TrackBatch]:
-    """Return what a step gets."""
+    """Return the inputs of a training step."""
     source, driver = heads(batch, size, device)
     landmarks_px = project(transform_points(source.head_to_camera, source.landmarks), source.intrinsics)
     target = TargetBatch(source.image.roll(3, -1), source.head_mask, source.valid, landmarks_px)
@@ -146,7 +146,7 @@ def training_batch(batch: int, size: int, device: str) -> tuple[SourceBatch, Dri
 
 
 def report_training(size: int, batch: int, device: str) -> None:
-    """Print where the time of a step goes, each part waited for; the last line is the step as it runs."""
+    """Print the time of each part of a step, synchronised after each; the last line is the whole step."""
     step = TrainingStep(TalkingHeadPredictor(model_at(size)), settings().loss).to(device)
     optimizer = torch.optim.AdamW(step.parameters(), lr=1e-4, fused=True)
     source, driver, target, tracks = training_batch(batch, size, device)
@@ -156,15 +156,15 @@ def report_training(size: int, batch: int, device: str) -> None:
         children = make_gaussians(model, avatar, driver)
         rendered, alpha = model.render(children, driver)
     children = Gaussians(*(getattr(children, name).requires_grad_() for name in names))
-    picture = rendered.requires_grad_()
+    image = rendered.requires_grad_()
 
     def reconstruct_and_animate() -> Tensor:
         made = make_gaussians(model, model.reconstruct(source), driver)
         return torch.stack([getattr(made, name).sum() for name in names]).sum()
 
     def compare() -> Tensor:
-        seen = (torch.cat([plane] * 3) for plane in (picture[:, :3], target.image, target.valid))
-        return photometric(*seen, settings().loss.ssim, settings().loss.squared).mean()
+        planes = (torch.cat([plane] * 3) for plane in (image[:, :3], target.image, target.valid))
+        return photometric(*planes, settings().loss.ssim, settings().loss.mse).mean()
 
     def learn() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -175,8 +175,8 @@ def report_training(size: int, batch: int, device: str) -> None:
     parts: dict[str, Callable[[], object]] = {
         "reconstruct + animate": lambda: reconstruct_and_animate().backward(),
         "render the children": lambda: model.render(children, driver)[0].sum().backward(),
-        "inpaint": lambda: inpainted(model, avatar, driver, picture, alpha).sum().backward(),
-        "L1 + SSIM, three pictures": lambda: compare().backward(),
+        "inpaint": lambda: inpainted(model, avatar, driver, image, alpha).sum().backward(),
+        "L1 + SSIM, three images": lambda: compare().backward(),
         "landmarks": lambda: step.landmark_distance(tracks).backward(),
         "whole step": learn,
     }

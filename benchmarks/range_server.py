@@ -1,4 +1,4 @@
-"""A web server of byte ranges on the loopback interface, as far away as one likes; counts what it sends."""
+"""Serves byte ranges over HTTP on the loopback interface, with a chosen delay, and counts requests and bytes."""
 
 import re
 import threading
@@ -13,7 +13,7 @@ ServerT = TypeVar("ServerT", bound=ThreadingHTTPServer)
 
 
 class RangeServer(ThreadingHTTPServer):
-    """Serves the files below `root`; each answer waits for `delay_s`."""
+    """Serves the files below `root`, each answer after `delay_s`."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -58,12 +58,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.sent_bytes += stop - start
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @contextmanager
 def answering(server: ServerT) -> Iterator[ServerT]:
-    """Give a server that answers, from a thread of its own, until it is no longer needed."""
+    """Run a server in a thread of its own while the context is open."""
     with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -75,5 +75,5 @@ def answering(server: ServerT) -> Iterator[ServerT]:
 
 
 def serving(root: Path, delay_s: float = 0.0) -> AbstractContextManager[RangeServer]:
-    """Give a server of the files below `root` that answers."""
+    """Serve the files below `root` while the context is open."""
     return answering(RangeServer(root, delay_s))

@@ -1,7 +1,7 @@
 """Times the rasterisers on a head of small Gaussians: `python -m benchmarks.rasterizer`.
 
-The limit, measured in the same run, is what any rasteriser of this kind must do: one exp and one multiplication for
-every (Gaussian, pixel) pair with an alpha of at least 1/255, as bare elementwise torch. On CUDA gsplat is timed too.
+The limit, measured in the same run, is the least work of any such rasteriser: one exp and one multiplication for every
+(Gaussian, pixel) pair with an alpha of at least 1/255, as bare elementwise torch. On CUDA gsplat is timed too.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def head_scene(batch: int, num_gaussians: int, size: int, device: str) -> tuple[
 
 
 def count_pairs(gaussians: Gaussians, world_to_camera: Tensor, intrinsics: Tensor, size: int) -> int:
-    """Return how many (Gaussian, pixel) pairs have an alpha of at least 1/255: the area of all ellipses, in px^2."""
+    """Count the (Gaussian, pixel) pairs with an alpha of at least 1/255: the area of all ellipses in px^2."""
     screen = project(gaussians, world_to_camera, intrinsics, (size, size), (1.0, 1e10))
     area = math.pi * 2 * (gaussians.opacities / MIN_ALPHA).log() * (screen.variance_x * screen.variance_y).sqrt()
     return round(float(area[screen.visible].sum()))
@@ -59,7 +59,7 @@ def milliseconds(work: Callable[[], object], repeats: int, device: str) -> float
 
 
 def exp_and_multiply_ms(num_values: int, repeats: int, device: str) -> float:
-    """Return the time of one exp and one multiplication of so many values, in milliseconds."""
+    """Return the time of one exp and one multiplication of `num_values` values, in milliseconds."""
     values = torch.rand(num_values, device=device)
     return milliseconds(lambda: values.exp().mul_(values), repeats, device)
 

@@ -1,9 +1,9 @@
-"""Reading shards that lie elsewhere: `python -m benchmarks.remote_shards SHARDS`.
+"""Times reading remote shards: `python -m benchmarks.remote_shards SHARDS`.
 
-First the time from nothing to the first frame with 10,000 shards in the index: the samples of one clip of SHARDS over
-and over, under other names; where most members lie is made up, for a repetition would shrink to nothing. Then what
-pages of several sizes cost: pairs of frames of SHARDS, undecoded, in random order, from a server on the loopback
-interface whose answers come late.
+First, the time from a cold start to the first frame with 10,000 shards in the index: the samples of one clip of SHARDS
+repeated under other names. Most offsets are random, because a repetition would compress to nothing. Second, the cost of
+pages of several sizes: pairs of frames of SHARDS, undecoded, in random order, from a server on the loopback interface
+with delayed answers.
 """
 
 import argparse
@@ -28,7 +28,7 @@ PAGES_KIB = (0, 128, 256, 512, 1024, 2048, 1 << 20)
 
 
 def many_shards(source: Path, root: Path, num_shards: int) -> list[str]:
-    """Write an index of `num_shards` shards, all of which are links to the same one; return clips that can be read."""
+    """Write an index of `num_shards` shards, all links to one, and return the clips that can be read."""
     table = read_index(source)
     rows = [row for row in iterate_rows(table) if row.clip_id == table["clip_id"][0].as_py()]
     (root / "train").mkdir(parents=True)
@@ -43,13 +43,13 @@ def many_shards(source: Path, root: Path, num_shards: int) -> list[str]:
         for row in rows:
             key = f"{clip_id}-{row.key.rpartition('-')[2]}"
             copy = dataclasses.replace(row, key=key, clip_id=clip_id, video_id=clip_id[:16], shard=shard)
-            copies.append(copy if number % 100 == 0 else made_up(copy, random))
+            copies.append(copy if number % 100 == 0 else randomised(copy, random))
     write_index(root, copies)
     return readable
 
 
-def made_up(row: SampleRow, random: np.random.Generator) -> SampleRow:
-    """Return the row with other sizes and hashes."""
+def randomised(row: SampleRow, random: np.random.Generator) -> SampleRow:
+    """Return the row with random sizes and hashes."""
     sizes = (np.array(row.member_sizes) * random.uniform(0.8, 1.25, len(row.member_sizes))).astype(int)
     offsets = row.offset + np.cumsum(512 + -(-sizes // 512) * 512)
     return dataclasses.replace(
@@ -61,21 +61,21 @@ def made_up(row: SampleRow, random: np.random.Generator) -> SampleRow:
     )
 
 
-def first_frame(place: Path | str, clip_ids: Sequence[str]) -> None:
-    """Print the time to open and to have a frame, without any cache."""
+def first_frame(root: Path | str, clip_ids: Sequence[str]) -> None:
+    """Print the time to open the shards and to read a frame, without any cache."""
     opened, framed = [], []
     for clip_id in clip_ids:
         with tempfile.TemporaryDirectory() as folder:
             begun = time.perf_counter()
-            shards = Shards(place, cache=CacheLimits(Path(folder)))
+            shards = Shards(root, cache=CacheLimits(Path(folder)))
             opened.append(time.perf_counter() - begun)
             shards.head_frame(clip_id, 0)
             framed.append(time.perf_counter() - begun)
-    print(f"  open {statistics.median(opened):.2f} s, first frame after {statistics.median(framed):.2f} s ({place})")
+    print(f"  open {statistics.median(opened):.2f} s, first frame after {statistics.median(framed):.2f} s ({root})")
 
 
 def read_pairs(root: Path, page_kib: int, delay_s: float, num_pairs: int) -> None:
-    """Print time, requests and bytes that the members of random pairs cost."""
+    """Print the time, requests and bytes for the members of random pairs."""
     shards = Shards(root)
     sampler = PairSampler(shards.clips(), seed=0)
     index = {row.key: row for row in iterate_rows(read_index(root))}
@@ -98,7 +98,7 @@ def read_pairs(root: Path, page_kib: int, delay_s: float, num_pairs: int) -> Non
 
 
 def main() -> None:
-    """Print all of it."""
+    """Print both measurements."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("shards", type=Path)
     parser.add_argument("--num-shards", type=int, default=10_000)

@@ -1,8 +1,8 @@
 """Times the stage `shards` against the libraries beneath it: `python -m benchmarks.shards FOLDER`.
 
-The limit, measured in the same run, is what no sample can do without: decode the clip's frames, find the person in
-each, resize it and write it as JPEG. Both run in one process that is bound to one core, clip by clip in turns. Tracks
-are made first and not timed.
+The limit, measured in the same run, is the least work for a sample: decode the clip's frames, segment the person in
+each, resize it and encode it as JPEG. Both run in one process bound to one core, clip by clip in turns. Tracks are made
+first and not timed.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from mggtalk.weights.table import require
 
 
 def clips_of(path: Path, stage: TrackStage) -> list[ClipTrack]:
-    """Return the clips of a video; their ids are made up, for shards want a hash at their beginning."""
+    """Return the clips of a video, under invented ids, because shards expect ids that begin with a hash."""
     record = replace(record_of(path), video_id=f"{sum(path.name.encode()):016x}")
     clips: list[ClipTrack] = []
     for outcome in stage(VideoPart(record)):
@@ -40,7 +40,7 @@ def clips_of(path: Path, stage: TrackStage) -> list[ClipTrack]:
 
 
 def bare_loop(clip: ClipTrack, settings: ShardsConfig, segmenter: PersonSegmenter) -> None:
-    """Decode, crop, resize, find the person and encode; keep nothing."""
+    """Decode, crop, resize, segment the person and encode; keep nothing."""
     crop = head_crop(clip.head_to_camera, clip.intrinsics, settings.crop_margin, settings.size)
     video = open_video(clip.video.path, clip.fps)
     for frame in video.frames(clip.start_frame, clip.start_frame + clip.num_frames):
@@ -50,7 +50,7 @@ def bare_loop(clip: ClipTrack, settings: ShardsConfig, segmenter: PersonSegmente
 
 
 def main() -> None:
-    """Print a line for each video, and all together."""
+    """Print a line for each video and one for all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
@@ -70,8 +70,8 @@ def main() -> None:
     )
     paths = sorted(path for path in args.folder.iterdir() if path.suffix == ".mp4")
     total = np.zeros(5)
-    for place in np.linspace(0, len(paths) - 1, min(args.videos, len(paths))):
-        path = paths[int(place)]
+    for index in np.linspace(0, len(paths) - 1, min(args.videos, len(paths))):
+        path = paths[int(index)]
         try:
             clips = clips_of(path, track)
         except VideoError:

@@ -1,17 +1,17 @@
 """Scores the shot cut detector on labelled videos: `python -m benchmarks.shot_cuts CLIPS`.
 
-CLIPS is a folder of videos with a `manifest.csv`; without it the sample data set is taken. Made of them,
-at many sizes:
+CLIPS is a folder of videos with a `manifest.csv`; the default is the sample data set. The videos are combined into
+test videos of many sizes:
 
 * `joined`: pieces of one second of different clips; each joint is a cut.
 * `jumps`: one clip with 2 to 5 s left out after each second: jump cuts, which keep the person and the background.
-* `fades`: 12 frames of dissolve. Each is one cut, found if any of its frames is marked, however many are.
-* `disturbed`: one clip with a flash, an exposure that steps or drifts, a shaking camera, a hand that passes, or at
-  three times the speed. No cut.
+* `fades`: 12 frames of dissolve. Each is one cut, found if any number of its frames is marked.
+* `disturbed`: one clip with a flash, an exposure that steps or drifts, a shaking camera, a passing hand, or at three
+  times the speed. No cut.
 
-Files of CLIPS whose cuts were labelled by hand are `real`; the others of kind `talking` are `talking`, without a cut.
-A cut counts as found within one frame of its label. With an interpreter that has the package `scenedetect`, its
-detectors run on the same videos. Times are medians without decoding.
+Files of CLIPS with hand-labelled cuts are `real`; the others of kind `talking` are `talking`, without a cut. A cut
+counts as found within one frame of its label. With an interpreter that has the package `scenedetect`, its detectors run
+on the same videos. Times are medians without decoding.
 """
 
 import argparse
@@ -42,8 +42,8 @@ Found = dict[str, list[int] | float]
 ROOT = Path(__file__).parents[1]
 FPS = 25
 SIZES = [(256, 256), (640, 360), (360, 640), (512, 512), (224, 224), (1280, 720), (1080, 1920), (1920, 1080)]
-SMALL_SIZES = 5  # the first of SIZES, for all but `joined`; the last is for the time
-# First frames of shots, by eye. The last two are sold as talking heads without a cut, and have jump cuts.
+SMALL_SIZES = 5  # the first of SIZES, used for all but `joined`; the last is for timing
+# First frames of shots, labelled by eye. The last two are published as uncut talking heads but have jump cuts.
 REAL_CUTS = {
     "bad_cuts_dance.mp4": [82, 131, 194, 226],
     "bad_bikes.mp4": [30, 76, 137, 187, 242],
@@ -59,7 +59,7 @@ FOOTAGE = ["joined", "jumps", "real", "talking"]
 
 @dataclass(frozen=True)
 class Labelled:
-    """A video with its cuts: first and last frame at which each may be marked."""
+    """A video with its cuts, each as the first and last frame at which it may be marked."""
 
     group: str
     path: str
@@ -81,18 +81,18 @@ def read_frames(
 
 
 def read_clip(path: Path, size: tuple[int, int], wanted: range) -> Clip:
-    """Return frames of a video."""
+    """Read frames of a video."""
     return np.stack(list(read_frames(path, size, wanted)))
 
 
 def join_clips(clips: Sequence[Clip]) -> tuple[Clip, list[tuple[int, int]]]:
-    """Return a second of each clip after the other."""
+    """Join one second of each clip."""
     starts = np.cumsum([0, *(len(clip[:FPS]) for clip in clips)])[1:-1]
     return np.concatenate([clip[:FPS] for clip in clips]), [(int(start), int(start)) for start in starts]
 
 
 def jump(path: Path, size: tuple[int, int], random: np.random.Generator) -> tuple[Clip, list[tuple[int, int]]]:
-    """Return the first 16 s of a clip with 2 to 5 s left out after each second."""
+    """Cut 2 to 5 s after each second out of the first 16 s of a clip."""
     kept = np.zeros(16 * FPS, bool)
     start = 0
     while start < len(kept):
@@ -103,16 +103,16 @@ def jump(path: Path, size: tuple[int, int], random: np.random.Generator) -> tupl
 
 
 def dissolve(first: Clip, second: Clip, frames: int = 12) -> tuple[Clip, list[tuple[int, int]]]:
-    """Return a second of one clip that turns into a second of the other."""
+    """Dissolve a second of one clip into a second of another."""
     before, after = first[: FPS + frames], second[: FPS + frames]
-    shares = np.linspace(0, 1, frames + 2)[1:-1, None, None, None]
-    mixed = before[-frames:] * (1 - shares) + after[:frames] * shares
+    weights = np.linspace(0, 1, frames + 2)[1:-1, None, None, None]
+    mixed = before[-frames:] * (1 - weights) + after[:frames] * weights
     start = len(before) - frames
     return np.concatenate([before[:-frames], mixed.astype(np.uint8), after[frames:]]), [(start, start + frames)]
 
 
 def disturb(clip: Clip, kind: str, random: np.random.Generator) -> Clip:
-    """Return a clip with a disturbance that is no cut."""
+    """Add a disturbance that is no cut to a clip."""
     if kind == "fast":
         return clip[::3]
     frames, middle = np.arange(len(clip)), len(clip) // 2
@@ -125,11 +125,11 @@ def disturb(clip: Clip, kind: str, random: np.random.Generator) -> Clip:
         gain = 1 + 0.3 * np.sin(frames / 10)
     disturbed = np.clip(clip * gain[:, None, None, None], 0, 255).astype(np.uint8)
     height, width = clip.shape[1:3]
-    if kind == "shake":  # of 0.6 % of the width, about as much as a hand-held telephone
+    if kind == "shake":  # by 0.6 % of the width, about as much as a hand-held phone
         for number, shift in enumerate(random.normal(0, 0.006 * width, (len(clip), 2))):
             matrix = np.float32([[1, 0, shift[0]], [0, 1, shift[1]]])
             disturbed[number] = cv2.warpAffine(clip[number], matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
-    if kind == "hand":  # crosses the picture in 0.8 s
+    if kind == "hand":  # crosses the image in 0.8 s
         for number in range(middle - 10, min(middle + 10, len(clip))):
             centre = (round(width * (number - middle + 10) / 20), round(0.6 * height))
             cv2.ellipse(disturbed[number], centre, (width // 8, height // 6), 20, 0, 360, (200, 150, 125), -1)
@@ -137,7 +137,7 @@ def disturb(clip: Clip, kind: str, random: np.random.Generator) -> Clip:
 
 
 def write_videos(clips: Sequence[Path], folder: Path) -> Iterator[Labelled]:
-    """Make the videos that are described above."""
+    """Write the videos described above."""
     random = np.random.default_rng(0)
 
     def write(group: str, frames: Clip, cuts: list[tuple[int, int]]) -> Labelled:
@@ -160,7 +160,7 @@ def write_videos(clips: Sequence[Path], folder: Path) -> Iterator[Labelled]:
 
 
 def given_videos(folder: Path | None, samples: Path) -> tuple[list[Path], list[Labelled]]:
-    """Return the clips to make videos of, and the videos to take as they are."""
+    """Return the clips to combine into videos, and the videos to use as they are."""
     if folder is None:
         recipe = yaml.safe_load((ROOT / "datasets/sample/recipe.yaml").read_text("utf-8"))
         paths = {entry["member"]: samples / Path(entry["member"]).name for entry in recipe["entries"]}
@@ -178,7 +178,7 @@ def given_videos(folder: Path | None, samples: Path) -> tuple[list[Path], list[L
 
 
 def detect(path: str, threshold: float) -> Found:
-    """Return where our detector marks cuts, and its milliseconds a frame."""
+    """Return the cuts of our detector and its milliseconds per frame."""
     detector, cuts, times_s = CutDetector(threshold), [], []
     for number, image in enumerate(read_frames(Path(path))):
         started_s = time.perf_counter()
@@ -189,14 +189,14 @@ def detect(path: str, threshold: float) -> Found:
 
 
 def count(video: Labelled, found: Sequence[int]) -> tuple[int, int, int]:
-    """Return how many cuts are found, how many are missed, and how many marks are no cut."""
+    """Count the cuts found, the cuts missed, and the marks that are no cut."""
     hits = [any(first - 1 <= mark <= last + 1 for mark in found) for first, last in video.cuts]
     false = sum(not any(first - 1 <= mark <= last + 1 for first, last in video.cuts) for mark in found)
     return sum(hits), len(hits) - sum(hits), false
 
 
 def report(name: str, videos: Sequence[Labelled], found: dict[str, Found]) -> None:
-    """Print a detector's figures for each group, and for all videos of people without fades and disturbances."""
+    """Print a detector's figures for each group, and for all groups except fades and disturbances."""
     counts, frames = defaultdict(lambda: np.zeros(3, int)), defaultdict(int)
     for video in videos:
         for group in {video.group, *(["all of these four"] if video.group in FOOTAGE else [])}:

@@ -1,32 +1,37 @@
-"""PySceneDetect's part of `benchmarks.shot_cuts`: runs in an interpreter that has it, whose OpenCV is not MediaPipe's.
+"""Runs PySceneDetect for `benchmarks.shot_cuts`, in an interpreter of its own because its OpenCV is not MediaPipe's.
 
-Reads a JSON list of videos from its input and writes `{detector: {video: {"cuts": [frame, ...], "ms": per frame}}}`.
+Reads a JSON list of videos from stdin and writes `{detector: {video: {"cuts": [frame, ...], "ms": per frame}}}`.
 """
 
 import json
 import sys
 import time
 from statistics import median
+from typing import Any
 
 import cv2
-from scenedetect import AdaptiveDetector, ContentDetector
-from scenedetect.common import FrameTimecode
-from scenedetect.scene_manager import DEFAULT_MIN_WIDTH
 
-# Its own defaults, but for `min_scene_len`: 15 frames would keep it from finding shots that follow each other fast.
-DETECTORS = {
-    "ContentDetector": lambda: ContentDetector(min_scene_len=1),
-    "ContentDetector, threshold 15": lambda: ContentDetector(threshold=15.0, min_scene_len=1),
-    "AdaptiveDetector": lambda: AdaptiveDetector(min_scene_len=1),
-    "AdaptiveDetector, min_content_val 5": lambda: AdaptiveDetector(min_content_val=5.0, min_scene_len=1),
-}
+
+def make_detectors() -> dict[str, Any]:
+    """Return new detectors with their own defaults except `min_scene_len`: 15 frames would hide short shots."""
+    from scenedetect import AdaptiveDetector, ContentDetector  # noqa: PLC0415  not in this project's environment
+
+    return {
+        "ContentDetector": ContentDetector(min_scene_len=1),
+        "ContentDetector, threshold 15": ContentDetector(threshold=15.0, min_scene_len=1),
+        "AdaptiveDetector": AdaptiveDetector(min_scene_len=1),
+        "AdaptiveDetector, min_content_val 5": AdaptiveDetector(min_content_val=5.0, min_scene_len=1),
+    }
 
 
 def detect(video: str) -> dict[str, dict[str, object]]:
-    """Return the cuts that each detector finds, and its time with the downscaling of SceneManager, without decoding."""
-    detectors = {name: make() for name, make in DETECTORS.items()}
-    cuts: dict[str, set[int]] = {name: set() for name in DETECTORS}
-    times_s: dict[str, list[float]] = {name: [] for name in DETECTORS}
+    """Return each detector's cuts, and its time with SceneManager's downscaling but without decoding."""
+    from scenedetect.common import FrameTimecode  # noqa: PLC0415  not in this project's environment
+    from scenedetect.scene_manager import DEFAULT_MIN_WIDTH  # noqa: PLC0415
+
+    detectors = make_detectors()
+    cuts: dict[str, set[int]] = {name: set() for name in detectors}
+    times_s: dict[str, list[float]] = {name: [] for name in detectors}
     capture, frames = cv2.VideoCapture(video), 0
     while True:
         read, image = capture.read()
@@ -43,14 +48,15 @@ def detect(video: str) -> dict[str, dict[str, object]]:
         frames += 1
     for name, detector in detectors.items():
         cuts[name] |= {timecode.frame_num for timecode in detector.post_process(FrameTimecode(frames, 25.0))}
-    return {name: {"cuts": sorted(cuts[name]), "ms": 1000 * median(times_s[name])} for name in DETECTORS}
+    return {name: {"cuts": sorted(cuts[name]), "ms": 1000 * median(times_s[name])} for name in detectors}
 
 
 def main() -> None:
-    """Answer on the output."""
+    """Write the results to stdout."""
     cv2.setNumThreads(1)
     by_video = {video: detect(video) for video in json.load(sys.stdin)}
-    json.dump({name: {video: found[name] for video, found in by_video.items()} for name in DETECTORS}, sys.stdout)
+    names = make_detectors()
+    json.dump({name: {video: found[name] for video, found in by_video.items()} for name in names}, sys.stdout)
 
 
 if __name__ == "__main__":

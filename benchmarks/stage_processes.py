@@ -1,4 +1,4 @@
-"""Starts pipeline stages as a user does, and finds every process that belongs to a run, whoever adopted it."""
+"""Starts pipeline stages as a user does, and finds every process of a run, even if another adopted it."""
 
 import os
 import subprocess
@@ -14,14 +14,10 @@ ROOT = Path(__file__).parents[1]
 
 
 class StageRun:
-    """One run of `python -m pipelines.STAGE`; all its processes bear a mark in their environment.
-
-    Attributes:
-        log: what it wrote to stderr, once it has ended.
-    """
+    """Runs `python -m pipelines.STAGE`, with a mark in the environment of all its processes."""
 
     def __init__(self, stage: str, params: Path, artifacts: Path, workers: int = 2) -> None:
-        """Start it in a session of its own."""
+        """Start the stage in a session of its own."""
         self._mark = uuid.uuid4().hex
         self._log_path = artifacts.with_name(f"{artifacts.name}.{stage}.{self._mark}.log")
         paths = os.pathsep.join([str(ROOT), *(path for path in sys.path if path)])
@@ -35,26 +31,26 @@ class StageRun:
 
     @property
     def log(self) -> str:
-        """What it has written so far."""
+        """Output of the run so far."""
         return self._log_path.read_text("utf-8", "replace")
 
     def wait(self, timeout_s: float) -> int:
-        """Return its exit code."""
+        """Wait for the end of the stage and return its exit code."""
         return self.process.wait(timeout_s)
 
     def processes(self) -> list[psutil.Process]:
         """Return the living processes of the run."""
         return [process for process in psutil.process_iter() if _bears(process, self._mark)]
 
-    def survivors(self, seconds_per_frame: float = 90.0) -> list[str]:
-        """Return the command lines of what still lives after `seconds_per_frame`; the run itself has ended."""
-        deadline = time.monotonic() + seconds_per_frame
+    def survivors(self, timeout_s: float = 90.0) -> list[str]:
+        """Return the command lines of the processes that outlive the ended run by `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.1)
         return [_command_line(process) for process in left]
 
     def end(self) -> None:
-        """Kill whatever of it is left."""
+        """Kill the remaining processes of the run."""
         for process in self.processes():
             if process.is_running():
                 process.kill()

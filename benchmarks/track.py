@@ -1,8 +1,8 @@
 """Times the stage `track` against the libraries beneath it: `python -m benchmarks.track [FOLDER]`.
 
-The limit, measured in the same run, is a bare loop over the same calls: decord decodes the frames that the clips'
-frame rate picks, and FaceLandmarker finds landmarks and blendshapes in them. Both run in one process that is bound to
-one core, video by video in turns, so that other work on the machine slows both.
+The limit, measured in the same run, is a bare loop over the same calls: decord decodes the frames at the clips' frame
+rate, and FaceLandmarker finds landmarks and blendshapes in them. Both run in one process bound to one core, video by
+video in turns, so that other work on the machine slows both.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from mggtalk.weights.table import require
 
 
 def record_of(path: Path) -> VideoRecord:
-    """Return what `ingest` would say of a file, as far as tracking wants to know it."""
+    """Return the record that `ingest` would make of a file, as far as tracking needs it."""
     facts = probe(str(path))
     return VideoRecord(
         video_id=path.stem,
@@ -82,7 +82,7 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
 def main() -> None:
     """Print a line for each video that decord reads, and the ratios over all of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="videos; those that decord does not read right are left out")
+    parser.add_argument("folder", type=Path, help="videos; those that decord misreads are left out")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--videos", type=int, default=12, help="how many, evenly spread over the sorted names")
     parser.add_argument("--repeats", type=int, default=2)
@@ -92,7 +92,7 @@ def main() -> None:
     models = {name: require(name) for name in settings.models}
     stage, model = TrackStage(settings, models), models["face_landmarker"].read_bytes()
     paths = sorted(path for path in args.folder.iterdir() if path.suffix == ".mp4")
-    chosen = [paths[int(place)] for place in np.linspace(0, len(paths) - 1, min(args.videos, len(paths)))]
+    chosen = [paths[int(index)] for index in np.linspace(0, len(paths) - 1, min(args.videos, len(paths)))]
     total: dict[str, float] = {"frames": 0, "bare": 0, "stage": 0, "bare_cpu": 0, "stage_cpu": 0}
     ratios = []
     for path in chosen:

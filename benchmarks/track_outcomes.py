@@ -1,7 +1,7 @@
-"""What became of every input of a tracked folder, and how well heads were solved.
+"""Tabulates the outcome of every input of `track` and the quality of its heads: `python -m benchmarks.track_outcomes`.
 
-`python -m benchmarks.track_outcomes` reads what `ingest` and `track` wrote. The table has one row an input; with
-`--manifest`, a CSV file with the columns `file` and `kind`, what each kind keeps is summed up.
+The table has one row per input. With `--manifest`, a CSV file with the columns `file` and `kind`, the inputs
+that keep most of their frames are counted by kind.
 """
 
 import argparse
@@ -23,14 +23,14 @@ YAW_BANDS = ((0, 15), (15, 30), (30, 45), (45, 90))
 
 
 def yaw_deg(clip: ClipTrack) -> np.ndarray:
-    """Return the turn of the head in every frame, to either side."""
+    """Return the absolute yaw of the head in every frame."""
     heading = clip.head_to_camera[:, :3, 2].astype(np.float64)
     turn: np.ndarray = np.degrees(np.abs(np.arctan2(heading[:, 0], -heading[:, 2])))
     return turn
 
 
 def print_quality(clips: list[ClipTrack]) -> None:
-    """Print medians over all frames and rigid landmarks, by the turn of the head."""
+    """Print medians over all frames and rigid landmarks, by yaw."""
     rigid = np.flatnonzero(landmark_set(clips[0].landmark_set).alignment_weights)
     yaw = np.concatenate([yaw_deg(clip) for clip in clips])
     mirror = np.concatenate([mirror_residual_mm(clip)[:, rigid] for clip in clips])

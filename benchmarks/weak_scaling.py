@@ -1,8 +1,9 @@
 """Times training on one and on several GPUs: `python -m benchmarks.weak_scaling SHARDS [--workers 2] [--steps 60]`.
 
-Three trainings in the same processes: one worker; several workers with as many pairs each (weak scaling: efficiency is
-their pairs a second over as many times the one's); several workers that share the one's batch, whose losses have to be
-the one's but for rounding. Without Ray, whose start takes longer than they do. Paces are medians after the first ones.
+Runs three trainings in the same processes: one worker; several workers with as many pairs each (weak scaling: the
+efficiency is their pace over the workers' number times the pace of one); several workers that split the batch of one,
+whose losses must equal it up to rounding. Runs without Ray, because its start takes longer than the trainings. Paces
+are medians without the first readings.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from mggtalk.training.loop import Worker, train
 
 PARAMS = Path(__file__).parents[1] / "configs" / "256px.yaml"
 WARM_UP = 2
-"""Readings that are left out: algorithms are chosen, memory is taken."""
+"""Readings to leave out, in which algorithms are selected and memory is allocated."""
 
 
 class Run(NamedTuple):
@@ -36,7 +37,7 @@ class Run(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What every process is told; results go to `output`."""
+    """Settings of every process; results go to `output`."""
 
     shards: Path
     params: Path
@@ -47,7 +48,7 @@ class Task(NamedTuple):
 
 
 def settings_of(task: Task, run: Run) -> TrainConfig:
-    """Return the parameters, cut down to a training without validation; geometry learns in all of its few steps."""
+    """Return the parameters without validation, with geometry learning in all of the few steps."""
     return dataclasses.replace(
         load_group(task.params, "train", TrainConfig),
         workers=run.workers,
@@ -61,14 +62,14 @@ def settings_of(task: Task, run: Run) -> TrainConfig:
 
 
 def trained(settings: TrainConfig, shards: Shards, worker: Worker) -> list[dict[str, Any]]:
-    """Train and return what was logged."""
+    """Train and return the log."""
     logged: list[dict[str, Any]] = []
     train(settings, shards, worker, None, "", lambda step, metrics: logged.append({"step": step, **metrics}))
     return logged
 
 
 def work(rank: int, task: Task) -> None:
-    """Train one run after the other as worker `rank`; ranks that a run does not have wait for it."""
+    """Train the runs one by one as worker `rank`; ranks beyond a run's workers wait for it."""
     logging.disable(logging.WARNING)
     on_gpu, most = torch.cuda.is_available(), max(run.workers for run in task.runs)
     device = torch.device(f"cuda:{rank}" if on_gpu else "cpu")

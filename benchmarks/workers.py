@@ -1,7 +1,7 @@
 """Times `track` with one worker and with two on the same videos: `python -m benchmarks.workers FOLDER`.
 
-Each run tracks everything anew with the stage's own module; what counts is the time from its start to its end less that
-of a run that finds everything done, which is what starting Python, reading tables and writing them takes.
+Each run tracks everything anew with the stage's own module. The time of a run with nothing left to do is subtracted:
+that is the cost of starting Python and of reading and writing tables.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Makes mggtalk/perception/landmarks/ibug_68_expression.npz from real tracks: the components of how faces move.
+"""Fits mggtalk/perception/landmarks/ibug_68_expression.npz to real tracks: the principal components of facial motion.
 
     python scripts/make_expression_basis.py ARTIFACTS
 
-ARTIFACTS is where `ingest` and `track` have run on talking videos of many people with the landmarker `mediapipe`. Says
-how much the basis explains, of these people and of people whom a basis of the others has not seen.
+ARTIFACTS is where `ingest` and `track` have run on talking videos of many people with the landmarker `mediapipe`.
+Prints the fraction of the variance that the basis explains, for these people and, by cross-validation, for unseen ones.
 """
 
 import sys
@@ -22,7 +22,7 @@ from mggtalk.records import TrackedVideo
 from mggtalk.stages.ingest.stage import read_videos
 from mggtalk.stages.track.track_files import read_track_files
 
-MAX_YAW_DEG = 30.0  # beyond it the far side of a face is guessed
+MAX_YAW_DEG = 30.0  # beyond it the landmarker guesses the far side of the face
 MIN_FRAMES = 10
 FOLDS = 4
 
@@ -30,12 +30,12 @@ Clips = list[Float[np.ndarray, "num_frames 68 3"]]
 
 
 def main() -> None:
-    """Fit the basis, write it, and print what it explains."""
-    people: dict[str, Clips] = {}
+    """Fit the basis, write it, and print the variance that it explains."""
+    clips_by_identity: dict[str, Clips] = {}
     for identity, displacements in displacements_by_identity(Path(sys.argv[1])):
-        people.setdefault(identity, []).append(displacements)
-    clips = list(chain(*people.values()))
-    basis, share = fit_expression_basis(clips, ibug_68().mirror)
+        clips_by_identity.setdefault(identity, []).append(displacements)
+    clips = list(chain(*clips_by_identity.values()))
+    basis, fraction = fit_expression_basis(clips, ibug_68().mirror)
     np.savez_compressed(
         Path(expression_basis.__file__).with_name(BASIS_FILE),
         directions=basis.directions.astype(np.float32),
@@ -43,45 +43,48 @@ def main() -> None:
         symmetric=basis.symmetric,
     )
     cut = np.mean([np.isin(basis.coefficients(clip), (0.0, 1.0)).mean() for clip in clips])
+    unseen = _unseen_fraction(clips_by_identity)
     sys.stdout.write(
-        f"{sum(map(len, clips))} frames, {len(clips)} clips, {len(people)} people: {len(basis.scales)} components "
-        f"({basis.symmetric.sum()} symmetric) explain {share:.1%}, of unseen people {_unseen_share(people):.1%}; "
+        f"{sum(map(len, clips))} frames, {len(clips)} clips, {len(clips_by_identity)} people: "
+        f"{len(basis.scales)} components ({basis.symmetric.sum()} symmetric) "
+        f"explain {fraction:.1%}, of unseen people {unseen:.1%}; "
         f"{cut:.1%} of the coefficients are cut off\n"
     )
 
 
 def displacements_by_identity(artifacts: Path) -> Iterator[tuple[str, Float[np.ndarray, "num_frames 68 3"]]]:
-    """Yield whose face moves how, from neutral, in the frames of every clip that look ahead."""
+    """Yield the identity of every clip with the displacements of its landmarks from neutral, in frontal frames."""
     videos = {video.video_id: video for video in read_videos(artifacts / "videos")}
     for file in read_track_files(artifacts / "tracks", videos):
         for clip in file.result.clips if isinstance(file.result, TrackedVideo) else ():
             yaw = rotation_angles(clip.head_to_camera[:, :3, :3].astype(np.float64))[:, 0]
-            ahead = np.abs(yaw) < MAX_YAW_DEG
-            if ahead.sum() >= MIN_FRAMES:
-                moved = (clip.landmarks - clip.neutral_landmarks)[ahead][:, landmark_set(clip.landmark_set).ibug_68]
-                yield clip.video.identity, moved.astype(np.float64)
+            is_frontal = np.abs(yaw) < MAX_YAW_DEG
+            if is_frontal.sum() >= MIN_FRAMES:
+                points = landmark_set(clip.landmark_set).ibug_68
+                displacements = (clip.landmarks - clip.neutral_landmarks)[is_frontal][:, points]
+                yield clip.video.identity, displacements.astype(np.float64)
 
 
-def _unseen_share(people: dict[str, Clips]) -> float:
-    """Return the share of the variance that bases of other people explain, each person left out once."""
-    names = sorted(people)
+def _unseen_fraction(clips_by_identity: dict[str, Clips]) -> float:
+    """Return the fraction of the variance that bases of other people explain, by cross-validation over identities."""
+    names = sorted(clips_by_identity)
     explained = total = 0.0
     for fold in range(FOLDS):
         left_out = set(names[fold::FOLDS])
-        seen = chain(*(people[name] for name in names if name not in left_out))
+        seen = chain(*(clips_by_identity[name] for name in names if name not in left_out))
         basis, _ = fit_expression_basis(list(seen), ibug_68().mirror)
-        for clip in chain(*(people[name] for name in left_out)):
+        for clip in chain(*(clips_by_identity[name] for name in left_out)):
             explained += _variance(basis, clip)
             total += _variance(None, clip)
     return explained / total
 
 
 def _variance(basis: ExpressionBasis | None, clip: Float[np.ndarray, "num_frames 68 3"]) -> float:
-    moved = clip - clip.mean(axis=0)
+    motion = clip - clip.mean(axis=0)
     if basis is None:
         weights = expression_basis.point_weights()
-        return float(((moved * weights) ** 2).sum())
-    return float((np.einsum("tni,kni->tk", moved, basis.directions) ** 2).sum())
+        return float(((motion * weights) ** 2).sum())
+    return float((np.einsum("tni,kni->tk", motion, basis.directions) ** 2).sum())
 
 
 if __name__ == "__main__":

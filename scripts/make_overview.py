@@ -1,8 +1,8 @@
-"""Draws docs/overview.png from MediaPipe's canonical face: what `shards` makes of a head that is turned by 30 degrees.
+"""Draws docs/overview.png from MediaPipe's canonical face: the output of `shards` for a head turned by 30 degrees.
 
     python scripts/make_overview.py
 
-No person was filmed for it: the head is the neutral landmark mesh before the mean head of
+It shows no real person: the head is the neutral landmark mesh in front of the mean head of
 `perception/depth/mesh_depth.py`.
 """
 
@@ -49,10 +49,10 @@ def main() -> None:
     drawn = draw_cloud(points.clouds(1)[0], SIZE)
     opacity = drawn[..., 3:] / 255.0
     turned = (drawn[..., :3] * opacity + 255 * (1 - opacity)).astype(np.uint8)
-    depth_picture = np.where(head[..., None], draw_depth(depth), 255).astype(np.uint8)
-    panels = [dots, depth_picture, shaded, turned]
-    picture = np.hstack([_fitted(panel) for panel in panels])
-    cv2.imwrite(str(Path(__file__).with_name("overview.png")), picture[..., ::-1])
+    depth_image = np.where(head[..., None], draw_depth(depth), 255).astype(np.uint8)
+    panels = [dots, depth_image, shaded, turned]
+    image = np.hstack([_fitted(panel) for panel in panels])
+    cv2.imwrite(str(Path(__file__).parents[1] / "docs" / "overview.png"), image[..., ::-1])
 
 
 def _project(points: np.ndarray, head_to_camera: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:

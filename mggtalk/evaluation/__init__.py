@@ -1,1 +1,1 @@
-"""Scores a trained head against held-out clips and two baselines, and writes the figures, the plots and the report."""
+"""Scores a trained model on held-out clips beside two baselines, and writes the figures, the plots and the report."""

@@ -1,8 +1,8 @@
-"""The ablation: what each idea of the method is worth, as a table beside the one that the paper reports.
+"""Tabulates the ablation beside the paper's: the effect of each idea of the method.
 
 A variant is the full method with one switch of `train.model` off. Models are trained with one budget on the same pairs
-and evaluated under one protocol, once over all pairs and once over large turns. What has to agree with the paper is the
-sign of each difference to the full method, not its size.
+and evaluated under one protocol, once over all pairs and once over large turns. The sign of each difference to the full
+method should agree with the paper, not its size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,8 @@ _SHOWN_COLUMNS = tuple(column for column in COLUMNS if column.key != "akd")
 COMPARED = {"psnr": "psnr", "psnr_head": "psnr", "aed": "aed"}
 _LEGEND = (
     "In brackets: the difference to the full method; ✓ where its sign is that of the paper's row, ✗ where it is not.",
-    "AED, APD and CSIM count frames where a face was found: compare them only where it was found as often.",
-    "Paper: as reported for HDTF, whose crops and masks are others: signs compare, values do not.",
+    "AED, APD and CSIM count frames in which a face was found: compare them only at equal detection rates.",
+    "Paper: as reported for HDTF, with other crops and masks: compare signs, not values.",
 )
 
 
@@ -37,11 +37,11 @@ class PaperRow:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A model to be trained and evaluated.
+    """A model to train and evaluate.
 
     Attributes:
-        overrides: parameters that differ from those of the full method, by their dotted keys.
-        paper: what the paper reports of it.
+        overrides: parameters that differ from the full method, by dotted key.
+        paper: the paper's figures for it.
     """
 
     name: str
@@ -53,7 +53,7 @@ def _without(switch: str, paper: PaperRow) -> Variant:
     return Variant(f"no_{switch}", {f"train.model.{switch}": False}, paper)
 
 
-# Source: MGGTalk (arXiv 2504.00665), table of ablations, self-reenactment on HDTF, as reported.
+# Source: MGGTalk (arXiv 2504.00665), ablation table, self-reenactment on HDTF.
 VARIANTS = (
     Variant(FULL, {}, PaperRow(32.40, 18.95, 0.102)),
     _without("geometry_refinement", PaperRow(29.98, 24.82, 0.157)),
@@ -65,24 +65,24 @@ VARIANTS = (
 
 
 def tabulate(evaluated: Mapping[str, Mapping[str, Any]], variants: Sequence[Variant]) -> dict[str, Any]:
-    """Return rows of figures, differences to the full method and whether their signs are the paper's.
+    """Tabulate figures, their differences to the full method and the agreement of signs with the paper.
 
     Args:
-        evaluated: name of a variant -> content of its `metrics.json`, all under one protocol; others get no row.
-        variants: all that there are, the full method first; the rows keep their order.
+        evaluated: name of a variant -> content of its `metrics.json`, all under one protocol.
+        variants: all variants, the full method first; rows keep their order, and those not evaluated are left out.
     """
-    there = [variant for variant in variants if variant.name in evaluated]
+    present = [variant for variant in variants if variant.name in evaluated]
     full = evaluated.get(FULL)
-    rows = [_row(variant, evaluated[variant.name], full, variants[0].paper) for variant in there]
+    rows = [_row(variant, evaluated[variant.name], full, variants[0].paper) for variant in present]
     return {
-        "counted": evaluated[there[0].name]["counted"] if there else {},
+        "counted": evaluated[present[0].name]["counted"] if present else {},
         "rows": rows,
         "agreement": {group: _agreement(rows, group) for group in GROUPS},
     }
 
 
 def markdown(table: Mapping[str, Any]) -> str:
-    """Return what `tabulate` gave as a table for each group of pairs."""
+    """Format the result of `tabulate` as one Markdown table for each group of pairs."""
     return "\n".join([*(_markdown_group(table, group) for group in GROUPS), *_LEGEND, ""])
 
 
@@ -123,7 +123,7 @@ def _agreeing(difference: Mapping[str, float | None], paper_difference: Mapping[
 
 
 def _agreement(rows: Sequence[Mapping[str, Any]], group: str) -> dict[str, dict[str, int]]:
-    """Return for each compared metric in how many rows the sign is the paper's, of how many that have the figure."""
+    """Count, for each compared metric, the rows with the figure and those of them with the paper's sign."""
     signs = [row["agrees"][group] for row in rows if group in row["agrees"]]
     known = {metric: [sign[metric] for sign in signs if sign[metric] is not None] for metric in COMPARED}
     return {metric: {"agree": sum(values), "rows": len(values)} for metric, values in known.items()}

@@ -1,7 +1,7 @@
-"""The two baselines: copy the source frame, and warp it piecewise affinely by the landmarks of source and driver.
+"""Implements two baselines: copying the source frame, and warping it piecewise affinely by landmarks.
 
-The warp is handed the driver's true landmarks, so it is hard to beat on pose and expression; it cannot show what the
-source hides.
+The warp receives the driver's true landmarks, so it is hard to beat on pose and expression; it cannot show what is not
+visible in the source.
 """
 
 import cv2
@@ -34,24 +34,24 @@ STABLE_LANDMARKS = (*FACE_OVAL, *LIPS, *EYES, *BROWS, *NOSE, *SKIN)
 
 ANCHORS_PER_SIDE = 4
 RING_DIRECTIONS = 32
-# Ring points nearer to the face contour than this share of the picture would only make slivers.
+# Ring points nearer to the face contour than this fraction of the image would only make slivers.
 RING_MARGIN = 0.03
 SUBPIXEL_BITS = 4
 MIN_AREA_PX = 1e-3
 
 
 def copy_source(source: HeadFrame) -> UInt8[np.ndarray, "size size 3"]:
-    """Return the source picture, whatever the driver does."""
+    """Return the source image under any driver."""
     return source.image
 
 
 class MeshWarp:
-    """Carries the source picture on a triangle mesh to the landmarks of any driver.
+    """Warps the source image on a triangle mesh to the landmarks of any driver.
 
     The mesh is the Delaunay triangulation, in the source, of stable landmarks, of a ring along the outline of the head
-    that moves rigidly with the head's pose, and of fixed anchors on the border of the picture. Triangles that turn over
-    in the driver show a back side and are left out; as the border is fixed, every pixel still lies in at least one that
-    did not turn over. Where a pixel lies in several, the one nearest to the camera is seen.
+    that moves rigidly with the head's pose, and of fixed anchors on the border of the image. Triangles that flip in the
+    driver are left out; because the border is fixed, every pixel still lies in at least one that did not flip. Where a
+    pixel lies in several, the one nearest to the camera wins.
     """
 
     def __init__(self, source: HeadFrame) -> None:
@@ -69,16 +69,16 @@ class MeshWarp:
         self._areas = _signed_areas(self._points[self._triangles, :2])
 
     def warp(self, driver: HeadFrame) -> UInt8[np.ndarray, "size size 3"]:
-        """Return the source picture carried to the landmarks of `driver`."""
+        """Warp the source image to the landmarks of `driver`."""
         lookup = self.lookup(driver)
         # remap counts pixel centres from 0.
         columns, rows = (np.ascontiguousarray(lookup[..., axis] - 0.5, np.float32) for axis in (0, 1))
         warped = cv2.remap(self._image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        # The crop is fixed, so what lies outside the video frame stays as it is there.
+        # The crop is fixed, so pixels outside the video frame stay as they are.
         return np.where(self._source.valid[..., None], warped, self._source.image)
 
     def lookup(self, driver: HeadFrame) -> Float[np.ndarray, "size size 2"]:
-        """Return for every pixel of the result the position in the source picture that it shows."""
+        """Return the position in the source image for every pixel of the result."""
         size = self._source.image.shape[0]
         target = self._points_in(driver)
         corners = target[self._triangles]
@@ -93,7 +93,7 @@ class MeshWarp:
         return np.asarray(np.einsum("hwij,hwj->hwi", maps, centres))
 
     def _points_in(self, frame: HeadFrame) -> Float[np.ndarray, "num_points 3"]:
-        """Return the mesh in `frame`: position in pixels and depth in cm."""
+        """Return the vertices of the mesh in `frame`: position in pixels and depth in cm."""
         in_camera = _transformed(frame.head_to_camera, frame.landmarks[self._chosen])
         face = np.column_stack([frame.landmarks_px[self._chosen].astype(np.float64), in_camera[:, 2]])
         ring_camera = _transformed(frame.head_to_camera, self._ring)
@@ -106,14 +106,14 @@ class MeshWarp:
 
 
 def stable_indices(num_landmarks: int) -> Int[np.ndarray, " num_chosen"]:
-    """Return which landmarks the mesh takes: the stable ones of MediaPipe's 478, all of any other set."""
+    """Return the indices of the mesh's landmarks: the stable ones of MediaPipe's 478, all of any other set."""
     if num_landmarks != NUM_MEDIAPIPE_LANDMARKS:
         return np.arange(num_landmarks)
     return np.array(sorted(set(STABLE_LANDMARKS)))
 
 
 def border_anchors(size: int) -> Float[np.ndarray, "num_anchors 2"]:
-    """Return fixed points along the border of a picture of `size` pixels, corners included."""
+    """Return fixed points along the border of an image of `size` pixels, including its corners."""
     steps = np.linspace(0.0, size, ANCHORS_PER_SIDE + 1)[:-1]
     zeros, ends = np.zeros_like(steps), np.full_like(steps, size)
     sides = [(steps, zeros), (ends, steps), (size - steps, ends), (zeros, size - steps)]
@@ -123,7 +123,7 @@ def border_anchors(size: int) -> Float[np.ndarray, "num_anchors 2"]:
 def _filled(
     image: UInt8[np.ndarray, "size size 3"], valid: Bool[np.ndarray, "size size"]
 ) -> UInt8[np.ndarray, "size size 3"]:
-    """Return `image` with the nearest valid pixel where it is not valid: no empty border must be warped into view."""
+    """Fill invalid pixels with the nearest valid one, so that no empty border is warped into view."""
     if valid.all() or not valid.any():
         return image
     rows, columns = distance_transform_edt(~valid, return_distances=False, return_indices=True)
@@ -175,7 +175,7 @@ def _triangle_of_pixel(
 def _affine_maps(
     origin: Float[np.ndarray, "num_triangles 3 2"], destination: Float[np.ndarray, "num_triangles 3 2"]
 ) -> Float[np.ndarray, "num_triangles 2 3"]:
-    """Return the affine maps that carry each triangle of `origin` onto its partner."""
+    """Return the affine maps from each triangle of `origin` to its counterpart in `destination`."""
     homogeneous = np.concatenate([origin, np.ones((len(origin), 3, 1))], axis=-1)
     return np.asarray(np.linalg.solve(homogeneous, destination).transpose(0, 2, 1))
 

@@ -1,7 +1,6 @@
-"""The metrics of one frame, each a small function of two pictures or two measurements.
+"""Computes the metrics of one frame from two images or two measurements.
 
-Pictures are compared on the 0-255 scale, only where the crop lies inside the video frame. A value that cannot be had
-is NaN.
+Images are compared on the 0-255 scale, only where the crop lies inside the video frame. An undefined value is NaN.
 """
 
 from dataclasses import dataclass
@@ -55,14 +54,14 @@ def ssim_map(
 ) -> Float32[np.ndarray, "height width"]:
     """Return the structural similarity of every pixel's neighbourhood, averaged over the channels.
 
-    Gaussian window of 11 x 11, sigma 1.5. Pixels that do not count are set to one grey in both pictures before the
-    windows are taken, so that what they hold cannot leak into their neighbours.
+    Gaussian window of 11 x 11, sigma 1.5. Pixels that do not count are set to one grey in both images first, so that
+    their content cannot leak into their neighbours.
 
     Source: Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004, eq. 13.
     """
-    # Single precision moves the result by 1e-6; double makes the convolutions ten to twenty times as slow.
-    pictures = [np.where(counted[..., None], image, MASKED_GREY).astype(np.float32) for image in (prediction, target)]
-    tensors = [torch.from_numpy(picture).permute(2, 0, 1)[None] for picture in pictures]
+    # Single precision changes the result by 1e-6; double precision makes the convolutions 10 to 20 times slower.
+    images = [np.where(counted[..., None], image, MASKED_GREY).astype(np.float32) for image in (prediction, target)]
+    tensors = [torch.from_numpy(image).permute(2, 0, 1)[None] for image in images]
     _, similarity = structural_similarity_index_measure(
         tensors[0],
         tensors[1],
@@ -98,10 +97,10 @@ def pose_distance(result: FaceMeasurement, driver: FaceMeasurement) -> float:
 
 
 def landmark_distance(result: FaceMeasurement, driver: FaceMeasurement, size: int) -> float:
-    """Return the mean distance between corresponding landmarks in pixels of a 256 px picture (AKD).
+    """Return the mean distance between corresponding landmarks in pixels of a 256 px image (AKD).
 
     Args:
-        size: side in pixels of the pictures that were measured.
+        size: side in pixels of the images that were measured.
     """
     difference = (result.landmarks_px.astype(np.float64) - driver.landmarks_px) * (LANDMARK_SCALE / size)
     return float(np.mean(np.linalg.norm(difference, axis=1)))

@@ -1,4 +1,4 @@
-"""What the evaluation needs of others: a reenacting model, a face measurer, an identity encoder, a reader of clips."""
+"""Defines the interfaces of the evaluation: reenactor, face measurer, identity encoder and reader of clips."""
 
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
@@ -13,7 +13,7 @@ AvatarT = TypeVar("AvatarT")
 
 
 class Reenactor(Protocol[AvatarT]):
-    """A model that makes an avatar from one source frame and renders it under a driver's expression and pose."""
+    """Reconstructs an avatar from one source frame, and renders it under a driver's expression and pose."""
 
     @property
     def resolution(self) -> int:
@@ -31,16 +31,16 @@ class Reenactor(Protocol[AvatarT]):
         head_to_camera: Float32[np.ndarray, "4 4"],
         /,
     ) -> UInt8[np.ndarray, "resolution resolution 3"]:
-        """Return the picture of `avatar` in the crop of its source; it is complete when the call returns."""
+        """Render `avatar` in the crop of its source; the image is complete when the call returns."""
         ...
 
     def num_gaussians(self, avatar: AvatarT, /) -> int:
-        """Return how many Gaussians are rasterised for `avatar`."""
+        """Return the number of Gaussians rasterised for `avatar`."""
         ...
 
 
 class FaceMeasurer(Protocol):
-    """Reads landmarks, expression and pose off one picture."""
+    """Measures landmarks, expression and pose in one image."""
 
     @property
     def name(self) -> str:
@@ -48,12 +48,12 @@ class FaceMeasurer(Protocol):
         ...
 
     def measure(self, image: UInt8[np.ndarray, "height width 3"]) -> FaceMeasurement | None:
-        """Return what the face measures, or None where none is found."""
+        """Measure the face in `image`; None if there is none."""
         ...
 
 
 class IdentityEncoder(Protocol):
-    """Turns a face into an embedding whose cosine tells identities apart."""
+    """Embeds faces so that the cosine of two embeddings tells identities apart."""
 
     @property
     def name(self) -> str:
@@ -92,7 +92,7 @@ class ClipEntry(Protocol):
 
 
 class ClipMeta(Protocol):
-    """What the shards say of a clip as a whole."""
+    """Metadata of a clip."""
 
     @property
     def fps(self) -> float:
@@ -104,7 +104,7 @@ class ClipReader(Protocol):
     """Reads frames of clips at a chosen resolution."""
 
     def meta(self, clip_id: str) -> ClipMeta:
-        """Return what the shards say of the clip."""
+        """Return the metadata of the clip."""
         ...
 
     def head_frame(self, clip_id: str, frame: int, size: int) -> HeadFrame:

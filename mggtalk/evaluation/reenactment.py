@@ -1,6 +1,6 @@
-"""Self-reenactment of one held-out clip: its source frames are driven by its other frames; each method is scored.
+"""Scores self-reenactment of one held-out clip: every method drives its source frames by its other frames.
 
-ClipEntry -> ReenactClip -> ClipResult (scores per frame and method, pictures, one MP4) or a rejection
+ClipEntry -> ReenactClip -> ClipResult (scores per frame and method, images, one MP4) or a rejection
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,37 +15,37 @@ from mggtalk.evaluation.baselines import MeshWarp, copy_source
 from mggtalk.evaluation.config import EvaluateConfig
 from mggtalk.evaluation.protocols import AvatarT, ClipEntry, ClipReader, FaceMeasurer, IdentityEncoder, Reenactor
 from mggtalk.evaluation.results import (
-    CLOUD_PICTURE,
+    CLOUD_IMAGE,
     COPY_SOURCE,
-    DEPTH_PICTURE,
+    DEPTH_IMAGE,
     DRIVER,
-    INSPECTION_PICTURE,
+    INSPECTION_IMAGE,
     MESH_WARP,
     METHODS,
     MODEL,
-    POSTER_PICTURE,
+    POSTER_IMAGE,
     SOURCE,
-    SOURCE_PICTURE,
+    SOURCE_IMAGE,
     VIDEO_PANELS,
     ClipResult,
     DrivenFrame,
-    picture_name,
+    image_name,
 )
-from mggtalk.evaluation.scoring import MeasuredPicture, Scorer
+from mggtalk.evaluation.scoring import MeasuredImage, Scorer
 from mggtalk.geometry.head.head_pose import rotation_angles
 from mggtalk.perception.identity import IdentityUnavailable
 from mggtalk.records import HeadFrame, Rejected, RejectReason, SourceFrame
-from mggtalk.visualization import images as pictures
+from mggtalk.visualization import images
 
 Image = UInt8[np.ndarray, "size size 3"]
 Method = Callable[[HeadFrame], Image]
 VideoWriter = Callable[[Path, Iterable[Image], float], object]
 Inspection = Callable[[str, int], bytes]
-"""Draws what the shards hold of a frame of a clip, as JPEG."""
+"""Draws the shards' content of one frame of a clip, as JPEG."""
 
 
 class ReenactClip(Generic[AvatarT]):
-    """The evaluate stage: one clip in; its scores, pictures and video out."""
+    """Evaluates one clip: scores, images and a video."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class ReenactClip(Generic[AvatarT]):
         *,
         draw_inspection: Inspection,
     ) -> None:
-        """Keep what clips are read, driven, measured, written and drawn with; the caller has loaded all of it."""
+        """Store the components, all of them loaded by the caller."""
         self._settings = settings
         self._clips = clips
         self._reenactor = reenactor
@@ -67,7 +67,7 @@ class ReenactClip(Generic[AvatarT]):
         self._draw_inspection = draw_inspection
 
     def __call__(self, record: ClipEntry) -> Iterator[ClipResult | Rejected]:
-        """Yield the result of `record`, or why it cannot be driven."""
+        """Yield the result of `record`, or the reason why it cannot be driven."""
         numbers = driver_frames(record, self._settings)
         if not numbers:
             yield Rejected(record.clip_id, RejectReason.TOO_SHORT, "no source frame with another frame to drive it")
@@ -76,9 +76,9 @@ class ReenactClip(Generic[AvatarT]):
         frames = _MeasuredFrames(self._clips, self._scorer, record.clip_id, self._reenactor.resolution)
         source = self._clips.source_frame(record.clip_id, first, self._reenactor.resolution)
         driven, panels = [], []
-        for result, pictures_of_it in self._drive(frames, first, source, numbers):
+        for result, result_panels in self._drive(frames, first, source, numbers):
             driven.append(result)
-            panels.append(pictures_of_it)
+            panels.append(result_panels)
         shown = evenly_spread(len(numbers), self._settings.pictures_per_clip)
         yield ClipResult(
             clip_id=record.clip_id,
@@ -87,10 +87,10 @@ class ReenactClip(Generic[AvatarT]):
             driven=tuple(driven),
             driven_far=tuple(pair for number in further for pair in self._drive_far(record, frames, number)),
             shown_frames=tuple(numbers[index] for index in shown),
-            pictures={
-                **self._source_pictures(record, source),
-                **self._driven_pictures({numbers[index]: panels[index] for index in shown}),
-                POSTER_PICTURE: pictures.encode_png(self._tile(panels[0])),
+            images={
+                **self._source_images(record, source),
+                **self._driven_images({numbers[index]: panels[index] for index in shown}),
+                POSTER_IMAGE: images.encode_png(self._tile(panels[0])),
             },
             video=self._encode_video(panels, self._clips.meta(record.clip_id).fps / self._settings.frame_step),
         )
@@ -98,15 +98,15 @@ class ReenactClip(Generic[AvatarT]):
     def _drive(
         self, frames: "_MeasuredFrames", source_number: int, source: SourceFrame, numbers: Sequence[int]
     ) -> Iterator[tuple[DrivenFrame, dict[str, Image]]]:
-        """Yield for each driver what every method scored under it, and the pictures."""
+        """Yield the scores of every method under each driver, with the images."""
         methods = self._methods(source)
-        source_picture = frames.measured(source_number)
+        source_image = frames.measured(source_number)
         for number in numbers:
             driver, truth = frames.read(number), frames.measured(number)
             renders = {name: _checked(method(driver), driver, name, frames.clip_id) for name, method in methods.items()}
-            # The copied source is the same picture under every driver, and measuring is what takes the time.
+            # The copied source is measured once, because measuring takes most of the time.
             measured = {
-                name: source_picture if name == COPY_SOURCE else self._scorer.measure(image)
+                name: source_image if name == COPY_SOURCE else self._scorer.measure(image)
                 for name, image in renders.items()
             }
             result = DrivenFrame(
@@ -114,10 +114,9 @@ class ReenactClip(Generic[AvatarT]):
                 frame=number,
                 turn_deg=turn_deg(source.frame.head_to_camera, driver.head_to_camera),
                 scores={
-                    name: self._scorer.score(picture, truth, source_picture, driver)
-                    for name, picture in measured.items()
+                    name: self._scorer.score(image, truth, source_image, driver) for name, image in measured.items()
                 },
-                detected={name: picture.face is not None for name, picture in {DRIVER: truth, **measured}.items()},
+                detected={name: image.face is not None for name, image in {DRIVER: truth, **measured}.items()},
             )
             yield result, {SOURCE: source.frame.image, DRIVER: driver.image, **renders}
 
@@ -141,27 +140,27 @@ class ReenactClip(Generic[AvatarT]):
             MESH_WARP: MeshWarp(source.frame).warp,
         }
 
-    def _source_pictures(self, record: ClipEntry, source: SourceFrame) -> dict[str, bytes]:
+    def _source_images(self, record: ClipEntry, source: SourceFrame) -> dict[str, bytes]:
         size = self._settings.panel_size
         cloud = self._clips.cloud(record.clip_id, record.source_frames[0])
         return {
-            SOURCE_PICTURE: pictures.encode_png(pictures.rescaled(source.frame.image, size)),
-            DEPTH_PICTURE: pictures.encode_png(pictures.rescaled(pictures.draw_depth(source.depth), size)),
-            CLOUD_PICTURE: pictures.encode_png(pictures.draw_cloud(cloud, size)),
-            INSPECTION_PICTURE: self._draw_inspection(record.clip_id, record.source_frames[0]),
+            SOURCE_IMAGE: images.encode_png(images.rescaled(source.frame.image, size)),
+            DEPTH_IMAGE: images.encode_png(images.rescaled(images.draw_depth(source.depth), size)),
+            CLOUD_IMAGE: images.encode_png(images.draw_cloud(cloud, size)),
+            INSPECTION_IMAGE: self._draw_inspection(record.clip_id, record.source_frames[0]),
         }
 
-    def _driven_pictures(self, shown: dict[int, dict[str, Image]]) -> dict[str, bytes]:
+    def _driven_images(self, shown: dict[int, dict[str, Image]]) -> dict[str, bytes]:
         size = self._settings.panel_size
         return {
-            picture_name(frame, name): pictures.encode_png(pictures.rescaled(panels[name], size))
+            image_name(frame, name): images.encode_png(images.rescaled(panels[name], size))
             for frame, panels in shown.items()
             for name in (DRIVER, *METHODS)
-            if name != COPY_SOURCE  # the source picture shows it
+            if name != COPY_SOURCE  # the source image shows it
         }
 
     def _tile(self, panels: dict[str, Image]) -> Image:
-        return pictures.tile(panels, VIDEO_PANELS, self._settings.panel_size)
+        return images.tile(panels, VIDEO_PANELS, self._settings.panel_size)
 
     def _encode_video(self, panels: Sequence[dict[str, Image]], fps: float) -> bytes:
         with TemporaryDirectory() as directory:
@@ -171,37 +170,37 @@ class ReenactClip(Generic[AvatarT]):
 
 
 class _MeasuredFrames:
-    """The frames of one clip as drivers, each read and measured once, whatever number of sources they drive."""
+    """Reads and measures the frames of one clip, each once, however many sources it drives."""
 
     def __init__(self, clips: ClipReader, scorer: Scorer, clip_id: str, size: int) -> None:
         self.clip_id = clip_id
         self._clips, self._scorer, self._size = clips, scorer, size
         self._read: dict[int, HeadFrame] = {}
-        self._measured: dict[int, MeasuredPicture] = {}
+        self._measured: dict[int, MeasuredImage] = {}
 
     def read(self, number: int) -> HeadFrame:
         if number not in self._read:
             self._read[number] = self._clips.head_frame(self.clip_id, number, self._size)
         return self._read[number]
 
-    def measured(self, number: int) -> MeasuredPicture:
+    def measured(self, number: int) -> MeasuredImage:
         if number not in self._measured:
             self._measured[number] = self._scorer.measure(self.read(number).image)
         return self._measured[number]
 
 
 def source_frames(clip: ClipEntry, settings: EvaluateConfig) -> list[int]:
-    """Return the frames that are driven: the first source frame, and the first ones of further equal shares."""
+    """Return the frames to be driven: the source frames split into equal parts, the first of each."""
     count = len(clip.source_frames)
-    wanted = min(count, settings.sources_per_clip)
-    return [clip.source_frames[share * count // wanted] for share in range(wanted)]
+    num_parts = min(count, settings.sources_per_clip)
+    return [clip.source_frames[part * count // num_parts] for part in range(num_parts)]
 
 
 def driver_frames(clip: ClipEntry, settings: EvaluateConfig, source: int | None = None) -> list[int]:
-    """Return the frames that drive: every `frame_step`-th but the source, at most `max_frames_per_clip`.
+    """Return the driving frames: every `frame_step`-th except the source, at most `max_frames_per_clip`.
 
     Args:
-        source: the frame that is driven; default: the first source frame.
+        source: the driven frame; the first source frame by default.
     """
     if not clip.source_frames:
         return []
@@ -212,15 +211,15 @@ def driver_frames(clip: ClipEntry, settings: EvaluateConfig, source: int | None 
 
 
 def turn_deg(source: Float32[np.ndarray, "4 4"], driver: Float32[np.ndarray, "4 4"]) -> float:
-    """Return how far apart the yaws of two head-to-camera poses are, in degrees: at least 0, at most 180."""
+    """Return the absolute difference of yaw between two head-to-camera poses in degrees, 0 to 180."""
     source_yaw, driver_yaw = (float(rotation_angles(pose[:3, :3])[0]) for pose in (source, driver))
     return abs((driver_yaw - source_yaw + 180.0) % 360.0 - 180.0)
 
 
 def evenly_spread(count: int, wanted: int) -> list[int]:
-    """Return at most `wanted` indices below `count`, in the middles of equal shares."""
-    wanted = min(count, wanted)
-    return [(2 * share + 1) * count // (2 * wanted) for share in range(wanted)]
+    """Return at most `wanted` indices below `count`, the middles of equal parts."""
+    num_parts = min(count, wanted)
+    return [(2 * part + 1) * count // (2 * num_parts) for part in range(num_parts)]
 
 
 def _checked(image: Image, driver: HeadFrame, method: str, clip_id: str) -> Image:

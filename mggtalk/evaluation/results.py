@@ -1,4 +1,4 @@
-"""The evaluation of one clip as a record, and the names of what is compared."""
+"""Defines the record of one clip's evaluation and the names of the methods, panels and files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from mggtalk.evaluation.metrics import FrameScores
 MODEL, COPY_SOURCE, MESH_WARP = "model", "copy_source", "mesh_warp"
 METHODS = (MODEL, COPY_SOURCE, MESH_WARP)
 SOURCE, DRIVER = "source", "driver"
-# The MP4 of a clip, in rows of two. The copied source is the first panel.
+# Panels of a clip's MP4, in rows of two. The first one also shows the copied source.
 VIDEO_PANELS = (SOURCE, DRIVER, MODEL, MESH_WARP)
-SOURCE_PICTURE, DEPTH_PICTURE, CLOUD_PICTURE = "source.png", "depth.png", "cloud.png"
-POSTER_PICTURE, INSPECTION_PICTURE = "poster.png", "inspection.jpg"
+SOURCE_IMAGE, DEPTH_IMAGE, CLOUD_IMAGE = "source.png", "depth.png", "cloud.png"
+POSTER_IMAGE, INSPECTION_IMAGE = "poster.png", "inspection.jpg"
 
 
 @dataclass(frozen=True, slots=True)
 class DrivenFrame:
-    """A source frame that was driven by another frame of its clip.
+    """Scores of one source frame under one driver of its clip.
 
     Attributes:
         source_frame, frame: the numbers of source and driver within the clip.
-        turn_deg: how far the driver's yaw is from the source's, in degrees, to either side.
+        turn_deg: absolute difference of yaw between source and driver, in degrees.
         scores: method -> its scores.
         detected: `driver` and each method -> whether a face was found.
     """
@@ -34,15 +34,15 @@ class DrivenFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipResult:
-    """What the evaluation of one clip gave.
+    """Scores, images and video of one clip.
 
     Attributes:
-        source_frame: the source that pictures and video are of.
-        driven: it under each of its drivers, in their order.
-        driven_far: further sources, under those of the drivers that are turned far from them.
-        shown_frames: the drivers that `pictures` has pictures of.
-        pictures: file name -> PNG: source, depth, cloud, poster (what the video shows first), and `picture_name` of
-            driver and methods; the copied source has no picture of its own. The inspection of the source is a JPEG.
+        source_frame: the source of the images and the video.
+        driven: the source under each of its drivers, in their order.
+        driven_far: further sources, under the drivers at a large turn from them.
+        shown_frames: the drivers with entries in `images`.
+        images: file name -> PNG: source, depth, cloud, poster (the first frame of the video), and `image_name` of
+            driver and methods; the copied source has no image of its own. The inspection of the source is a JPEG.
         video: an H.264 MP4 of the panels `VIDEO_PANELS`.
     """
 
@@ -52,7 +52,7 @@ class ClipResult:
     driven: tuple[DrivenFrame, ...]
     driven_far: tuple[DrivenFrame, ...]
     shown_frames: tuple[int, ...]
-    pictures: Mapping[str, bytes]
+    images: Mapping[str, bytes]
     video: bytes
 
     @property
@@ -61,10 +61,10 @@ class ClipResult:
         return tuple(driven.frame for driven in self.driven)
 
     def large_turns(self, least_deg: float) -> tuple[DrivenFrame, ...]:
-        """Return all that was driven by a frame turned at least so far from its source."""
+        """Return the driven frames whose turn is at least `least_deg`."""
         return tuple(driven for driven in (*self.driven, *self.driven_far) if driven.turn_deg >= least_deg)
 
 
-def picture_name(frame: int, panel: str) -> str:
-    """Return the file name of the picture of `panel` (the driver or a method) at a frame of the clip."""
+def image_name(frame: int, panel: str) -> str:
+    """Return the file name of the image of `panel` (the driver or a method) at a frame of the clip."""
     return f"{frame:06d}-{panel}.png"

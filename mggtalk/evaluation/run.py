@@ -14,7 +14,7 @@ from mggtalk.artifacts import Artifacts
 from mggtalk.evaluation.config import EvaluateConfig
 from mggtalk.evaluation.protocols import IdentityEncoder
 from mggtalk.evaluation.reenactment import ReenactClip
-from mggtalk.evaluation.report.curves import read_curves, read_last_picture
+from mggtalk.evaluation.report.curves import read_curves, read_last_image
 from mggtalk.evaluation.report.html import ReportContent, write_report
 from mggtalk.evaluation.report.rejects import StageCounts
 from mggtalk.evaluation.results import ClipResult
@@ -93,7 +93,7 @@ class EvaluationRun:
             results=results,
             stages=tuple(counts),
             curves=read_curves(artifacts.training),
-            training_picture=read_last_picture(artifacts.training),
+            training_image=read_last_image(artifacts.training),
             parameters=parameters,
             versions={"python": platform.python_version(), **library_versions(*LIBRARIES)},
         )

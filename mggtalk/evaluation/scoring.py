@@ -1,4 +1,4 @@
-"""Scores one rendered picture against the driver's: every metric of `METRICS`, NaN where it cannot be had."""
+"""Scores one rendered image against the driver's by every metric of `METRICS`; NaN where one is undefined."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ NAN = float("nan")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MeasuredPicture:
-    """A picture with what was measured in it; both None where no face (or no identity encoder) was found."""
+class MeasuredImage:
+    """An image with its measured face and identity; None where no face, or no identity encoder, was found."""
 
     image: UInt8[np.ndarray, "size size 3"]
     face: FaceMeasurement | None
@@ -25,22 +25,22 @@ class MeasuredPicture:
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """Measures pictures and compares them."""
+    """Measures images and compares them."""
 
     measurer: FaceMeasurer
     identity_encoder: IdentityEncoder | None
 
-    def measure(self, image: UInt8[np.ndarray, "size size 3"]) -> MeasuredPicture:
-        """Return `image` with its face and identity."""
+    def measure(self, image: UInt8[np.ndarray, "size size 3"]) -> MeasuredImage:
+        """Measure the face and the identity in `image`."""
         face = self.measurer.measure(image)
         encoder = self.identity_encoder
         identity = encoder.encode(image, face.landmarks_px) if encoder is not None and face is not None else None
-        return MeasuredPicture(image, face, identity)
+        return MeasuredImage(image, face, identity)
 
     def score(
-        self, result: MeasuredPicture, truth: MeasuredPicture, source: MeasuredPicture, driver: HeadFrame
+        self, result: MeasuredImage, truth: MeasuredImage, source: MeasuredImage, driver: HeadFrame
     ) -> FrameScores:
-        """Return the scores of `result` against `truth`, the measured picture of `driver`, and against the source."""
+        """Score `result` against `truth`, the measured image of `driver`, and against the source."""
         aed = apd = akd = NAN
         if result.face is not None and truth.face is not None:
             aed = metrics.expression_distance(result.face, truth.face)
@@ -61,7 +61,7 @@ class Scorer:
         )
 
 
-def _likeness(first: MeasuredPicture, second: MeasuredPicture) -> float:
+def _likeness(first: MeasuredImage, second: MeasuredImage) -> float:
     if first.identity is None or second.identity is None:
         return NAN
     return metrics.cosine(first.identity, second.identity)

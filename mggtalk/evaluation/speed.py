@@ -1,4 +1,4 @@
-"""How fast a model reconstructs and renders: medians over repeats, after a warm-up, one frame at a time."""
+"""Measures the speed of reconstruction and rendering: medians over repeats after a warm-up, frame by frame."""
 
 import statistics
 import time
@@ -15,7 +15,7 @@ class Speed:
 
     Attributes:
         reconstruct_ms: median time from a source frame to its avatar.
-        animate_render_fps: one over the median time from expression and pose to the finished picture.
+        animate_render_fps: the inverse of the median time from expression and pose to the finished image.
         batch: frames rendered in one call.
     """
 
@@ -39,14 +39,14 @@ def measure_speed(
     threads: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Speed:
-    """Return the speed of `reenactor` on one clip.
+    """Measure the speed of `reenactor` on one clip.
 
     Args:
-        drivers: driven in turn. warmup: calls that do not count (compilation, caches, allocation).
-        device: name of the device for the record. threads: number of threads that computed, for the record.
+        drivers: used in turn. warmup: unmeasured calls (compilation, caches, allocation).
+        device, threads: name of the device and number of threads, for the record.
 
     Raises:
-        ValueError: there is no driver, or nothing to measure.
+        ValueError: there is no driver or no repeat.
     """
     if not drivers or repeats < 1:
         raise ValueError(f"got {len(drivers)} drivers and {repeats} repeats, expected at least one of each")

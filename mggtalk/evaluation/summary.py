@@ -1,6 +1,6 @@
-"""Turns the results of all clips into `metrics.json` and the plots: means over frames, then over clips, six decimals.
+"""Summarises the results of all clips in `metrics.json` and the plots: means over frames, then over clips.
 
-All but `speed` is a function of the clips, the model and the protocol; `speed` depends on the machine and stands apart.
+`speed` depends on the machine; all other values depend on the clips, the model and the protocol alone.
 """
 
 import csv
@@ -30,7 +30,7 @@ TURN_PLOT = "plots/psnr_by_turn.csv"
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """What the clips were measured with: names, or why there is no identity encoder."""
+    """Names of the instruments of the evaluation, or the reason why there is no identity encoder."""
 
     resolution: int
     measurer: str
@@ -38,7 +38,7 @@ class Instruments:
 
 
 def build_protocol(settings: EvaluateConfig, instruments: Instruments, results: Sequence[ClipResult]) -> dict[str, Any]:
-    """Return all that makes two evaluations comparable; only runs under one protocol may be compared."""
+    """Describe the protocol; evaluations may be compared only if theirs are equal."""
     encoder = instruments.identity_encoder
     return {
         "version": PROTOCOL_VERSION,
@@ -68,7 +68,7 @@ def build_protocol(settings: EvaluateConfig, instruments: Instruments, results: 
 def summarise(
     settings: EvaluateConfig, instruments: Instruments, results: Sequence[ClipResult], speed: Speed
 ) -> dict[str, Any]:
-    """Return the content of `metrics.json`.
+    """Build the content of `metrics.json`.
 
     Raises:
         StageError: there is no result.
@@ -94,14 +94,14 @@ def summarise(
 
 
 def clip_mean(driven: Sequence[DrivenFrame], method: str, metric: str) -> float | None:
-    """Return the mean of a metric over those frames of a clip where every method has it; None where there is none."""
+    """Average a metric over the frames of a clip in which every method has it; None if there is none."""
     rows = [{name: getattr(frame.scores[name], metric) for name in METHODS} for frame in driven]
     common = [row[method] for row in rows if all(map(math.isfinite, row.values()))]
     return math.fsum(common) / len(common) if common else None
 
 
 def write_metrics(directory: Path, summary: Mapping[str, Any], results: Sequence[ClipResult]) -> None:
-    """Write `metrics.json` and the tables for plots: of frames, of methods, and of frames by their turn."""
+    """Write `metrics.json` and the tables of the plots: by frame, by method and by turn."""
     text = json.dumps(summary, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     atomic_write(directory / METRICS_FILE, f"{text}\n".encode())
     ordered = sorted(results, key=lambda result: result.clip_id)

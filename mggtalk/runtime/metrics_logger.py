@@ -1,4 +1,4 @@
-"""Writes metrics and pictures of a training run: through DVCLive, or in its folders on hosts that do not have it."""
+"""Writes metrics and images of a training run through DVCLive, or in its layout on hosts without it."""
 
 import json
 import logging
@@ -10,26 +10,26 @@ from pathlib import Path
 
 from mggtalk.files import METRICS_LINES, atomic_write
 from mggtalk.shards.codecs.images import encode_rgb
-from mggtalk.training.images import Reported, numbers, pictures
+from mggtalk.training.images import Reported, image_metrics, scalar_metrics
 from mggtalk.training.loop import Report
 
 _logger = logging.getLogger(__name__)
 
 _TABLES = Path("plots", "metrics")
-_IMAGES = Path("plots", "images")  # DVCLive's; what lies there is `NAME/STEP.jpg`
-_QUALITY = 75  # Pillow's, which DVCLive writes with
+_IMAGES = Path("plots", "images")  # DVCLive's folder of `NAME/STEP.jpg`
+_QUALITY = 75  # the default of Pillow, which DVCLive writes with
 
 
 @contextmanager
 def metrics_logger(directory: Path, *, resume: bool) -> Iterator[Report]:
-    """Give a function that logs metrics of a step: `plots/metrics/NAME.tsv` and `metrics.json` of DVCLive.
+    """Yield a function that logs the metrics of a step to `plots/metrics/NAME.tsv` and `metrics.json` of DVCLive.
 
-    Pictures become `plots/images/NAME/STEP.jpg`. The folder is there even if none come, for DVC asks for it.
+    Images become `plots/images/NAME/STEP.jpg`. That folder always exists, because DVC expects it.
 
     Args:
-        directory: of this run's metrics and nothing else.
-        resume: keep what is there. A run that goes on after a crash repeats the steps since its checkpoint; what was
-            logged of these before goes when the first of them is reported. Else all that is there goes.
+        directory: of this run's metrics alone.
+        resume: keep the earlier metrics, else delete them. A run that resumes after a crash repeats the steps since its
+            checkpoint; the first of them to be reported deletes what was logged from that step on.
     """
     if not resume:
         shutil.rmtree(directory, ignore_errors=True)
@@ -44,7 +44,7 @@ def metrics_logger(directory: Path, *, resume: bool) -> Iterator[Report]:
 
 
 def has_metrics(directory: Path) -> bool:
-    """Tell whether a run has logged metrics of any step in `directory`."""
+    """Return whether a run has logged metrics in `directory`."""
     tables = (directory / _TABLES).rglob("*.tsv")
     return any(path.is_file() for path in (*tables, directory / METRICS_LINES))
 
@@ -57,17 +57,17 @@ def _dvclive(directory: Path) -> Iterator[Report]:
         for table in (directory / _TABLES).rglob("*.tsv"):
             header, *rows = table.read_text().splitlines(keepends=True)
             _rewrite(table, [header, *(row for row in rows if int(row.split("\t", 1)[0]) < step)])
-        _forget_pictures(directory, step)
+        _forget_images(directory, step)
 
-    # DVC itself records the run: the stage's outputs and metrics. So no experiment, no report, no dvc.yaml of its own.
+    # DVC records the run by the stage's outputs and metrics, so DVCLive writes no experiment, report or dvc.yaml.
     with Live(str(directory), resume=True, report=None, save_dvc_exp=False, dvcyaml=None) as live:
 
         def write(step: int, metrics: Mapping[str, Reported]) -> None:
             live.step = step
-            for name, value in numbers(metrics).items():
+            for name, value in scalar_metrics(metrics).items():
                 live.log_metric(name, value)
-            for name, picture in pictures(metrics).items():
-                live.log_image(_picture_name(name, step), picture.pixels)
+            for name, image in image_metrics(metrics).items():
+                live.log_image(_image_name(name, step), image.pixels)
             live.make_summary()
 
         yield _after_first(forget_from, write)
@@ -78,19 +78,19 @@ def _json_lines(path: Path) -> Report:
         if path.exists():
             lines = path.read_text().splitlines(keepends=True)
             _rewrite(path, [line for line in lines if json.loads(line)["step"] < step])
-        _forget_pictures(path.parent, step)
+        _forget_images(path.parent, step)
 
     def write(step: int, metrics: Mapping[str, Reported]) -> None:
-        for name, picture in pictures(metrics).items():
-            atomic_write(path.parent / _IMAGES / _picture_name(name, step), encode_rgb(picture.pixels, _QUALITY))
+        for name, image in image_metrics(metrics).items():
+            atomic_write(path.parent / _IMAGES / _image_name(name, step), encode_rgb(image.pixels, _QUALITY))
         with path.open("a") as file:
-            file.write(json.dumps({"step": step, **numbers(metrics)}) + "\n")
+            file.write(json.dumps({"step": step, **scalar_metrics(metrics)}) + "\n")
 
     return _after_first(forget_from, write)
 
 
 def _after_first(forget_from: Callable[[int], None], write: Report) -> Report:
-    """Return `write`, before whose first step everything from that step on is forgotten."""
+    """Wrap `write` so that its first step deletes what was logged from that step on."""
     first = True
 
     def log(step: int, metrics: Mapping[str, Reported]) -> None:
@@ -103,11 +103,11 @@ def _after_first(forget_from: Callable[[int], None], write: Report) -> Report:
     return log
 
 
-def _picture_name(name: str, step: int) -> str:
+def _image_name(name: str, step: int) -> str:
     return f"{name}/{step:06}.jpg"
 
 
-def _forget_pictures(directory: Path, step: int) -> None:
+def _forget_images(directory: Path, step: int) -> None:
     for path in (directory / _IMAGES).rglob("*.jpg"):
         if int(path.stem) >= step:
             path.unlink()

@@ -11,7 +11,7 @@ from mggtalk.files import prune
 from mggtalk.runtime.metrics_logger import has_metrics, metrics_logger
 from mggtalk.runtime.progress import Progress
 from mggtalk.runtime.train_runner import Launcher, run_training
-from mggtalk.training.images import Reported, numbers
+from mggtalk.training.images import Reported, scalar_metrics
 from mggtalk.training.run import TrainingRun
 
 _logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def run_logged(run: TrainingRun, artifacts: Artifacts, launcher: Launcher) -> No
 
         def report(step: int, metrics: Mapping[str, Reported]) -> None:
             log(step, metrics)
-            latest.update(numbers(metrics))
+            latest.update(scalar_metrics(metrics))
             progress.reach(step, f"loss {latest['loss/total']:.3f}" if "loss/total" in latest else "")
 
         run_training(

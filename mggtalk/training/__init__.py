@@ -1,1 +1,1 @@
-"""Trains the predictor; knows no Ray: whoever starts it says which worker of how many it is."""
+"""Trains the predictor, without Ray: the caller gives each worker its rank."""

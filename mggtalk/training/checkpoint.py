@@ -1,4 +1,4 @@
-"""The state of a training run on disk, whole or not at all."""
+"""Saves and restores the state of a training run; a checkpoint is on disk as a whole or not at all."""
 
 import logging
 import pickle
@@ -20,22 +20,22 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunState:
-    """All that changes from step to step."""
+    """All state that changes from step to step."""
 
     module: nn.Module
-    average: nn.Module
+    ema: nn.Module
     optimizer: Optimization
     schedule: LRScheduler
     loader: PairLoader
 
 
 def save_state(path: Path, run_key: str, step: int, state: RunState) -> None:
-    """Write the state after `step` steps; the file appears whole under its name, even if the power is cut."""
+    """Write the state after `step` steps; the file appears complete under its name, even if the power fails."""
     content = {
         "run_key": run_key,
         "step": step,
         "module": state.module.state_dict(),
-        "average": state.average.state_dict(),
+        "ema": state.ema.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "schedule": state.schedule.state_dict(),
         "loader": state.loader.state_dict(),
@@ -45,7 +45,7 @@ def save_state(path: Path, run_key: str, step: int, state: RunState) -> None:
 
 
 def read_state(path: Path, run_key: str) -> dict[str, Any] | None:
-    """Return the content of the checkpoint at `path`, on the CPU; None where this run has none that is whole."""
+    """Return the content of the checkpoint at `path`, on the CPU; None if this run has no intact one."""
     if not path.exists():
         return None
     try:
@@ -62,11 +62,11 @@ def read_state(path: Path, run_key: str) -> dict[str, Any] | None:
 
 
 def restored(content: dict[str, Any] | None, state: RunState) -> RunState:
-    """Return `state` after it was brought to what `read_state` returned, if that is anything."""
+    """Load the checkpoint that `read_state` returned, if any, into `state` and return it."""
     if content is None:
         return state
     state.module.load_state_dict(content["module"])
-    state.average.load_state_dict(content["average"])
+    state.ema.load_state_dict(content["ema"])
     state.optimizer.load_state_dict(content["optimizer"])
     state.schedule.load_state_dict(content["schedule"])
     state.loader.load_state_dict(content["loader"])

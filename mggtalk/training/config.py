@@ -12,7 +12,7 @@ from mggtalk.shards.corrupt_samples import OnCorruptSample
 
 @config
 class LossWeights:
-    """Weights of the training loss; METHOD gives those of the paper: L1 1, SSIM 0.2, on both renders."""
+    """Weights of the training loss; the paper has L1 1, SSIM 0.2 and perceptual 0.01, on both renders."""
 
     ssim: float = Field(0.2, ge=0)
     """1 - SSIM, beside an L1 of weight 1: on the head before and after densification, and on the final image."""
@@ -29,7 +29,7 @@ class LossWeights:
     depth_offset_face: float = Field(0.1, ge=0)
     """The same within the oval of the face, on top: landmarks know the depth there."""
     perceptual: float = Field(0.0, ge=0)
-    """Distance of features, on the same images as the SSIM; 0 needs no network, METHOD has 0.01."""
+    """Distance of features, on the same images as the SSIM; 0 needs no network, the paper has 0.01."""
     perceptual_network: str = Field("resnet_18", min_length=1)
     """ResNet of transformers behind it: a name that `mggtalk models list` shows, or the path of a folder."""
 

@@ -1,4 +1,4 @@
-"""A running average of a network's weights, which does better on unseen people than the weights of any one step."""
+"""Averages a network's weights over the steps, which does better on unseen people than the weights of one step."""
 
 import copy
 from typing import Generic, TypeVar
@@ -11,11 +11,11 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class EMA(Generic[ModuleT]):
-    """Exponential moving average of weights, with a short memory at first: after n steps at most (1 + n) / (10 + n).
+    """Exponential moving average of weights, whose decay after n steps is at most (1 + n) / (10 + n).
 
-    torch's `AveragedModel` counts its steps on the device, and would wait for it at every one.
+    torch's `AveragedModel` counts its steps on the device, and would wait for the device at every step.
 
-    Source: Polyak averaging; the beginning as in TensorFlow's `ExponentialMovingAverage`.
+    Source: Polyak averaging; the warm-up of the decay as in TensorFlow's `ExponentialMovingAverage`.
     """
 
     def __init__(self, module: ModuleT, decay: float) -> None:
@@ -24,7 +24,7 @@ class EMA(Generic[ModuleT]):
 
     @torch.no_grad()
     def update(self, module: ModuleT, step: int) -> None:
-        """Take up the weights after step number `step`, counted from 0."""
+        """Average in the weights after step number `step`, counted from 0."""
         decay = min(self._decay, (1 + step) / (10 + step))
-        average = get_ema_multi_avg_fn(decay)
-        average(list(self.module.parameters()), list(module.parameters()), step)
+        update = get_ema_multi_avg_fn(decay)
+        update(list(self.module.parameters()), list(module.parameters()), step)

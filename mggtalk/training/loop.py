@@ -1,7 +1,7 @@
-"""The training loop, the same on one worker or many, on CPU or CUDA.
+"""Trains the predictor, with the same loop on one worker or many, on CPU or CUDA.
 
-A step is a function of the parameters, the shards and the step's number, so a run that is cut off goes on from its last
-checkpoint as if nothing had happened.
+A step depends on the parameters, the shards and its number alone, so a run that resumes from its last checkpoint gives
+the result of an uninterrupted one.
 """
 
 import logging
@@ -25,9 +25,9 @@ from mggtalk.shards.corrupt_samples import OnCorruptSample
 from mggtalk.shards.reader import Shards
 from mggtalk.training.checkpoint import RunState, read_state, restored, save_state
 from mggtalk.training.config import TrainConfig
-from mggtalk.training.data.augmentation import Augmentation, Twins, expression_twins, mirrored_tracks
+from mggtalk.training.data.augmentation import Augmentation, MirrorIndices, mirrored_expression_indices, mirrored_tracks
 from mggtalk.training.data.loader import LoaderConfig, PairLoader
-from mggtalk.training.data.pairs import PairReader, share
+from mggtalk.training.data.pairs import PairReader
 from mggtalk.training.ema import EMA
 from mggtalk.training.images import Reported
 from mggtalk.training.init_blendshapes import fit_blendshapes
@@ -40,14 +40,14 @@ from mggtalk.training.validation import validate_pairs
 _logger = logging.getLogger(__name__)
 
 _FITTED_PAIRS = 2048
-"""Pairs whose tracks start the deformation; four times as many leave landmarks of unseen people 1 % nearer."""
+"""Pairs whose tracks initialise the deformation; four times as many bring landmarks of unseen people 1 % nearer."""
 
 Report = Callable[[int, Mapping[str, Reported]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Which worker of how many this is, and where it computes; the process group is up where there are several."""
+    """Rank and device of this worker; with several workers the process group is initialised."""
 
     rank: int
     world_size: int
@@ -60,13 +60,13 @@ def train(
     """Train a predictor from the seed, or from the checkpoint of the same run, and return it.
 
     Args:
-        checkpoint: where worker 0 keeps the state of the run; None keeps none.
-        run_key: names parameters, data and code; a checkpoint of another key is not taken up.
-        report: called on worker 0 with the step, its metrics and pictures.
+        checkpoint: path at which worker 0 keeps the state of the run; None keeps none.
+        run_key: identifies parameters, data and code; a checkpoint with another key is ignored.
+        report: called on worker 0 with the step, its metrics and images.
 
     Raises:
         StageError: the shards hold no training clips, or do not fit the model. ShardError: a sample is damaged.
-        WeightsError: the network of the perceptual term is not there.
+        WeightsError: the network of the perceptual term is missing.
     """
     check_fit(settings, shards)
     content = _checkpoint(checkpoint, run_key, worker)
@@ -74,13 +74,13 @@ def train(
     loader = make_loader(settings, shards, worker)
     step_module = _training_step(settings, shards, worker.device, None if content else loader)
     optimize, schedule = _optimization(settings, step_module, worker.device)
-    average = EMA(step_module.predictor, settings.ema_decay)
+    ema = EMA(step_module.predictor, settings.ema_decay)
     augment = _augmentation(settings, shards, worker.device)
-    state = restored(content, RunState(step_module, average.module, optimize, schedule, loader))
+    state = restored(content, RunState(step_module, ema.module, optimize, schedule, loader))
     parallel = None
     meter, replaced = Throughput(settings.batch_size, worker.device), 0
     for loaded in meter.watched(loader):
-        numbers = (share(loaded.step, size, *loader.place) for size in (settings.batch_size, settings.track_pairs))
+        numbers = (loader.rank_slice(loaded.step, size) for size in (settings.batch_size, settings.track_pairs))
         source, driver, target, tracks = augment(loaded.batch.unpack(worker.device), *numbers)
         done, replaced = loaded.step + 1, replaced + loaded.replaced
         is_logged = done % settings.log_every == 0 or done == settings.steps
@@ -88,10 +88,10 @@ def train(
         if parallel is None or loaded.step in (settings.coarse_steps, settings.geometry_steps):
             step_module.predictor.set_trained(coarse=is_coarse, geometry=learns_geometry)
             parallel = _parallel(step_module, worker)
-        asked = tracks if learns_geometry or is_logged else None
-        parts = optimize(parallel(source, driver, target, asked, coarse=is_coarse))
+        used_tracks = tracks if learns_geometry or is_logged else None
+        parts = optimize(parallel(source, driver, target, used_tracks, coarse=is_coarse))
         schedule.step()
-        average.update(step_module.predictor, loaded.step)
+        ema.update(step_module.predictor, loaded.step)
         metrics: dict[str, Reported] = {"skipped_steps": optimize.take_skipped()} if is_logged else {}
         if is_logged and settings.on_corrupt_sample is OnCorruptSample.SKIP:
             metrics["replaced_pairs"], replaced = float(_summed(torch.tensor(replaced), worker)), 0
@@ -101,20 +101,20 @@ def train(
         if worker.rank != 0:
             continue
         if done % settings.validate_every == 0 or done == settings.steps:
-            metrics |= validate_pairs(average.module, shards, settings, worker.device)
+            metrics |= validate_pairs(ema.module, shards, settings, worker.device)
             meter.restart()
         if metrics:
             report(done, metrics)
         if checkpoint and (done % settings.checkpoint_every == 0 or done == settings.steps):
             save_state(checkpoint, run_key, done, state)
             meter.restart()
-    return average.module.eval()
+    return ema.module.eval()
 
 
 def _training_step(
     settings: TrainConfig, shards: Shards, device: torch.device, loader: PairLoader | None
 ) -> TrainingStep:
-    """Return what is trained; with a `loader` its deformation starts from the tracks of the run's first pairs."""
+    """Build the module to train; with a `loader`, fit its initial blendshapes to the tracks of the first pairs."""
     step = TrainingStep(TalkingHeadPredictor(settings.model), settings.loss, make_perceptual(settings.loss, device)).to(
         device
     )
@@ -126,7 +126,7 @@ def _training_step(
 
 
 def _optimization(settings: TrainConfig, step: TrainingStep, device: torch.device) -> tuple[Optimization, LambdaLR]:
-    """Return the optimizer and its schedule; geometry has one of its own, over the steps in which it learns."""
+    """Build the optimizer and its schedule; geometry has its own schedule, over the steps in which it learns."""
     geometry = [parameter for network in step.predictor.geometry for parameter in network.parameters()]
     known = {id(parameter) for parameter in geometry}
     others = [parameter for parameter in step.parameters() if id(parameter) not in known]
@@ -137,51 +137,52 @@ def _optimization(settings: TrainConfig, step: TrainingStep, device: torch.devic
         decay=settings.weight_decay,
         gradient_clip=settings.gradient_clip,
     )
-    shares: list[Callable[[int], float]] = [
-        partial(learning_rate_share, warmup=settings.warmup_steps, steps=steps)
+    factors: list[Callable[[int], float]] = [
+        partial(learning_rate_factor, warmup=settings.warmup_steps, steps=steps)
         for steps in (settings.steps, settings.geometry_steps)
     ]
-    return optimize, LambdaLR(optimize.optimizer, shares)
+    return optimize, LambdaLR(optimize.optimizer, factors)
 
 
 def _parallel(module: TrainingStep, worker: Worker) -> nn.Module:
-    """Return the module with gradients shared among the workers, of what is trained now."""
-    # Buffers are constants: no worker needs those of another.
+    """Wrap the module so that the workers average the gradients of its trainable parameters."""
+    # Buffers are constants, so there is no need to broadcast them.
     return module if worker.world_size == 1 else DistributedDataParallel(module, broadcast_buffers=False)
 
 
 def _augmentation(settings: TrainConfig, shards: Shards, device: torch.device | str = "cpu") -> Augmentation:
-    return Augmentation(settings.augment, settings.seed, _twins(settings, shards), device)
+    return Augmentation(settings.augment, settings.seed, _mirror_indices(settings, shards), device)
 
 
-def _twins(settings: TrainConfig, shards: Shards) -> Twins | None:
+def _mirror_indices(settings: TrainConfig, shards: Shards) -> MirrorIndices | None:
     if not settings.augment.mirror:
         return None
     meta = shards.meta(shards.clips(Split.TRAIN)[0].clip_id)
-    return Twins(torch.from_numpy(landmark_set(meta.landmark_set).mirror), expression_twins(meta.expression_names))
+    landmarks = torch.from_numpy(landmark_set(meta.landmark_set).mirror)
+    return MirrorIndices(landmarks, mirrored_expression_indices(meta.expression_names))
 
 
 def _blendshapes(settings: TrainConfig, shards: Shards, loader: PairLoader) -> Tensor:
-    """Return what the deformation starts with: a fit to the tracks of the run's first pairs, and to their mirrors.
+    """Fit the deformation's initial blendshapes to the tracks of the run's first pairs, and to their mirror images.
 
     Raises:
         StageError: the tracks hold values that are no numbers. ShardError: a sample is damaged.
     """
-    tracks, twins = loader.load_tracks(_FITTED_PAIRS), _twins(settings, shards)
-    blendshapes = fit_blendshapes(tracks, *([mirrored_tracks(tracks, twins)] if twins else []))
+    tracks, indices = loader.load_tracks(_FITTED_PAIRS), _mirror_indices(settings, shards)
+    blendshapes = fit_blendshapes(tracks, *([mirrored_tracks(tracks, indices)] if indices else []))
     if not blendshapes.isfinite().all():
         raise StageError(f"{shards.root}: the tracks of the training split hold values that are no numbers")
     return blendshapes
 
 
 def make_loader(settings: TrainConfig, shards: Shards, worker: Worker) -> PairLoader:
-    """Return the batches of one worker, at the first step.
+    """Return the loader of one worker, at the first step.
 
     Raises:
         StageError: the shards hold no training clips.
     """
     reader = PairReader(shards, Split.TRAIN, settings.model.resolution, settings.seed)
-    plan = LoaderConfig(
+    loader_settings = LoaderConfig(
         settings.steps,
         settings.batch_size,
         settings.track_pairs,
@@ -189,11 +190,11 @@ def make_loader(settings: TrainConfig, shards: Shards, worker: Worker) -> PairLo
         settings.on_corrupt_sample,
         device=worker.device,
     )
-    return PairLoader(reader, plan, worker.rank, worker.world_size)
+    return PairLoader(reader, loader_settings, worker.rank, worker.world_size)
 
 
-def learning_rate_share(step: int, warmup: int, steps: int) -> float:
-    """Return the share of the full learning rate at `step`: a linear rise, then a half cosine down to 0.01."""
+def learning_rate_factor(step: int, warmup: int, steps: int) -> float:
+    """Return the factor of the learning rate at `step`: a linear rise to 1, then a half cosine down to 0.01."""
     if step < warmup:
         return (step + 1) / warmup
     progress = min((step - warmup) / max(steps - warmup, 1), 1.0)
@@ -201,17 +202,17 @@ def learning_rate_share(step: int, warmup: int, steps: int) -> float:
 
 
 def _checkpoint(checkpoint: Path | None, run_key: str, worker: Worker) -> dict[str, Any] | None:
-    """Return the content of worker 0's checkpoint to every worker, for the others may not see its file."""
+    """Read the checkpoint on worker 0 and broadcast it, because the others may not see its file."""
     content = read_state(checkpoint, run_key) if checkpoint and worker.rank == 0 else None
     if worker.world_size > 1:
-        shared = [content]
-        distributed.broadcast_object_list(shared, src=0, device=worker.device)
-        content = shared[0]
+        contents = [content]
+        distributed.broadcast_object_list(contents, src=0, device=worker.device)
+        content = contents[0]
     return content
 
 
 def check_fit(settings: TrainConfig, shards: Shards) -> None:
-    """Check that the shards hold what the model and its training are made for, before anything is computed.
+    """Check that the shards fit the model and its training, before anything is computed.
 
     Raises:
         StageError: they do not.
@@ -230,17 +231,17 @@ def check_fit(settings: TrainConfig, shards: Shards) -> None:
             raise StageError(
                 f"train.model.resolution: got {model.resolution}, at most the shards' {meta.size} expected"
             )
-        _augmentation(settings, shards)
+        _augmentation(settings, shards)  # raises if the coefficients cannot be mirrored
 
 
 def _loss_means(parts: Mapping[str, Tensor], worker: Worker) -> dict[str, float]:
-    """Return the parts of the loss over the whole batch, by their names in the log."""
+    """Average the parts of the loss over the whole batch; the keys are the names in the log."""
     means = _summed(torch.stack(list(parts.values())), worker) / worker.world_size
     return {f"loss/{name}": value for name, value in zip(parts, means.tolist(), strict=True)}
 
 
 def _summed(values: Tensor, worker: Worker) -> Tensor:
-    """Return the sums of `values` over the workers."""
+    """Sum `values` over the workers."""
     total = values.to(worker.device)
     if worker.world_size > 1:
         distributed.all_reduce(total)
@@ -249,5 +250,5 @@ def _summed(values: Tensor, worker: Worker) -> Tensor:
 
 def _make_reproducible(seed: int, device: torch.device) -> None:
     torch.manual_seed(seed)
-    # gsplat's backward adds with atomics, so a CUDA run is reproducible only to rounding; a CPU run is to the bit.
+    # gsplat's backward pass adds atomically, so a CUDA run is reproducible up to rounding; a CPU run, to the bit.
     torch.use_deterministic_algorithms(device.type == "cpu")

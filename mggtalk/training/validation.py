@@ -1,4 +1,4 @@
-"""How well the predictor does during training, on fixed pairs of the validation split."""
+"""Scores the predictor during training, on fixed pairs of the validation split."""
 
 import math
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from mggtalk.training.images import NUM_ROWS, Reported, row, sheet
 def validate_pairs(
     predictor: TalkingHeadPredictor, shards: Shards, settings: TrainConfig, device: torch.device
 ) -> dict[str, Reported]:
-    """Return the mean PSNR in dB over head pixels and over all valid pixels; nothing where the split is empty.
+    """Return the mean PSNR in dB over head pixels and over all valid pixels; empty if the split is.
 
     `val/pairs` shows some of the pairs, a row each: source, target, rendered head, final image.
 
-    Source: PSNR = -10 log10(MSE) of values in [0, 1], as in METHOD's protocol.
+    Source: PSNR = -10 log10(MSE) of values in [0, 1].
     """
     if not shards.clips(Split.VAL) or settings.validation_pairs < 1:
         return {}
@@ -48,7 +48,7 @@ def validate_pairs(
 
 
 def shown_pairs(pairs: Sequence[FramePair]) -> set[int]:
-    """Return the numbers of the pairs on the sheet: of each clip the first, then the first others."""
+    """Return the numbers of the pairs on the sheet: the first of each clip, then the first of the rest."""
     firsts = {pair.clip_id: number for number, pair in reversed([*enumerate(pairs)])}.values()
     return set(sorted(range(len(pairs)), key=lambda number: number not in firsts)[:NUM_ROWS])
 

@@ -1,4 +1,4 @@
-"""A figure: captioned square panels in a grid under a title, on white, as a paper would print it."""
+"""Draws a figure: captioned square panels in a grid under a title, on white, as a paper would print it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 Color = tuple[int, int, int]
-Picture = UInt8[np.ndarray, "height width 3"]
+Image = UInt8[np.ndarray, "height width 3"]
 
 PAPER: Color = (255, 255, 255)
 INK: Color = (29, 33, 38)
@@ -44,19 +44,19 @@ Part = str | Swatch | Scale
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Panel:
-    """One picture of the figure, of any size, with its name and a line that explains it."""
+    """One square image of the figure with its name and a caption."""
 
     name: str
     caption: Sequence[Part]
-    picture: UInt8[np.ndarray, "size size 3"]
+    image: UInt8[np.ndarray, "size size 3"]
 
 
-def draw_figure(title: str, lines: Sequence[str], panels: Sequence[Panel], columns: int) -> Picture:
-    """Return the panels, which have one size, in rows of `columns` below the title and its lines.
+def draw_figure(title: str, lines: Sequence[str], panels: Sequence[Panel], columns: int) -> Image:
+    """Draw the panels, all of one size, in rows of `columns` below the title and its lines.
 
-    Text that is too long for its place loses its middle.
+    Text that is too long for its space is shortened in the middle.
     """
-    size = len(panels[0].picture)
+    size = len(panels[0].image)
     cell = size + 2 * _LINE + _GUTTER
     top = _MARGIN + _TITLE_PX + _LINE * len(lines) + _GUTTER
     num_rows = -(-len(panels) // columns)
@@ -70,24 +70,24 @@ def draw_figure(title: str, lines: Sequence[str], panels: Sequence[Panel], colum
     for number, panel in enumerate(panels):
         row, column = divmod(number, columns)
         left, upper = _MARGIN + column * (size + _GUTTER), top + row * cell
-        figure[upper : upper + size, left : left + size] = panel.picture
+        figure[upper : upper + size, left : left + size] = panel.image
         letter = chr(ord("a") + number)
         _write(figure, f"({letter}) {panel.name}", left, upper + size + _LINE - 4, weight=_BOLD)
         _write_caption(figure[:, : left + size], panel.caption, left, upper + size + 2 * _LINE - 5)
     return figure
 
 
-def _write_caption(column: Picture, parts: Sequence[Part], left: int, baseline: int) -> None:
-    """Write the parts one after the other, up to the right end of `column`."""
+def _write_caption(column: Image, parts: Sequence[Part], left: int, baseline: int) -> None:
+    """Write the parts of a caption from left to right, within `column`."""
     middle = baseline - _TEXT_PX // 3
 
     def write(text: str) -> int:
         return _write(column, _fitted(text, column.shape[1] - left), left, baseline, color=SOFT)
 
-    def paint(colors: Picture) -> int:
+    def paint(colors: Image) -> int:
         height, width = colors.shape[:2]
-        place = column[middle - height // 2 :, left : left + width][:height]
-        place[:] = colors[:, : place.shape[1]]
+        area = column[middle - height // 2 :, left : left + width][:height]
+        area[:] = colors[:, : area.shape[1]]
         return left + int(width) + _GAP
 
     for part in parts:
@@ -104,7 +104,7 @@ def _write_caption(column: Picture, parts: Sequence[Part], left: int, baseline: 
 
 
 def _write(
-    figure: Picture,
+    figure: Image,
     text: str,
     left: int,
     baseline: int,
@@ -112,13 +112,13 @@ def _write(
     color: Color = INK,
     weight: int = _REGULAR,
 ) -> int:
-    """Write one line and return where it ends."""
+    """Write one line and return the column of its end."""
     (end, _), _ = cv2.putText(figure, text, (left, baseline), color, _font(), size, weight)
     return int(end)
 
 
 def _fitted(text: str, width: int, size: int = _TEXT_PX, weight: int = _REGULAR) -> str:
-    """Return `text` without so much of its middle that it fits into `width` pixels."""
+    """Shorten `text` in its middle until it fits into `width` pixels."""
     kept = len(text)
     fitted = text
     while _text_width(fitted, size, weight) > width and kept > 2:
@@ -134,4 +134,4 @@ def _text_width(text: str, size: int, weight: int) -> int:
 
 @cache
 def _font() -> Any:
-    return cv2.FontFace("sans")  # comes with OpenCV, so the picture is the same everywhere
+    return cv2.FontFace("sans")  # comes with OpenCV, so the image is the same everywhere

@@ -1,4 +1,4 @@
-"""One picture of what the stage `shards` made of a source frame: what `mggtalk inspect` writes and the report shows."""
+"""Draws what the stage `shards` made of a source frame, for `mggtalk inspect` and for the report."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +31,7 @@ SIDE_VIEW_DEG = 60.0
 def draw_inspection(
     shards: Shards, clip_id: str, frame: int, panel_size: int = PANEL_SIZE
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Return the picture of a frame that has geometry.
+    """Draw a frame that has geometry.
 
     Raises:
         ShardError: no such clip, the frame has no geometry, or a member is damaged. IndexError: no such frame.
@@ -62,12 +62,12 @@ def draw_inspection(
 
 
 def inspection_jpeg(shards: Shards, clip_id: str, frame: int) -> bytes:
-    """Return the picture of `draw_inspection` as JPEG; raises what that does."""
+    """Draw an inspection as JPEG; raises as `draw_inspection`."""
     return encode_jpeg(draw_inspection(shards, clip_id, frame))
 
 
 def widest_turned(shards: Shards, clip_id: str) -> int:
-    """Return the source frame whose head is turned farthest to a side, which hides most.
+    """Return the source frame whose head is turned farthest to a side, which leaves most of it not visible.
 
     Raises:
         ShardError: no such clip, or none of its frames has geometry.
@@ -80,5 +80,5 @@ def widest_turned(shards: Shards, clip_id: str) -> int:
 
 
 def _backends(perception: Mapping[str, Any]) -> list[str]:
-    """Return what made the geometry, in words: names and numbers of `meta.perception`, not the hashes of models."""
+    """List the backends of the geometry: names and numbers of `meta.perception`, without the hashes of models."""
     return [f"{key} {value}" for key, value in perception.items() if not isinstance(value, Mapping)]

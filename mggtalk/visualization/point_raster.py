@@ -1,4 +1,4 @@
-"""Points as a surface: each is a small disc that faces the viewer, and the nearest one wins a pixel."""
+"""Rasterises points as small discs that face the viewer; the nearest one wins a pixel."""
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -9,10 +9,10 @@ NOTHING = -1
 def nearest_points(
     pixels: Float[np.ndarray, "num_points 2"], depth: Float[np.ndarray, " num_points"], radius: float, size: int
 ) -> Int64[np.ndarray, "size size"]:
-    """Return the number of the nearest point at every pixel of a square picture, `NOTHING` where there is none.
+    """Return the index of the nearest point at every pixel of a square image, `NOTHING` where there is none.
 
     Args:
-        pixels: column and row, pixel centres at +0.5. depth: the smaller, the nearer; of equals the first point wins.
+        pixels: column and row, pixel centres at +0.5. depth: smaller is nearer; of equals, the first point wins.
         radius: of the discs, in pixels.
     """
     order = np.argsort(depth, kind="stable")

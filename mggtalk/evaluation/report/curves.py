@@ -1,4 +1,4 @@
-"""Training curves from DVCLive's TSV files or JSON lines, as points of small SVG charts, and its last picture."""
+"""Reads training curves from DVCLive's TSV files or JSON lines as points of SVG charts, and the last image."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ class Curve:
         low, high = min(self.values), max(self.values)
         first, last = self.steps[0], self.steps[-1]
         stride = max(1, math.ceil(len(self.steps) / MAX_POINTS))
-        # The last point always shows, for it is the one that is read off.
+        # The last point always shows, because readers look for it.
         chosen = [*range(0, len(self.steps) - 1, stride), len(self.steps) - 1]
         points = []
         for index in chosen:
@@ -39,13 +39,13 @@ class Curve:
 
 
 def read_curves(directory: Path) -> tuple[Curve, ...]:
-    """Return the curves of a training, sorted by name; none if there are none.
+    """Read the curves of a training, sorted by name; empty if there are none.
 
     Args:
-        directory: with DVCLive's `plots/metrics/**/NAME.tsv`, or with JSON lines from a host that does not have it.
+        directory: with DVCLive's `plots/metrics/**/NAME.tsv`, or with JSON lines from a host without DVCLive.
 
     Raises:
-        StageError: a file is not as it is written.
+        StageError: a file has another format.
     """
     root = directory / "plots" / "metrics"
     curves = [_read_curve(path, path.relative_to(root).with_suffix("").as_posix()) for path in root.rglob("*.tsv")]
@@ -54,8 +54,8 @@ def read_curves(directory: Path) -> tuple[Curve, ...]:
     return tuple(sorted((curve for curve in curves if curve.steps), key=lambda curve: curve.name))
 
 
-def read_last_picture(directory: Path) -> bytes | None:
-    """Return the JPEG of the latest validation under a DVCLive folder (`plots/images/val/pairs/STEP.jpg`), if any."""
+def read_last_image(directory: Path) -> bytes | None:
+    """Read the JPEG of the last validation in a DVCLive folder (`plots/images/val/pairs/STEP.jpg`), if any."""
     found = (directory / "plots" / "images" / "val" / "pairs").glob("*.jpg")
     last = max(found, key=lambda path: int(path.stem), default=None)
     return last.read_bytes() if last else None

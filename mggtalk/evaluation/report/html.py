@@ -1,4 +1,4 @@
-"""Writes the report: one HTML page with its media beside it, which opens from disk and needs no network."""
+"""Writes the report: one HTML page with its media beside it, readable from disk and without a network."""
 
 import math
 import shutil
@@ -14,32 +14,32 @@ from mggtalk.evaluation.metrics import METRICS
 from mggtalk.evaluation.report.curves import CHART_HEIGHT, CHART_WIDTH, Curve
 from mggtalk.evaluation.report.rejects import StageCounts
 from mggtalk.evaluation.results import (
-    CLOUD_PICTURE,
+    CLOUD_IMAGE,
     COPY_SOURCE,
-    DEPTH_PICTURE,
+    DEPTH_IMAGE,
     DRIVER,
-    INSPECTION_PICTURE,
+    INSPECTION_IMAGE,
     MESH_WARP,
     METHODS,
     MODEL,
-    POSTER_PICTURE,
-    SOURCE_PICTURE,
+    POSTER_IMAGE,
+    SOURCE_IMAGE,
     ClipResult,
-    picture_name,
+    image_name,
 )
 from mggtalk.evaluation.summary import clip_mean
 from mggtalk.files import atomic_write
 
 REPORT_FILE = "report.html"
 MEDIA_DIRECTORY = "media"
-TRAINING_PICTURE = "training.jpg"
+TRAINING_IMAGE = "training.jpg"
 METHOD_NAMES = {MODEL: "Model", COPY_SOURCE: "Copy source", MESH_WARP: "Landmark warp"}
 EXAMPLES_PER_STAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class MetricColumn:
-    """How one metric is shown: the arrow says which way is better."""
+    """Name, unit, precision and direction of one metric in the report."""
 
     key: str
     name: str
@@ -63,13 +63,13 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReportContent:
-    """All that the report shows.
+    """The content of a report.
 
     Attributes:
         summary: the content of `metrics.json`.
-        stages: what went into each stage before, what was kept and what was rejected.
-        curves: training curves, none if the training left none. training_picture: its last one, a JPEG.
-        parameters: parameters of the stages by group. versions: name -> version of what computed.
+        stages: inputs, kept and rejected of each earlier stage.
+        curves: training curves, empty if there are none. training_image: the last one of the training, a JPEG.
+        parameters: parameters of the stages by group. versions: name of a package -> version.
     """
 
     title: str
@@ -77,7 +77,7 @@ class ReportContent:
     results: Sequence[ClipResult]
     stages: Sequence[StageCounts] = ()
     curves: Sequence[Curve] = ()
-    training_picture: bytes | None = None
+    training_image: bytes | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -91,7 +91,7 @@ class Cell:
 
 
 def write_report(directory: Path, content: ReportContent) -> Path:
-    """Write `report.html` and `media/` into `directory` and return the page's path; media of an earlier report go.
+    """Write `report.html` and `media/` into `directory`, replacing earlier media, and return the page's path.
 
     Raises:
         StageError: there is no clip to show.
@@ -103,8 +103,8 @@ def write_report(directory: Path, content: ReportContent) -> Path:
     shutil.rmtree(media, ignore_errors=True)
     for result in results:
         _write_media(media / result.clip_id, result)
-    if content.training_picture:
-        (media / TRAINING_PICTURE).write_bytes(content.training_picture)
+    if content.training_image:
+        (media / TRAINING_IMAGE).write_bytes(content.training_image)
     page = (
         _environment()
         .get_template("report.html.j2")
@@ -122,7 +122,7 @@ def write_report(directory: Path, content: ReportContent) -> Path:
             stages=content.stages,
             examples_per_stage=EXAMPLES_PER_STAGE,
             curves=content.curves,
-            training_picture=f"{MEDIA_DIRECTORY}/{TRAINING_PICTURE}" if content.training_picture else None,
+            training_image=f"{MEDIA_DIRECTORY}/{TRAINING_IMAGE}" if content.training_image else None,
             chart_size=(CHART_WIDTH, CHART_HEIGHT),
             parameters=content.parameters,
             versions=content.versions,
@@ -134,7 +134,7 @@ def write_report(directory: Path, content: ReportContent) -> Path:
 
 
 def metric_table(figures: Mapping[str, Mapping[str, float | None]]) -> dict[str, list[Cell]]:
-    """Return method -> cells in the order of `COLUMNS`; equal figures, as shown, are all best."""
+    """Return method -> cells in the order of `COLUMNS`; figures that are equal as printed are all best."""
     rows: dict[str, list[Cell]] = {method: [] for method in METHODS}
     for column in COLUMNS:
         texts = {method: _number(figures[method][column.key], column.decimals) for method in METHODS}
@@ -151,13 +151,13 @@ def _number(value: float | None, decimals: int) -> str:
 
 def _write_media(directory: Path, result: ClipResult) -> None:
     directory.mkdir(parents=True)
-    for name, data in result.pictures.items():
+    for name, data in result.images.items():
         (directory / name).write_bytes(data)
     (directory / "clip.mp4").write_bytes(result.video)
 
 
 def _clip_view(result: ClipResult, large_turn_deg: float) -> dict[str, Any]:
-    place = f"{MEDIA_DIRECTORY}/{result.clip_id}"
+    folder = f"{MEDIA_DIRECTORY}/{result.clip_id}"
     figures = {method: {metric: clip_mean(result.driven, method, metric) for metric in METRICS} for method in METHODS}
     shown = (DRIVER, MODEL, MESH_WARP)
     return {
@@ -167,14 +167,14 @@ def _clip_view(result: ClipResult, large_turn_deg: float) -> dict[str, Any]:
         "num_drivers": len(result.driven),
         "num_turned": len(result.large_turns(large_turn_deg)),
         "table": metric_table(figures),
-        "video": f"{place}/clip.mp4",
-        "poster": f"{place}/{POSTER_PICTURE}",
-        "source": f"{place}/{SOURCE_PICTURE}",
-        "depth": f"{place}/{DEPTH_PICTURE}",
-        "cloud": f"{place}/{CLOUD_PICTURE}",
-        "inspection": f"{place}/{INSPECTION_PICTURE}",
+        "video": f"{folder}/clip.mp4",
+        "poster": f"{folder}/{POSTER_IMAGE}",
+        "source": f"{folder}/{SOURCE_IMAGE}",
+        "depth": f"{folder}/{DEPTH_IMAGE}",
+        "cloud": f"{folder}/{CLOUD_IMAGE}",
+        "inspection": f"{folder}/{INSPECTION_IMAGE}",
         "rows": [
-            {"frame": frame, **{panel: f"{place}/{picture_name(frame, panel)}" for panel in shown}}
+            {"frame": frame, **{panel: f"{folder}/{image_name(frame, panel)}" for panel in shown}}
             for frame in result.shown_frames
         ],
     }

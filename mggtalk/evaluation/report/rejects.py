@@ -1,4 +1,4 @@
-"""What each stage left out and why, read from its `rejects.parquet`; the counts must add up."""
+"""Reads what each stage rejected and why from its `rejects.parquet`, and checks that the counts add up."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from mggtalk.records import Rejected, RejectReason
 
 @dataclass(frozen=True, slots=True)
 class StageCounts:
-    """How many inputs a stage had, how many it kept and which it rejected.
+    """Number of inputs of a stage and of those it kept, and the rejected ones.
 
     Attributes:
-        unit: what is counted, in the plural (`videos`, `clips`).
+        unit: name of an input, in the plural (`videos`, `clips`).
 
     Raises:
         StageError: the counts do not add up, so an input was lost or counted twice.
@@ -43,10 +43,10 @@ class StageCounts:
 
 
 def read_rejects(path: Path) -> tuple[Rejected, ...]:
-    """Return the rows of a `rejects.parquet` (columns `key`, `reason`, `detail`), sorted by key.
+    """Read the rows of a `rejects.parquet` (columns `key`, `reason`, `detail`), sorted by key.
 
     Raises:
-        StageError: the file is missing or is no table of rejects.
+        StageError: the file is missing or not a table of rejects.
     """
     try:
         rows = parquet.read_table(path, columns=["key", "reason", "detail"]).to_pylist()

@@ -1,1 +1,1 @@
-"""Chooses, loads and augments the frame pairs that training sees."""
+"""Selects, loads and augments the frame pairs of training."""

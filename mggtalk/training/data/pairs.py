@@ -1,4 +1,4 @@
-"""Which (source, target) frames make up which step: a function of seed and number alone, so any worker can tell."""
+"""Selects the (source, target) frames of each step as a function of seed and number alone, the same in any worker."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from mggtalk.training.data.shuffle import hashed, permuted
 
 @dataclass(frozen=True, slots=True)
 class FramePair:
-    """Two frames of one clip, by their number within it; the source carries geometry."""
+    """Two frames of one clip, by their number within it; the source frame has geometry."""
 
     clip_id: str
     source_frame: int
@@ -26,11 +26,11 @@ class FramePair:
 
 
 class PairSampler:
-    """Numbers pairs without end: an epoch has every frame of every clip once as target, in an order of its own.
+    """Numbers pairs without end: each epoch has every frame of every clip once as target, in its own order.
 
-    The source is any frame of the clip that has geometry. Clips without such frames are left out. Epochs follow each
-    other without a seam: a batch that an epoch cannot fill takes the first pairs of the next, so no batch is short
-    and no worker has more steps than another. A clip's share of an epoch is its share of the places.
+    The source is a random frame of the same clip that has geometry. Clips without such frames are left out. A batch
+    that reaches the end of an epoch goes on with the next one, so no batch is short and no worker has more steps than
+    another.
 
     Raises:
         StageError: there are no clips with geometry.
@@ -40,7 +40,7 @@ class PairSampler:
         """Lay out an epoch.
 
         Args:
-            stream: pairs of another stream of the same seed come in another order.
+            stream: gives pairs of the same seed another order.
         """
         usable = [clip for clip in clips if clip.source_frames]
         if not usable:
@@ -51,52 +51,52 @@ class PairSampler:
 
     @property
     def epoch_size(self) -> int:
-        """Number of pairs of an epoch."""
+        """Number of pairs in an epoch."""
         return self._ends[-1]
 
     def pair(self, number: int, replacement: int = 0) -> FramePair:
         """Return pair `number` of the run.
 
         Args:
-            replacement: n names the pair that comes n places later in the same epoch, for one that cannot be read.
+            replacement: n gives the pair n positions later in the same epoch, in place of one that cannot be read.
         """
         epoch, position = divmod(number, self.epoch_size)
-        place = permuted((position + replacement) % self.epoch_size, self.epoch_size, *self._key, epoch)
-        number_of_clip = bisect_right(self._ends, place)
-        clip = self._clips[number_of_clip]
-        source = clip.source_frames[hashed(*self._key, epoch, place) % len(clip.source_frames)]
-        return FramePair(clip.clip_id, source, place - (self._ends[number_of_clip] - clip.num_frames))
+        index = permuted((position + replacement) % self.epoch_size, self.epoch_size, *self._key, epoch)
+        clip_index = bisect_right(self._ends, index)
+        clip = self._clips[clip_index]
+        source = clip.source_frames[hashed(*self._key, epoch, index) % len(clip.source_frames)]
+        return FramePair(clip.clip_id, source, index - (self._ends[clip_index] - clip.num_frames))
 
 
-def share(step: int, batch_size: int, rank: int, world_size: int) -> range:
-    """Return the numbers of one worker's pairs of one step: an equal, contiguous share of the batch.
+def rank_slice(step: int, batch_size: int, rank: int, world_size: int) -> range:
+    """Return the pair numbers of one rank in one step: an equal, contiguous slice of the batch.
 
-    Pairs are numbered through the run, so the batches of any number of workers hold the same pairs.
+    Pairs are numbered through the run, so batches hold the same pairs for any number of ranks.
 
     Raises:
-        ValueError: the batch cannot be shared out evenly.
+        ValueError: the batch cannot be split evenly.
     """
     if batch_size % world_size:
         raise ValueError(f"batch_size: got {batch_size}, expected a multiple of {world_size} workers")
-    own = batch_size // world_size
-    first = step * batch_size + rank * own
-    return range(first, first + own)
+    size = batch_size // world_size
+    first = step * batch_size + rank * size
+    return range(first, first + size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairTracks:
-    """Head-space landmarks, cm, and expression of a pair; arrays of two frames, source first."""
+    """Head-space landmarks (cm) and expressions of a pair; arrays of two frames, source first."""
 
     landmarks: np.ndarray
     expression: np.ndarray
 
 
 class PairReader:
-    """Reads pairs of one split from the shards, at the size that the model works at.
+    """Reads pairs of one split from the shards, at the resolution of the model.
 
     Attributes:
         seed: of both samplers.
-        sampler: which pairs are read with their pictures. track_sampler: of which only the tracks are read.
+        sampler: of the pairs that are read with images. track_sampler: of those whose tracks alone are read.
     """
 
     def __init__(self, shards: Shards, split: Split, size: int, seed: int) -> None:
@@ -107,7 +107,7 @@ class PairReader:
         self.track_sampler = PairSampler(shards.clips(split), seed, stream=1)
 
     def read(self, pair: FramePair) -> tuple[SourceFrame | QuantizedSource, HeadFrame]:
-        """Return source and target; at the stored size the source is as it is stored.
+        """Read source and target; at the stored size the source stays quantized.
 
         Raises:
             ShardError: a sample is damaged.
@@ -119,7 +119,7 @@ class PairReader:
         return source, self._shards.head_frame(pair.clip_id, pair.target_frame, self._size)
 
     def read_tracks(self, pair: FramePair) -> PairTracks:
-        """Return landmarks and expressions of the pair, without its pictures.
+        """Read the landmarks and expressions of the pair, without its images.
 
         Raises:
             ShardError: a sample is damaged.
@@ -133,7 +133,7 @@ class PairReader:
 
 
 def collate_tracks(pairs: Sequence[PairTracks]) -> TrackBatch:
-    """Return the tracks of pairs as a batch."""
+    """Stack the tracks of pairs into a batch."""
     landmarks = torch.from_numpy(np.stack([pair.landmarks for pair in pairs]))
     expression = torch.from_numpy(np.stack([pair.expression for pair in pairs]))
     return TrackBatch(landmarks[:, 0], landmarks[:, 1], expression[:, 0], expression[:, 1])

@@ -1,26 +1,26 @@
-"""A shuffle that is computed, not stored: where one place goes costs microseconds and no memory, at any length.
+"""Computes a shuffle instead of storing it: one index takes microseconds and no memory, at any length.
 
-A permutation drawn for each epoch would be 80 MB and a pause of half a second for 10 million frames in every process,
-and its order would change with NumPy's generators; this one follows from a published hash alone.
+A stored permutation of 10 million frames would cost every process 80 MB and half a second per epoch, and its order
+would change with NumPy's generators; this one depends on a published hash alone.
 """
 
 import math
 from hashlib import blake2b
 
 _ROUNDS = 8
-"""Half rounds; six already pass for random in what the tests look at."""
+"""Half rounds; six already pass the randomness tests."""
 
 
 def hashed(*key: int) -> int:
-    """Return 64 bits that follow from `key` and look random; they are the same on every machine."""
+    """Hash `key` to 64 bits, the same on every machine."""
     return int.from_bytes(blake2b(repr(key).encode(), digest_size=8).digest(), "little")
 
 
 def permuted(position: int, size: int, *key: int) -> int:
-    """Return what stands at `position` of a permutation of `range(size)` that `key` chooses.
+    """Return the element at `position` of the permutation of `range(size)` that `key` selects.
 
     Source: J. Black and P. Rogaway, "Ciphers with arbitrary finite domains", 2002: a generalized Feistel network on a
-    rectangle that holds the range; what falls beside the range walks on until it is back.
+    rectangle that covers the range; a value outside the range is permuted again until it falls inside.
 
     Raises:
         ValueError: `position` is not within the range.

@@ -1,1 +1,1 @@
-"""The terms of the training loss."""
+"""Computes the terms of the training loss."""

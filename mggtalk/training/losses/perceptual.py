@@ -1,7 +1,7 @@
-"""The perceptual term of the loss: how far pictures are apart by the features of a network that classifies pictures.
+"""Computes the perceptual term of the loss: the distance between images in the features of an image classifier.
 
-The network is a ResNet of transformers with its published weights, frozen. It is no part of the trained modules, so
-it is in no checkpoint, optimizer or running average; what names a run has the hash of its weights.
+The network is a ResNet of transformers with its published weights, frozen. It is not part of the trained modules, so no
+checkpoint, optimizer or EMA contains it; the hash of its weights is part of the run's key.
 """
 
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ _MODEL_TYPE = "resnet"
 
 
 class PerceptualDistance:
-    """The distance between pictures by the feature maps of a network's stem and stages.
+    """Compares images by the feature maps of a network's stem and stages.
 
-    Features are scaled to unit length at every place; squared differences are summed over channels, averaged over
-    places, summed over the maps.
+    Features are scaled to unit length at every position; squared differences are summed over channels, averaged over
+    positions, and summed over the maps.
 
     Source: Johnson et al., Perceptual losses, ECCV 2016; the scaling as in Zhang et al., LPIPS, CVPR 2018, eq. 1, with
-    all channels' weights 1. Ours: a ResNet, and places count by how much of them is valid.
+    all channel weights 1. Ours: a ResNet, and positions weighted by their valid fraction.
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
@@ -43,7 +43,7 @@ class PerceptualDistance:
         Raises:
             WeightsError: the folder holds no such network, or its library is not installed.
         """
-        # Single precision: the differences that teach are small beside the features.
+        # Single precision, because the differences to learn from are small beside the features.
         network = load_network("ResNetModel", _MODEL_TYPE, folder, str(device), torch.float32)
         self._network: Any = network.requires_grad_(requires_grad=False)
         mean, deviation = read_normalization(folder / "preprocessor_config.json")
@@ -52,7 +52,7 @@ class PerceptualDistance:
         )
 
     def __call__(self, images: DrivenImages, target: TargetBatch) -> Tensor:
-        """Return the sum of the distances of the pictures that the other terms judge: final image, head, coarse."""
+        """Sum the distances of the images that the other terms compare: final image, head and coarse head."""
         renders = [image for image in (images.head, images.coarse) if image is not None]
         total = self.distance(renders, target.image * target.head_mask, target.valid)
         if images.image is not None:
@@ -60,15 +60,15 @@ class PerceptualDistance:
         return total
 
     def distance(self, images: Sequence[Image], expected: Image, valid: Mask) -> Tensor:
-        """Return the sum of the distances of several batches of images from the same truth, in [0, 1].
+        """Sum the distances of several batches of images from the same expected images; values in [0, 1].
 
-        Each is a mean over the valid pixels of each image, then over the images of the batch, as in `photometric`.
+        Each distance is a mean over the valid pixels of an image, then over the batch, as in `photometric`.
         """
         with torch.no_grad():
-            wanted = self._features(expected * valid)
-        got = self._features(torch.cat([image * valid for image in images]))
+            expected_maps = self._features(expected * valid)
+        maps = self._features(torch.cat([image * valid for image in images]))
         total = valid.new_zeros(())
-        for ours, theirs in zip(got, wanted, strict=True):
+        for ours, theirs in zip(maps, expected_maps, strict=True):
             weight = functional.interpolate(valid, theirs.shape[-2:], mode="area")
             weight = weight / weight.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
             difference = (ours - theirs.repeat(len(images), 1, 1, 1)).square().sum(dim=1, keepdim=True)
@@ -82,11 +82,11 @@ class PerceptualDistance:
 
 
 def find_network(weights: LossWeights) -> ResolvedModel | None:
-    """Return the network of the perceptual term, there and verified; None where the term is off. Never downloads.
+    """Find and verify the network of the perceptual term; None if the term is off. Never downloads.
 
     Raises:
-        WeightsError: it is missing, damaged or of another kind, or its library is not installed; the message says what
-            to run.
+        WeightsError: it is missing, damaged or of another kind, or its library is not installed; the message names
+            the command to run.
     """
     if not weights.perceptual:
         return None
@@ -100,10 +100,10 @@ def find_network(weights: LossWeights) -> ResolvedModel | None:
 
 
 def make_perceptual(weights: LossWeights, device: torch.device) -> PerceptualDistance | None:
-    """Return the perceptual term, loaded; None where it is off, and nothing is looked at.
+    """Load the perceptual term; None if it is off.
 
     Raises:
-        WeightsError: as in `find_network`, or the files do not hold the weights.
+        WeightsError: as `find_network`, or the files do not hold the weights.
     """
     model = find_network(weights)
     return PerceptualDistance(model.path, device) if model else None

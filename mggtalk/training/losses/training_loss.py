@@ -1,4 +1,4 @@
-"""The training loss: L1 + SSIM on the head before and after densification and on the final image, and guides."""
+"""Computes the training loss: photometric terms on the renders and the final image, and regularisers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,28 +13,28 @@ from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackB
 from mggtalk.models.predictor import DrivenImages, TalkingHeadPredictor
 from mggtalk.training.config import LossWeights
 from mggtalk.training.losses.perceptual import PerceptualDistance
-from mggtalk.training.losses.ssim import structural_similarity
+from mggtalk.training.losses.ssim import ssim
 
-_REACH = 2.5
-"""Squared radius of a disc over the mean square of its landmarks' distance: a little wider than an eye or a mouth."""
+_RADIUS_FACTOR = 2.5
+"""Squared radius of a disc over the mean squared distance of its landmarks: slightly wider than an eye or a mouth."""
 
 Image = Float[Tensor, "batch 3 height width"]
 Mask = Float[Tensor, "batch 1 height width"]
 
 
 def photometric(
-    image: Image, expected: Image, valid: Mask, ssim_weight: float, squared_weight: float = 0.0
+    image: Image, expected: Image, valid: Mask, ssim_weight: float, mse_weight: float = 0.0
 ) -> Float[Tensor, " batch"]:
-    """Return L1 + `ssim_weight` * (1 - SSIM) + `squared_weight` * L2^2 of each image, as means over its valid pixels.
+    """Return L1 + `ssim_weight` * (1 - SSIM) + `mse_weight` * MSE of each image, as means over its valid pixels.
 
-    Of each image, so that the loss of a batch does not depend on how it is shared out among workers.
+    The means are taken per image, so that the loss of a batch does not depend on how it is split among workers.
     """
     image, expected = image * valid, expected * valid
-    apart = image - expected
-    difference = apart.abs() + ssim_weight * (1 - structural_similarity(image, expected)) * valid
-    if squared_weight:
-        difference = difference + squared_weight * apart.square()
-    return difference.mean(dim=(1, 2, 3)) / valid.mean(dim=(1, 2, 3)).clamp(min=1e-6)
+    difference = image - expected
+    loss = difference.abs() + ssim_weight * (1 - ssim(image, expected)) * valid
+    if mse_weight:
+        loss = loss + mse_weight * difference.square()
+    return loss.mean(dim=(1, 2, 3)) / valid.mean(dim=(1, 2, 3)).clamp(min=1e-6)
 
 
 def mask_around(
@@ -43,26 +43,26 @@ def mask_around(
     height: int,
     width: int,
 ) -> Mask:
-    """Return 1 in a disc around each part of the face, which its landmarks' spread sizes, and 0 elsewhere."""
+    """Return 1 in a disc around each part of the face, sized by the spread of its landmarks, and 0 elsewhere."""
     pixels = pixel_centers(height, width, landmarks_px.device)
     inside = torch.zeros(len(landmarks_px), height, width, dtype=torch.bool, device=landmarks_px.device)
     for part in parts:
         points = landmarks_px.index_select(1, part)
         center = points.mean(dim=1)
-        reach = _REACH * (points - center.unsqueeze(1)).square().sum(dim=-1).mean(dim=1)
-        inside |= (pixels - center[:, None, None]).square().sum(dim=-1) < reach[:, None, None]
+        squared_radius = _RADIUS_FACTOR * (points - center.unsqueeze(1)).square().sum(dim=-1).mean(dim=1)
+        inside |= (pixels - center[:, None, None]).square().sum(dim=-1) < squared_radius[:, None, None]
     return inside.float().unsqueeze(1)
 
 
 def _compared(images: DrivenImages, target: TargetBatch) -> dict[str, tuple[Image, Image]]:
-    """Return image and truth of what was rendered, by name."""
+    """Return each rendered image with its expected image, by name."""
     head = target.image * target.head_mask
     pairs = {"final": (images.image, target.image), "head": (images.head, head), "coarse": (images.coarse, head)}
-    return {name: (made, expected) for name, (made, expected) in pairs.items() if made is not None}
+    return {name: (image, expected) for name, (image, expected) in pairs.items() if image is not None}
 
 
 class TrainingStep(nn.Module):
-    """Forward pass and loss as one module, so that data-parallel training wraps both."""
+    """Computes forward pass and loss in one module, so that data-parallel training wraps both."""
 
     def __init__(
         self,
@@ -70,11 +70,11 @@ class TrainingStep(nn.Module):
         weights: LossWeights,
         perceptual: PerceptualDistance | None = None,
     ) -> None:
-        """Keep what is trained and how it is judged."""
+        """Store the predictor and the terms of the loss."""
         super().__init__()
         self.predictor = predictor
         self.weights = weights
-        self.perceptual = perceptual  # no module: nothing of it is trained or kept
+        self.perceptual = perceptual  # not a module, so it is neither trained nor saved
         self._photometric = photometric
         landmarks = landmark_set(predictor.settings.landmark_set)
         self.oval: Tensor
@@ -95,12 +95,12 @@ class TrainingStep(nn.Module):
         """Return the parts of the loss and `total`, their weighted sum.
 
         Args:
-            tracks: None leaves `landmarks` out of the parts and of `total`, for steps in which the deformation does not
+            tracks: None omits `landmarks` from the parts and from `total`, for steps in which the deformation does not
                 learn.
             coarse: parents only; see `TrainConfig.coarse_fraction`.
         """
         weights = self.weights
-        # First, for a GPU at work on the step before: many small operations, which wait for no size.
+        # First, while the GPU still works on the step before: many small operations that wait for no tensor size.
         landmarks = self.landmark_distance(tracks) if tracks is not None else None
         avatar, images = self.predictor(source, driver, coarse=coarse)
         compared = _compared(images, target)
@@ -110,9 +110,9 @@ class TrainingStep(nn.Module):
             parts["eyes_and_mouth"] = self._difference_around(compared, target)
             total = total + weights.eyes_and_mouth * parts["eyes_and_mouth"]
         parts["alpha"] = self._alpha_difference(images, target)
-        squared = avatar.depth_offset.square()
-        parts["depth_offset"] = squared.mean()
-        parts["depth_offset_face"] = (squared * self._on_face(source, squared)).mean()
+        squared_offset = avatar.depth_offset.square()
+        parts["depth_offset"] = squared_offset.mean()
+        parts["depth_offset_face"] = (squared_offset * self._on_face(source, squared_offset)).mean()
         total = (
             total
             + weights.alpha * parts["alpha"]
@@ -128,10 +128,10 @@ class TrainingStep(nn.Module):
         return {"total": total, **parts}
 
     def compile_networks(self, backend: str = "inductor") -> None:
-        """Let torch.compile fuse what works on whole pictures, at its first use: the convolutions and L1 + SSIM.
+        """Compile the image networks and the photometric loss with torch.compile, at their first use.
 
-        Not the point networks: their sizes change from step to step, and it takes 10,000 steps to win back the time
-        that code for any size takes to make (docs/experiments.md).
+        The point networks are left out: their sizes change from step to step, and compiling for dynamic sizes pays off
+        after 10,000 steps only (docs/experiments.md).
         """
         predictor = self.predictor
         for network in (predictor.geometry_refinement.unet, predictor.identity_encoder, predictor.inpainting.unet):
@@ -139,26 +139,26 @@ class TrainingStep(nn.Module):
         self._photometric = torch.compile(photometric, dynamic=False, backend=backend)
 
     def _image_parts(self, compared: Mapping[str, tuple[Image, Image]], target: TargetBatch) -> dict[str, Tensor]:
-        made, expected = zip(*compared.values(), strict=True)
+        images, expected = zip(*compared.values(), strict=True)
         losses = self._photometric(
-            torch.cat(made),
+            torch.cat(images),
             torch.cat(expected),
-            target.valid.repeat(len(made), 1, 1, 1),
+            target.valid.repeat(len(images), 1, 1, 1),
             self.weights.ssim,
             self.weights.mse,
         )
-        return dict(zip(compared, losses.reshape(len(made), -1).mean(dim=1).unbind(), strict=True))
+        return dict(zip(compared, losses.reshape(len(images), -1).mean(dim=1).unbind(), strict=True))
 
     def _difference_around(self, compared: Mapping[str, tuple[Image, Image]], target: TargetBatch) -> Tensor:
-        """Return the L1 around eyes and mouth, of each image, summed over what is rendered."""
+        """Sum the L1 around eyes and mouth over the rendered images."""
         parts = [self.get_buffer(name) for name in self._part_names]
         mask = mask_around(target.landmarks_px, parts, *target.image.shape[-2:]) * target.valid
         area = 3 * mask.sum(dim=(1, 2, 3)).clamp(min=1)
-        apart = [((made - expected).abs() * mask).sum(dim=(1, 2, 3)) for made, expected in compared.values()]
-        return (torch.stack(apart) / area).mean(dim=1).sum()
+        sums = [((image - expected).abs() * mask).sum(dim=(1, 2, 3)) for image, expected in compared.values()]
+        return (torch.stack(sums) / area).mean(dim=1).sum()
 
     def _on_face(self, source: SourceBatch, cells: Float[Tensor, "batch 1 rows columns"]) -> Tensor:
-        """Return which cells of the source lie within the face's oval."""
+        """Return a mask of the source's cells that lie within the face's oval."""
         oval = source.landmarks.index_select(1, self.oval)
         contour = project(transform_points(source.head_to_camera, oval), source.intrinsics)
         rows, columns = cells.shape[2:]
@@ -167,17 +167,17 @@ class TrainingStep(nn.Module):
 
     @staticmethod
     def _alpha_difference(images: DrivenImages, target: TargetBatch) -> Tensor:
-        """Return how far the alphas of the renders are from the head mask."""
+        """Sum the L1 between the alphas of the renders and the head mask."""
         alphas = [alpha for alpha in (images.head_alpha, images.coarse_alpha) if alpha is not None]
         return torch.stack([((alpha - target.head_mask).abs() * target.valid).mean() for alpha in alphas]).sum()
 
     def landmark_distance(self, tracks: TrackBatch) -> Tensor:
-        """Return how far, in cm, the deformation leaves the sources' landmarks from the targets'.
+        """Return the mean distance (cm) between the deformed landmarks of the sources and those of the targets.
 
-        Ours, not the paper's: the tracks say where 478 points of the face go, which teaches the deformation what
-        expressions do long before the renders could, and needs no picture.
+        Ours, not the paper's: the tracks hold the motion of every landmark, which teaches the deformation the effect
+        of expressions long before the renders could, and without images.
         """
         source, change = tracks.source_landmarks, tracks.target_expression - tracks.source_expression
-        moved = source + self.predictor.deformation(source, source, change)
-        distance: Tensor = (moved - tracks.target_landmarks).norm(dim=-1)
+        deformed = source + self.predictor.deformation(source, source, change)
+        distance: Tensor = (deformed - tracks.target_landmarks).norm(dim=-1)
         return distance.mean()

@@ -16,7 +16,7 @@ import torch
 from mggtalk.errors import StageError
 from mggtalk.runtime.failures import StageBugError
 from mggtalk.runtime.train_runner import Launcher, _Share, _worker_environment, run_training
-from mggtalk.training.images import Reported, numbers, pictures
+from mggtalk.training.images import Reported, image_metrics, scalar_metrics
 from tests.integration.runtime.toy_training import KILLABLE, KILLED_AT, KillableRun, sum_of_ranks, train_killable
 from tests.support.synthetic_head import make_talking_clip, write_talking_shards
 from tests.unit.training.two_workers import TwoWorkerRun, load_weights, run_two_workers
@@ -26,8 +26,8 @@ def run(payload: str, storage: Path, num_workers: int = 2, **options: Any) -> li
     reports: list[tuple[int, dict[str, float]]] = []
 
     def on_report(step: int, metrics: Mapping[str, Reported]) -> None:
-        assert (pictures(metrics)["picture"].pixels == np.full((2, 3, 3), 7)).all()
-        reports.append((step, numbers(metrics)))
+        assert (image_metrics(metrics)["picture"].pixels == np.full((2, 3, 3), 7)).all()
+        reports.append((step, scalar_metrics(metrics)))
 
     run_training(
         sum_of_ranks,

@@ -11,7 +11,7 @@ import torch
 from torch import distributed
 
 from mggtalk.shards import Shards
-from mggtalk.training.images import Picture, Reported
+from mggtalk.training.images import LoggedImage, Reported
 from mggtalk.training.loop import Report, Worker, train
 from tests.unit.training.small import small_training, weights
 
@@ -36,7 +36,7 @@ def sum_of_ranks(payload: str, worker: Worker, report: Report) -> None:
         distributed.all_reduce(total)
     if worker.rank == 0:
         counts = {"world_size": worker.world_size, "threads": torch.get_num_threads()}
-        report(1, {"total": float(total), **counts, "picture": Picture(np.full((2, 3, 3), 7, np.uint8))})
+        report(1, {"total": float(total), **counts, "picture": LoggedImage(np.full((2, 3, 3), 7, np.uint8))})
     if worker.rank == worker.world_size - 1:
         match payload:
             case "bug":

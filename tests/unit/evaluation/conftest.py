@@ -1,4 +1,4 @@
-"""One scored clip and one speed for the tests of what comes after the scoring."""
+"""Provides a scored clip and a speed to the tests of the steps after scoring."""
 
 import pytest
 

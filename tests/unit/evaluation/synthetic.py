@@ -1,4 +1,4 @@
-"""Synthetic heads, clips and instruments: a checkerboard with landmarks on it, a face measured off its colour."""
+"""Makes synthetic heads, clips and instruments: a checkerboard with landmarks, and a face measured by its colour."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ def head_to_camera(shift_cm=(0.0, 0.0), yaw_deg=0.0):
 
 
 def make_frame(image, landmarks, transform, *, valid=None, mask=None, expression=None):
-    """A frame whose landmarks project exactly; the head is a disc unless said otherwise."""
+    """Make a frame whose landmarks project exactly; the head is a disc by default."""
     size = image.shape[0]
     intrinsics = np.array([[FOCAL, 0, size / 2], [0, FOCAL, size / 2], [0, 0, 1]])
     in_camera = landmarks @ transform[:3, :3].T + transform[:3, 3]
@@ -49,7 +49,7 @@ def make_frame(image, landmarks, transform, *, valid=None, mask=None, expression
 
 
 def grid_landmarks(half_width_cm=6.0, count=5):
-    """A gently curved grid of points on the face."""
+    """Make a gently curved grid of points on the face."""
     steps = np.linspace(-half_width_cm, half_width_cm, count)
     x, y = np.meshgrid(steps, steps)
     return np.column_stack([x.ravel(), y.ravel(), 4.0 - 0.08 * (x.ravel() ** 2 + y.ravel() ** 2)])
@@ -63,7 +63,7 @@ def checkerboard(size=SIZE, cell=8):
 
 
 class ColourMeasurer:
-    """Finds a face wherever the picture is not black, and reads its values off the mean colour."""
+    """Finds a face wherever the image is not black, and reads its values off the mean colour."""
 
     name = "mean colour"
 
@@ -76,7 +76,7 @@ class ColourMeasurer:
 
 
 class ColourEncoder:
-    """The mean colour as an identity."""
+    """Takes the mean colour for the identity."""
 
     name = "mean colour identity"
 
@@ -86,7 +86,7 @@ class ColourEncoder:
 
 
 class PerfectReenactor:
-    """Knows the answers: returns the driver's own picture, found by its pose."""
+    """Returns the driver's own image, found by its pose."""
 
     resolution = SIZE
 
@@ -104,7 +104,7 @@ class PerfectReenactor:
 
 
 class SyntheticClips:
-    """Six frames of a checkerboard head that drifts to the side, and turns if yaws are given."""
+    """Holds six frames of a checkerboard head that drifts to the side, and turns if yaws are given."""
 
     def __init__(self, yaws_deg=(0.0,) * 6):
         landmarks = grid_landmarks()
@@ -136,13 +136,13 @@ def small_cloud():
 
 
 def write_frames(path: Path, frames, fps):
-    """Stands in for the H.264 writer: keeps what it was handed, readable."""
+    """Stand in for the H.264 writer: write shape and frame rate as text."""
     frames = np.stack(list(frames))
     path.write_bytes(f"{frames.shape} {fps:g}".encode())
 
 
 def name_frame(clip_id, frame):
-    """Stands in for the drawing of an inspection: keeps what was asked for, readable."""
+    """Stand in for the drawing of an inspection: return its arguments as text."""
     return f"{clip_id} frame {frame}".encode()
 
 

@@ -1,4 +1,4 @@
-"""The table of the ablation: differences to the full method, and whether their signs are the paper's."""
+"""Tests the table of the ablation: differences to the full method, and the agreement of signs with the paper."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from mggtalk.evaluation.results import METHODS
 
 
 def metrics_file(turned: float | None = None, **of_model: float | None) -> dict[str, Any]:
-    """What `metrics.json` holds of one variant; values that are not given are a half."""
+    """Make the content of `metrics.json` for one variant; values default to a half."""
     base = dict.fromkeys(METRICS, 0.5)
     far = dict.fromkeys(METRICS, turned)
     return {

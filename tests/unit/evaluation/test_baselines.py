@@ -17,7 +17,7 @@ def driver_of(source, landmarks, **pose):
 
 
 def sampled(lookup, positions):
-    """The lookup map between its pixel centres (bilinear)."""
+    """Sample the lookup map between its pixel centres (bilinear)."""
     x, y = positions[:, 0] - 0.5, positions[:, 1] - 0.5
     column, row = np.floor(x).astype(int), np.floor(y).astype(int)
     a, b = (x - column)[:, None], (y - row)[:, None]
@@ -47,7 +47,7 @@ def test_landmarks_of_the_source_land_on_the_drivers(source, pose):
 
 
 def test_the_warp_takes_every_landmark_of_another_set():
-    """The 68 points of a face that turns and opens its mouth."""
+    """Warp the 68 points of a face that turns and opens its mouth."""
     landmarks = ibug_68()
     opened = landmarks.neutral - np.clip((-4.3 - landmarks.neutral[:, 1:2]) / 1, 0, 1) * (0, 1.0, 0)
     source = synthetic.make_frame(synthetic.checkerboard(), landmarks.neutral, synthetic.head_to_camera())
@@ -73,7 +73,7 @@ def test_a_dot_on_a_landmark_is_carried_to_the_drivers_landmark():
     assert np.linalg.norm(centre - expected) < 1.0
 
 
-def test_the_border_of_the_picture_stays(source):
+def test_the_border_of_the_image_stays(source):
     driver = driver_of(source, synthetic.grid_landmarks(), shift_cm=(2.0, 0.0))
     lookup = MeshWarp(source).lookup(driver)
     assert np.abs(lookup[0, :, 1] - 0.5).max() < 0.6
@@ -83,7 +83,7 @@ def test_the_border_of_the_picture_stays(source):
 
 @pytest.mark.parametrize(("towards_camera_cm", "seen"), [(6.0, "moved"), (-6.0, "still")])
 def test_where_the_mesh_folds_the_nearer_side_is_seen(towards_camera_cm, seen):
-    """The middle column of landmarks (x = 32) crosses the column to its left (x = 25.6) and comes to lie at x = 22."""
+    """Move the middle column of landmarks (x = 32) across the column to its left (x = 25.6), to x = 22."""
     landmarks = synthetic.grid_landmarks()
     landmarks[:, 2] = 0.0
     source = synthetic.make_frame(synthetic.checkerboard(), landmarks, synthetic.head_to_camera())
@@ -116,7 +116,7 @@ def test_every_pixel_is_covered_even_in_profile(source):
     hull = np.zeros((64, 64), np.uint8)
     cv2.fillConvexPoly(hull, cv2.convexHull(np.floor(driver.landmarks_px).astype(np.int32)), 1)
     rows, columns = np.mgrid[:64, :64] + 0.5
-    # The face moved down by ten pixels; a pixel that no triangle covers would look at its own place.
+    # The face moved down by ten pixels; a pixel that no triangle covers would look up its own position.
     moved = np.linalg.norm(lookup - np.stack([columns, rows], axis=-1), axis=-1)
     assert hull.sum() > 100
     assert moved[hull > 0].min() > 3.0

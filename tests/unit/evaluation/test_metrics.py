@@ -9,7 +9,7 @@ from mggtalk.perception.landmarks.face_measurement import FaceMeasurement
 from mggtalk.shards.protocol import PSNR_CAP_DB
 
 
-def pictures(seed=0, size=32):
+def images(seed=0, size=32):
     generator = np.random.default_rng(seed)
     target = generator.integers(0, 256, (size, size, 3), dtype=np.uint8)
     noise = generator.integers(-20, 21, target.shape)
@@ -36,8 +36,8 @@ def test_psnr_does_not_wrap_around_in_uint8():
     assert metrics.psnr(black, white, np.ones((4, 4), bool)) == pytest.approx(0.0)
 
 
-def test_psnr_of_equal_pictures_is_the_cap():
-    _, target = pictures()
+def test_psnr_of_equal_images_is_the_cap():
+    _, target = images()
     assert metrics.psnr(target, target, np.ones((32, 32), bool)) == PSNR_CAP_DB
 
 
@@ -53,7 +53,7 @@ def test_psnr_counts_only_the_mask():
 
 
 def test_ssim_follows_the_formula_of_wang_et_al():
-    prediction, target = pictures(size=40)
+    prediction, target = images(size=40)
     x, y = prediction.astype(float), target.astype(float)
 
     def mean(image):  # radius 5: the window of 11
@@ -71,7 +71,7 @@ def test_ssim_follows_the_formula_of_wang_et_al():
 
 
 def test_ssim_counts_only_the_mask():
-    prediction, target = pictures()
+    prediction, target = images()
     left = np.zeros((32, 32), bool)
     left[:, :16] = True
     prediction[left] = target[left]
@@ -82,15 +82,15 @@ def test_ssim_counts_only_the_mask():
     assert 1.0 - ssim(prediction, target, ~left) > 0.8 * (1.0 - right_alone)
 
 
-def test_ssim_of_equal_pictures_is_one():
-    _, target = pictures()
+def test_ssim_of_equal_images_is_one():
+    _, target = images()
     assert ssim(target, target, np.ones((32, 32), bool)) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("metric", [metrics.psnr, ssim])
 @pytest.mark.parametrize("which", ["prediction", "target"])
 def test_an_invalid_pixel_changes_nothing(metric, which):
-    prediction, target = pictures()
+    prediction, target = images()
     valid = np.ones((32, 32), bool)
     valid[:, 20:] = False
     before = metric(prediction, target, valid)
@@ -103,7 +103,7 @@ def test_an_invalid_pixel_changes_nothing(metric, which):
 
 @pytest.mark.parametrize("metric", [metrics.psnr, ssim])
 def test_no_counted_pixel_is_not_a_number(metric):
-    prediction, target = pictures()
+    prediction, target = images()
     assert math.isnan(metric(prediction, target, np.zeros((32, 32), bool)))
 
 

@@ -8,7 +8,7 @@ from mggtalk.config import validate
 from mggtalk.errors import ParamsError
 from mggtalk.evaluation.config import EvaluateConfig
 from mggtalk.evaluation.reenactment import driver_frames, evenly_spread, source_frames, turn_deg
-from mggtalk.evaluation.results import COPY_SOURCE, DRIVER, MESH_WARP, METHODS, MODEL, picture_name
+from mggtalk.evaluation.results import COPY_SOURCE, DRIVER, MESH_WARP, METHODS, MODEL, image_name
 from mggtalk.records import Rejected, RejectReason, Split
 from mggtalk.shards.protocol import PSNR_CAP_DB
 from tests.unit.evaluation import synthetic
@@ -70,19 +70,19 @@ def test_frames_without_a_face_have_no_face_metrics():
     assert all(math.isfinite(scores.psnr) for scores in scores_of(result, MODEL))
 
 
-def test_the_pictures_are_those_of_the_drivers():
+def test_the_images_are_those_of_the_drivers():
     settings = EvaluateConfig(panel_size=64, pictures_per_clip=2)
     (result,) = synthetic.make_stage(settings)(synthetic.Entry())
     assert len(result.shown_frames) == 2
     clips = synthetic.SyntheticClips()
     for frame in result.shown_frames:
         for panel in (DRIVER, MODEL):
-            assert np.array_equal(decoded(result.pictures[picture_name(frame, panel)]), clips.frames[frame].image)
-    assert np.array_equal(decoded(result.pictures["source.png"]), clips.frames[1].image)
+            assert np.array_equal(decoded(result.images[image_name(frame, panel)]), clips.frames[frame].image)
+    assert np.array_equal(decoded(result.images["source.png"]), clips.frames[1].image)
 
 
 def test_the_inspection_is_that_of_the_source_frame(clip_result):
-    assert clip_result.pictures["inspection.jpg"] == b"0123456789abcdef-f000000 frame 1"
+    assert clip_result.images["inspection.jpg"] == b"0123456789abcdef-f000000 frame 1"
 
 
 def test_the_video_has_two_rows_of_two_panels_at_the_drivers_rate():
@@ -167,7 +167,7 @@ def test_driver_frames_step_and_limit():
     assert driver_frames(entry, EvaluateConfig(frame_step=4, max_frames_per_clip=3), 8) == [0, 4, 12]
 
 
-def test_pictures_are_evenly_spread():
+def test_images_are_evenly_spread():
     assert evenly_spread(9, 3) == [1, 4, 7]
     assert evenly_spread(2, 5) == [0, 1]
 

@@ -9,7 +9,7 @@ from tests.unit.evaluation import synthetic
 
 @pytest.fixture
 def driver():
-    """A frame whose right third lies outside the video frame; the head reaches into it."""
+    """Make a frame whose right third lies outside the video frame; the head reaches into it."""
     valid = np.ones((64, 64), bool)
     valid[:, 40:] = False
     frame = synthetic.SyntheticClips().frames[0]

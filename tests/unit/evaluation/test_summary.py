@@ -21,7 +21,7 @@ def read_rows(path):
 
 @pytest.fixture
 def result_of(clip_result):
-    """A clip result with given values of one metric, the same for every method unless a method's are given."""
+    """Build clip results with given values of one metric, the same for every method unless a method's are given."""
 
     def build(clip_id, metric, values, turns=None, **of_method):
         base = dict.fromkeys(METRICS, 0.5)

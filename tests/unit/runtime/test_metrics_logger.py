@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mggtalk.runtime.metrics_logger import metrics_logger
-from mggtalk.training.images import Picture
+from mggtalk.training.images import LoggedImage
 
 
 def log(directory: Path, steps: dict[int, float], *, resume: bool) -> None:
@@ -16,13 +16,13 @@ def log(directory: Path, steps: dict[int, float], *, resume: bool) -> None:
             report(step, {"loss/total": value, "val/pairs": red(value)})
 
 
-def red(value: float) -> Picture:
+def red(value: float) -> LoggedImage:
     pixels = np.zeros((16, 32, 3), np.uint8)
     pixels[..., 0] = round(value * 255)
-    return Picture(pixels)
+    return LoggedImage(pixels)
 
 
-def pictures_of(directory: Path) -> dict[str, Any]:
+def images_of(directory: Path) -> dict[str, Any]:
     """Return how red each picture is that lies in the folder."""
     shown = {}
     for path in sorted((directory / "plots/images").rglob("*.*")):
@@ -58,7 +58,7 @@ def test_a_resumed_run_replaces_the_steps_it_repeats(tmp_path, rows_of):
     log(tmp_path / "live", {10: 1.0, 20: 0.5, 30: 0.4}, resume=False)
     log(tmp_path / "live", {20: 0.6, 30: 0.3}, resume=True)
     assert rows_of(tmp_path / "live") == [(10, 1.0), (20, 0.6), (30, 0.3)]
-    assert pictures_of(tmp_path / "live") == {
+    assert images_of(tmp_path / "live") == {
         "val/pairs/000010.jpg": 1.0,
         "val/pairs/000020.jpg": 0.6,
         "val/pairs/000030.jpg": 0.3,
@@ -69,7 +69,7 @@ def test_a_run_that_starts_over_keeps_no_picture_of_steps_to_come(tmp_path, rows
     log(tmp_path / "live", {9: 0.9, 20: 0.5, 1_000_000: 0.4}, resume=False)
     log(tmp_path / "live", {10: 0.6}, resume=True)
     assert rows_of(tmp_path / "live") == [(9, 0.9), (10, 0.6)]
-    assert pictures_of(tmp_path / "live") == {"val/pairs/000009.jpg": 0.9, "val/pairs/000010.jpg": 0.6}
+    assert images_of(tmp_path / "live") == {"val/pairs/000009.jpg": 0.9, "val/pairs/000010.jpg": 0.6}
 
 
 def test_the_same_reports_give_the_same_bytes_and_none_an_empty_folder(tmp_path, rows_of):
@@ -87,7 +87,7 @@ def test_a_fresh_run_leaves_nothing_of_the_one_before(tmp_path, rows_of):
     log(tmp_path / "live", {1: 0.9, 10: 1.0}, resume=False)
     log(tmp_path / "live", {5: 0.2}, resume=False)
     assert rows_of(tmp_path / "live") == [(5, 0.2)]
-    assert list(pictures_of(tmp_path / "live")) == ["val/pairs/000005.jpg"]
+    assert list(images_of(tmp_path / "live")) == ["val/pairs/000005.jpg"]
 
 
 def test_the_summary_holds_the_last_values(tmp_path):

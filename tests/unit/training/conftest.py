@@ -10,7 +10,7 @@ from tests.support.synthetic_head import make_talking_clip, write_talking_shards
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Networks this small run faster on one thread; training asks for deterministic algorithms, for good."""
+    """Use one thread, which suits small networks, and undo the deterministic mode that training switches on."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -21,7 +21,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
-    """Two people to train on, a third for validation."""
+    """Write shards of two people to train on and a third for validation."""
     clips = [
         make_talking_clip("00000000000000aa-f000000", seed=0),
         make_talking_clip("11000000000000bb-f000000", seed=1, num_frames=4),

@@ -1,4 +1,4 @@
-"""A training run of seconds, and what tests of several modules ask of one."""
+"""Sets up training runs of seconds, with helpers that several test modules share."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.shards import Shards
 from mggtalk.shards.corrupt_samples import OnCorruptSample
 from mggtalk.training.config import AugmentConfig, LossWeights, TrainConfig
-from mggtalk.training.images import Picture, Reported, numbers, pictures
+from mggtalk.training.images import LoggedImage, Reported, image_metrics, scalar_metrics
 from mggtalk.training.loop import Worker, train
 from tests.unit.models.small import small_model
 
@@ -58,15 +58,15 @@ def small_training(**changes: Any) -> TrainConfig:
 
 
 class Reports:
-    """Keeps what a run reports, by step; raises at a step if asked to, as a run that is cut off there."""
+    """Records a run's reports by step; with `stop_at` it raises at that step, like an interruption."""
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.metrics: dict[int, dict[str, float]] = {}
-        self.pictures: dict[int, dict[str, Picture]] = {}
+        self.images: dict[int, dict[str, LoggedImage]] = {}
         self._stop_at = stop_at
 
     def __call__(self, step: int, metrics: Mapping[str, Reported]) -> None:
-        self.metrics[step], self.pictures[step] = numbers(metrics), pictures(metrics)
+        self.metrics[step], self.images[step] = scalar_metrics(metrics), image_metrics(metrics)
         if step == self._stop_at:
             raise InterruptedError(f"cut off at step {step}")
 

@@ -4,7 +4,7 @@ import torch
 from mggtalk.models.batches import collate_drivers, collate_sources
 from mggtalk.records import Split
 from mggtalk.training.data.pairs import FramePair, PairReader
-from mggtalk.training.images import NUM_ROWS, PANEL_PX, Picture, Reported, numbers, pictures, row, sheet
+from mggtalk.training.images import NUM_ROWS, PANEL_PX, LoggedImage, Reported, image_metrics, row, scalar_metrics, sheet
 from mggtalk.training.validation import shown_pairs, validate_pairs
 from tests.unit.models.small import perturb, small_predictor
 from tests.unit.training.small import small_training
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 def test_validation_shows_pairs_beside_their_renders(shards):
     settings, predictor = small_training(validation_pairs=NUM_ROWS + 1), small_predictor()
     perturb(predictor, scale=0.05)
-    shown = pictures(validate_pairs(predictor, shards, settings, CPU))["val/pairs"].pixels
+    shown = image_metrics(validate_pairs(predictor, shards, settings, CPU))["val/pairs"].pixels
     assert shown.shape == (NUM_ROWS * 32, 4 * 32, 3)
     reader = PairReader(shards, Split.VAL, 32, seed=0)
     for number, line in enumerate(np.split(shown, NUM_ROWS)):
@@ -32,7 +32,7 @@ def test_validation_shows_pairs_beside_their_renders(shards):
 
 
 def test_fewer_pairs_than_rows_are_all_shown(shards):
-    shown = pictures(validate_pairs(small_predictor(), shards, small_training(validation_pairs=2), CPU))
+    shown = image_metrics(validate_pairs(small_predictor(), shards, small_training(validation_pairs=2), CPU))
     assert shown["val/pairs"].pixels.shape == (2 * 32, 4 * 32, 3)
 
 
@@ -58,8 +58,8 @@ def test_large_panels_shrink_by_areas_and_colours_are_cut_off():
     assert (shown == [128, 255, 0]).all()
 
 
-def test_metrics_are_told_apart_from_pictures():
-    picture = Picture(np.zeros((1, 1, 3), np.uint8))
-    metrics: dict[str, Reported] = {"loss/total": 1.0, "val/pairs": picture}
-    assert numbers(metrics) == {"loss/total": 1.0}
-    assert pictures(metrics) == {"val/pairs": picture}
+def test_metrics_are_told_apart_from_images():
+    image = LoggedImage(np.zeros((1, 1, 3), np.uint8))
+    metrics: dict[str, Reported] = {"loss/total": 1.0, "val/pairs": image}
+    assert scalar_metrics(metrics) == {"loss/total": 1.0}
+    assert image_metrics(metrics) == {"val/pairs": image}

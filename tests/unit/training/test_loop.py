@@ -8,30 +8,25 @@ import torch
 
 from mggtalk.errors import ShardError, StageError
 from mggtalk.geometry.head.landmark_sets import mediapipe_478
-from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.records import Split
 from mggtalk.shards import OnCorruptSample, Shards, read_index
 from mggtalk.shards.index import iterate_rows
 from mggtalk.shards.schema import rgb_member
 from mggtalk.training import loop
-from mggtalk.training.config import AugmentConfig
-from mggtalk.training.data.loader import PairLoader
-from mggtalk.training.data.pairs import PairReader
-from mggtalk.training.images import numbers, pictures
+from mggtalk.training.images import scalar_metrics
 from mggtalk.training.init_blendshapes import fit_blendshapes
-from mggtalk.training.loop import learning_rate_share, make_loader
+from mggtalk.training.loop import learning_rate_factor, make_loader
 from mggtalk.training.losses.training_loss import TrainingStep
 from mggtalk.training.validation import validate_pairs
 from tests.support.synthetic_head import make_talking_clip, write_talking_shards
 from tests.unit.models.small import small_model, small_predictor
 from tests.unit.training.small import ALONE, Reports, run, same_weights, small_training, weights
-from tests.unit.training.two_workers import TwoWorkerRun, load_weights, run_two_workers
 
 CPU = torch.device("cpu")
 
 
 def test_training_overfits_one_source(tmp_path):
-    """A clip of two frames that differ in pose, mouth and eye; the same clip again is what validation looks at."""
+    """Train on a clip of two frames that differ in pose, mouth and eye, and validate on the same clip."""
     clips = [
         make_talking_clip(f"{split.value[0].encode().hex():0>16}-f000000", num_frames=2, split=split)
         for split in (Split.TRAIN, Split.VAL)
@@ -42,27 +37,9 @@ def test_training_overfits_one_source(tmp_path):
     )
     reports = Reports()
     run(settings, shards, reports)
-    before = numbers(validate_pairs(small_predictor(), shards, settings, CPU))["val/psnr_head"]
+    before = scalar_metrics(validate_pairs(small_predictor(), shards, settings, CPU))["val/psnr_head"]
     assert before < 22.5
     assert reports.metrics[110]["val/psnr_head"] > 30  # measured: 21.6 -> 33.2 dB
-
-
-def test_run_that_was_cut_off_goes_on_as_if_nothing_had_happened(shards, tmp_path):
-    settings = small_training(steps=5, log_every=1, validate_every=2, validation_pairs=1, checkpoint_every=2)
-    whole = Reports()
-    uninterrupted = run(settings, shards, whole)
-    with pytest.raises(InterruptedError):
-        run(settings, shards, Reports(stop_at=3), tmp_path / "state.pt")
-    torch.manual_seed(99)  # the state of the process is another
-    rest = Reports()
-    resumed = run(settings, shards, rest, tmp_path / "state.pt")
-    assert sorted(rest.metrics) == [3, 4, 5]  # the checkpoint after step 2 was the last
-    assert same_weights(resumed, uninterrupted)
-    for step in (3, 4, 5):
-        ours, theirs = dict(rest.metrics[step]), dict(whole.metrics[step])
-        for speed in ("frames_per_s", "data_wait_fraction"):
-            del ours[speed], theirs[speed]
-        assert ours == theirs
 
 
 def test_the_deformation_starts_with_blendshapes_of_the_tracks(shards):
@@ -74,7 +51,7 @@ def test_the_deformation_starts_with_blendshapes_of_the_tracks(shards):
 
 
 def test_a_step_that_is_not_finite_is_left_out_and_counted(shards, monkeypatch):
-    """A loss that is no number once, as one GPU training of twelve had it."""
+    """Make the loss NaN once, as happened in one GPU training of twelve."""
     settings, reports, calls = small_training(steps=4, log_every=2), Reports(), itertools.count()
     distance = TrainingStep.landmark_distance
 
@@ -90,22 +67,15 @@ def test_a_step_that_is_not_finite_is_left_out_and_counted(shards, monkeypatch):
 def test_blendshapes_of_mirrored_runs_are_symmetric_and_those_of_spoilt_tracks_an_error(shards, monkeypatch):
     augment = dataclasses.replace(small_training().augment, mirror=True)
     settings = small_training(steps=1, learning_rate=1e-12, augment=augment)
-    monkeypatch.setattr(loop, "expression_twins", lambda _names: torch.arange(2))  # the shards' have no sides
+    monkeypatch.setattr(
+        loop, "mirrored_expression_indices", lambda _names: torch.arange(2)
+    )  # the shards' have no sides
     kept = weights(run(settings, shards))["deformation.blendshapes"]
     mirror = torch.from_numpy(mediapipe_478().mirror)
     torch.testing.assert_close(kept[mirror] * torch.tensor([-1.0, 1.0, 1.0])[:, None], kept, atol=1e-4, rtol=0)
     monkeypatch.setattr(loop, "fit_blendshapes", lambda *_tracks: torch.full((478, 3, 2), float("nan")))
     with pytest.raises(StageError, match="the tracks of the training split hold values that are no numbers"):
         run(settings, shards)
-
-
-def test_a_run_that_goes_on_reads_no_tracks_to_start_from(shards, tmp_path, monkeypatch):
-    settings = small_training(steps=4, log_every=1)
-    uninterrupted = run(settings, shards)
-    with pytest.raises(InterruptedError):
-        run(settings, shards, Reports(stop_at=3), tmp_path / "state.pt")
-    monkeypatch.delattr(PairLoader, "load_tracks")
-    assert same_weights(run(settings, shards, None, tmp_path / "state.pt"), uninterrupted)
 
 
 def test_coarse_steps_leave_densification_and_inpainting_as_they_were(shards):
@@ -135,8 +105,8 @@ def test_landmarks_are_measured_while_they_teach_and_where_the_log_shows_them(sh
     assert [step for step, metrics in reports.metrics.items() if "loss/landmarks" in metrics] == [3, 6, 8]
 
 
-def test_geometry_stays_as_it_is_after_its_share_of_the_steps(shards, tmp_path):
-    """And was on a course of its own before, for its learning rate falls within that share."""
+def test_geometry_stays_as_it_is_after_its_fraction_of_the_steps(shards, tmp_path):
+    """It also takes another course before, because its learning rate falls within that fraction."""
     settings = small_training(steps=6, geometry_fraction=0.5, checkpoint_every=3, log_every=1)
     with pytest.raises(InterruptedError):
         run(settings, shards, Reports(stop_at=4), tmp_path / "state.pt")
@@ -161,86 +131,18 @@ def test_average_of_the_weights_is_what_is_kept(shards):
     assert not torch.equal(kept[name], first[name])
 
 
-def test_augmented_run_that_was_cut_off_goes_on_as_if_nothing_had_happened(shards, tmp_path):
-    settings = small_training(
-        steps=5,
-        checkpoint_every=2,
-        log_every=1,
-        coarse_fraction=0.2,
-        ema_decay=0.5,
-        augment=AugmentConfig(color=0.2, mirror=False, roll_deg=5.0, zoom=0.1, shift=0.05),
-    )
-    uninterrupted = run(settings, shards)
-    with pytest.raises(InterruptedError):
-        run(settings, shards, Reports(stop_at=3), tmp_path / "state.pt")
-    assert same_weights(run(settings, shards, None, tmp_path / "state.pt"), uninterrupted)
-    assert not same_weights(run(dataclasses.replace(settings, augment=small_training().augment), shards), uninterrupted)
-
-
-def test_run_goes_on_with_other_threads(shards, tmp_path):
-    settings = small_training(steps=4, log_every=1, loader_workers=0)
-    uninterrupted = run(settings, shards)
-    with pytest.raises(InterruptedError):
-        run(settings, shards, Reports(stop_at=3), tmp_path / "state.pt")
-    state = torch.load(tmp_path / "state.pt", weights_only=True)["loader"]
-    assert state == make_loader(settings, shards, ALONE).state_dict() | {"step": 2}
-    resumed = run(dataclasses.replace(settings, loader_workers=4), shards, Reports(), tmp_path / "state.pt")
-    assert same_weights(resumed, uninterrupted)
-
-
 def test_damaged_frames_stop_the_run_or_are_replaced_and_counted(tmp_path):
-    """Of two frames, the second is broken: as source it is never drawn, so every other pair needs it."""
+    """Break the second of two frames: it is never drawn as a source, so every other pair needs it."""
     clip = make_talking_clip("00000000000000aa-f000000", num_frames=2)
     root = Path(write_talking_shards(tmp_path, [clip]).root)
     (row,) = iterate_rows(read_index(root))
-    path, place = root / row.shard, row.member_offsets[row.member_names.index(rgb_member(1))]
-    path.write_bytes(path.read_bytes()[:place] + b"broken" + path.read_bytes()[place + 6 :])
+    path, offset = root / row.shard, row.member_offsets[row.member_names.index(rgb_member(1))]
+    path.write_bytes(path.read_bytes()[:offset] + b"broken" + path.read_bytes()[offset + 6 :])
     with pytest.raises(ShardError, match=r"member 001\.rgb\.jpg: damaged"):
         run(small_training(steps=2), Shards(root))
     reports = Reports()
     run(small_training(steps=4, log_every=2, on_corrupt_sample=OnCorruptSample.SKIP), Shards(root), reports)
     assert [reports.metrics[step]["replaced_pairs"] for step in (2, 4)] == [2, 2]
-
-
-def test_finished_run_is_taken_from_its_checkpoint(shards, tmp_path):
-    settings = small_training(steps=2, checkpoint_every=100)
-    first = run(settings, shards, checkpoint=tmp_path / "deep" / "state.pt")
-    again = Reports()
-    assert same_weights(run(settings, shards, again, tmp_path / "deep" / "state.pt"), first)
-    assert again.metrics == {}
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["state.pt"]
-
-
-@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "other content"])
-def test_damaged_checkpoint_is_not_taken_up(shards, tmp_path, damage, caplog):
-    settings, path = small_training(steps=2, log_every=1), tmp_path / "state.pt"
-    first = run(settings, shards, checkpoint=path)
-    content = path.read_bytes()
-    match damage:
-        case "truncated":
-            path.write_bytes(content[: len(content) // 2])
-        case "empty":
-            path.write_bytes(b"")
-        case "text":
-            path.write_text("no checkpoint")
-        case "other content":
-            torch.save([1, 2], path)
-    reports = Reports()
-    assert same_weights(run(settings, shards, reports, path), first)
-    assert sorted(reports.metrics) == [1, 2]
-    assert f"{path} is damaged" in caplog.text
-    again = Reports()
-    run(settings, shards, again, path)
-    assert again.metrics == {}
-
-
-def test_checkpoint_of_another_run_is_not_taken_up(shards, tmp_path):
-    settings = small_training(steps=2, log_every=1)
-    run(small_training(steps=2, seed=5), shards, checkpoint=tmp_path / "state.pt", run_key="another")
-    reports = Reports()
-    predictor = run(settings, shards, reports, tmp_path / "state.pt")
-    assert sorted(reports.metrics) == [1, 2]
-    assert same_weights(predictor, run(settings, shards))
 
 
 def test_weights_are_a_function_of_the_seed(shards):
@@ -254,21 +156,21 @@ def test_weights_are_a_function_of_the_seed(shards):
 
 
 def test_learning_rate_rises_to_its_full_value_and_falls_to_a_hundredth():
-    shares = [learning_rate_share(step, warmup=10, steps=110) for step in range(111)]
-    assert shares[0] == pytest.approx(0.1)
-    assert shares[9] == shares[10] == 1
-    assert shares[60] == pytest.approx(0.01 + 0.99 / 2)
-    assert shares[85] == pytest.approx(0.01 + 0.99 * 0.5 * (1 + math.cos(0.75 * math.pi)))
-    assert shares[110] == pytest.approx(0.01)
-    assert all(left >= right for left, right in itertools.pairwise(shares[10:]))
-    assert learning_rate_share(0, warmup=0, steps=1) == 1
+    factors = [learning_rate_factor(step, warmup=10, steps=110) for step in range(111)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9] == factors[10] == 1
+    assert factors[60] == pytest.approx(0.01 + 0.99 / 2)
+    assert factors[85] == pytest.approx(0.01 + 0.99 * 0.5 * (1 + math.cos(0.75 * math.pi)))
+    assert factors[110] == pytest.approx(0.01)
+    assert all(left >= right for left, right in itertools.pairwise(factors[10:]))
+    assert learning_rate_factor(0, warmup=0, steps=1) == 1
 
 
 def test_learning_rate_is_taken_by_the_run(shards):
     reports = Reports()
     run(small_training(steps=4, warmup_steps=2, log_every=1), shards, reports)
     for step in (1, 2, 3, 4):
-        expected = 2e-3 * learning_rate_share(step, 2, 4)  # of the step to come
+        expected = 2e-3 * learning_rate_factor(step, 2, 4)  # of the step to come
         assert reports.metrics[step]["learning_rate"] == pytest.approx(expected)
 
 
@@ -279,7 +181,7 @@ def test_metrics_come_when_they_are_due_and_at_the_end(shards):
     for step, metrics in reports.metrics.items():
         assert ("loss/total" in metrics) == (step in {2, 4, 5}), step
         assert (set(metrics) >= validation) == (step in {3, 5}), step
-        assert ("val/pairs" in reports.pictures[step]) == (step in {3, 5}), step
+        assert ("val/pairs" in reports.images[step]) == (step in {3, 5}), step
     assert sorted(reports.metrics) == [2, 3, 4, 5]
     last = reports.metrics[5]
     assert last["frames_per_s"] > 0
@@ -287,34 +189,6 @@ def test_metrics_come_when_they_are_due_and_at_the_end(shards):
     offsets = ("depth_offset", "depth_offset_face")
     assert {name for name in last if name.startswith("loss/")} == {f"loss/{part}" for part in (*parts, *offsets)}
     assert 10 < last["val/psnr_head"] < 40
-
-
-def test_validation_measures_the_pictures(shards):
-    settings = small_training(validation_pairs=3)
-    metrics = validate_pairs(small_predictor(), shards, settings, CPU)
-    again = validate_pairs(small_predictor(), shards, settings, CPU)
-    assert numbers(metrics) == numbers(again)
-    assert pictures(metrics)["val/pairs"].pixels.tobytes() == pictures(again)["val/pairs"].pixels.tobytes()
-
-    class Grey(TalkingHeadPredictor):
-        """Answers with one grey: its error is known."""
-
-        def inpaint(self, avatar, rendered, alpha, openings, expression):
-            return torch.full_like(super().inpaint(avatar, rendered, alpha, openings, expression), 0.5)
-
-    grey = numbers(validate_pairs(Grey(small_model()), shards, dataclasses.replace(settings, validation_pairs=1), CPU))
-    pair = PairReader(shards, Split.VAL, 32, seed=0).sampler.pair(0)
-    target = shards.head_frame(pair.clip_id, pair.target_frame, 32)
-    image = torch.from_numpy(target.image).double() / 255
-    error = (image - 0.5).square().mean(dim=-1)
-    mask = torch.from_numpy(target.head_mask)
-    assert grey["val/psnr"] == pytest.approx(-10 * math.log10(float(error.mean())), abs=1e-3)
-    assert grey["val/psnr_head"] == pytest.approx(-10 * math.log10(float(error[mask].mean())), abs=1e-3)
-
-
-def test_no_validation_clips_give_no_metrics(tmp_path):
-    shards = write_talking_shards(tmp_path, [make_talking_clip("00000000000000aa-f000000", num_frames=2)])
-    assert validate_pairs(small_predictor(), shards, small_training(validation_pairs=2), CPU) == {}
 
 
 def test_no_training_clips_are_an_error(tmp_path):
@@ -334,43 +208,3 @@ def test_model_that_does_not_fit_the_shards_is_refused(shards, changes, message)
     model = dataclasses.replace(small_model(), **changes)
     with pytest.raises(StageError, match=message):
         run(small_training(model=model), shards)
-
-
-@pytest.mark.slow
-def test_two_workers_learn_what_one_does(shards, tmp_path):
-    # More than one channel to a norm's group: else biases get rounding errors for gradients, which Adam blows up.
-    model = dataclasses.replace(small_model(), unet_channels=8)
-    settings = small_training(steps=3, log_every=1, model=model)
-    # Skipping, for what is replaced is counted together.
-    together = dataclasses.replace(settings, workers=2, loader_workers=2, on_corrupt_sample=OnCorruptSample.SKIP)
-    fresh, resumed = (_folder(tmp_path / name) for name in ("fresh", "resumed"))
-    reports = Reports()
-    alone = weights(run(settings, shards, reports))
-    with pytest.raises(InterruptedError):
-        run(settings, shards, Reports(stop_at=3), resumed / "state.pt")
-    runs = [
-        TwoWorkerRun(together, shards.root, fresh),
-        TwoWorkerRun(together, shards.root, resumed, (resumed / "state.pt", tmp_path / "elsewhere" / "state.pt")),
-    ]
-    run_two_workers(runs, tmp_path / "meeting_point")
-    for results in (fresh, resumed):
-        ours, theirs = load_weights(results, 0), load_weights(results, 1)
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-        # Sums of gradients round in another order, and Adam blows the smallest up: so over all weights, not each.
-        away, size = (
-            torch.cat([part.flatten() for part in parts]).norm()
-            for parts in ([ours[name] - value for name, value in alone.items()], alone.values())
-        )
-        assert away <= 1e-5 * size
-    logged = torch.load(fresh / "metrics.0.pt", weights_only=True)
-    assert list(logged) == [1, 2, 3]
-    for step, metrics in logged.items():  # of the whole batch, not of worker 0's half
-        losses = {name: value for name, value in metrics.items() if name.startswith("loss/")}
-        assert losses == pytest.approx({name: reports.metrics[step][name] for name in losses}, rel=1e-4)
-    assert list(torch.load(resumed / "metrics.0.pt", weights_only=True)) == [3]
-    assert list(torch.load(resumed / "metrics.1.pt", weights_only=True)) == []
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir()
-    return path

@@ -28,12 +28,12 @@ def step(module: nn.Linear, optimize: Optimization, slope: float) -> float:
 @pytest.mark.parametrize("wrong", [NAN, INFINITE, -INFINITE])
 def test_a_gradient_that_is_not_finite_changes_nothing(wrong):
     module, optimize = make()
-    twin, expected = make()
+    reference, expected = make()
     step(module, optimize, 1.0)
     before = float(module.weight.detach())
     assert step(module, optimize, wrong) == before
-    step(twin, expected, 1.0)
-    assert step(module, optimize, 2.0) == step(twin, expected, 2.0)
+    step(reference, expected, 1.0)
+    assert step(module, optimize, 2.0) == step(reference, expected, 2.0)
     assert optimize.take_skipped() == 1
     assert optimize.take_skipped() == 0
 
@@ -70,9 +70,9 @@ def test_state_goes_on_where_it_was():
     module, optimize = make()
     for slope in (1.0, NAN, 0.3):
         step(module, optimize, slope)
-    twin, other = make(float(module.weight.detach()))
+    reference, other = make(float(module.weight.detach()))
     other.load_state_dict(copy.deepcopy(optimize.state_dict()))
-    assert step(twin, other, 0.7) == step(module, optimize, 0.7)
+    assert step(reference, other, 0.7) == step(module, optimize, 0.7)
     assert other.take_skipped() == optimize.take_skipped() == 1
 
 

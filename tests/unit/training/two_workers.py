@@ -1,4 +1,4 @@
-"""Two data-parallel workers in processes of their own, on this machine, without Ray."""
+"""Runs two data-parallel workers in processes of their own, without Ray."""
 
 import dataclasses
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.unit.training.small import Reports, run, weights
 
 @dataclasses.dataclass(frozen=True)
 class TwoWorkerRun:
-    """Parameters and folders of a run; `checkpoints` of each worker, for no worker sees the other's files."""
+    """Parameters and folders of a run; each worker has its own checkpoint, because workers share no files."""
 
     settings: TrainConfig
     shards: Path
@@ -32,7 +32,7 @@ def run_two_workers(runs: list[TwoWorkerRun], meeting_point: Path) -> None:
 
 
 def load_weights(results: Path, rank: int) -> dict[str, torch.Tensor]:
-    """Return what worker `rank` ended with."""
+    """Load the final weights of worker `rank`."""
     loaded: dict[str, torch.Tensor] = torch.load(results / f"weights.{rank}.pt", weights_only=True)
     return loaded
 

@@ -11,8 +11,8 @@ def flat(color, size=80):
     return np.full((size, size, 3), color, np.uint8)
 
 
-def places(figure, color):
-    """Rows and columns of a colour."""
+def pixels_of(figure, color):
+    """Return rows and columns of the pixels of a colour."""
     return np.nonzero((figure == color).all(axis=-1))
 
 
@@ -21,7 +21,7 @@ def test_panels_stand_in_rows_and_keep_their_pixels():
     figure = draw_figure("title", [], panels, 2)
     corners = {}
     for number in range(3):
-        rows, columns = places(figure, (10 + number, 0, 0))
+        rows, columns = pixels_of(figure, (10 + number, 0, 0))
         assert len(rows) == 80 * 80
         corners[number] = rows.min(), columns.min()
     assert corners[0][0] == corners[1][0] < corners[2][0] - 80
@@ -33,15 +33,15 @@ def test_captions_hold_text_swatches_and_bars_below_their_panel():
     caption: list[Part] = ["text", Swatch(GREEN, "green"), Scale(RAMP, "1", "2 cm")]
     figure = draw_figure("", [], [Panel("", caption, flat(RED, 300))], 1)
     assert figure.shape == bare.shape
-    below = places(figure, RED)[0].max()
-    assert places(figure, GREEN)[0].min() > below
+    below = pixels_of(figure, RED)[0].max()
+    assert pixels_of(figure, GREEN)[0].min() > below
     blue = (figure[..., 2] > 60) & (figure[..., :2] == 0).all(axis=-1)
     rows, columns = np.nonzero(blue)
     assert rows.min() > below
     assert figure[rows[0], columns.min(), 2] < 100
     assert figure[rows[0], columns.max(), 2] > 240
     changed = np.nonzero((figure != bare).any(axis=(0, 2)))[0]
-    assert changed.min() < places(figure, GREEN)[1].min()  # the text
+    assert changed.min() < pixels_of(figure, GREEN)[1].min()  # the text
 
 
 @pytest.mark.parametrize("text", ["m" * 300, "a word " * 60, "ü·" * 200])
@@ -64,12 +64,12 @@ def test_a_caption_stays_under_its_own_panel(part, before):
         draw_figure("", [], [Panel("", shown, flat(RED)), neighbour], 2) for shown in ([], [*before, part])
     )
     changed = np.nonzero((alone != beside).any(axis=(0, 2)))[0]
-    assert changed.max() < places(alone, RED)[1].min() + 80
+    assert changed.max() < pixels_of(alone, RED)[1].min() + 80
 
 
 def test_the_title_is_ink_on_paper():
     figure = draw_figure("Title", [], [Panel("", [], flat(RED))], 1)
-    rows, _ = places(figure, INK)
+    rows, _ = pixels_of(figure, INK)
     assert rows.size
-    assert rows.max() < places(figure, RED)[0].min() + 80 + 30
+    assert rows.max() < pixels_of(figure, RED)[0].min() + 80 + 30
     assert tuple(figure[0, 0]) == PAPER

@@ -17,7 +17,7 @@ from tests.support.synthetic_head import DISTANCE_CM, make_head, make_talking_cl
 
 SIZE = 96
 CLIP = "0123456789abcdef-f000000"
-YAW_DEG = 35.0  # towards the person's left: the right side is seen, the left is hidden
+YAW_DEG = 35.0  # towards the person's left: the right side is visible, the left is not
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +47,14 @@ def percent_in(panel):
     return float(number)
 
 
-def share_in(picture, color):
-    """Share of the drawn pixels in a hue, however bright."""
-    drawn = (picture != panels.NEUTRAL).any(axis=-1)
-    hue = picture / np.maximum(picture.sum(axis=-1, keepdims=True), 1)
+def fraction_in(image, color):
+    """Fraction of the drawn pixels in a hue, however bright."""
+    drawn = (image != panels.NEUTRAL).any(axis=-1)
+    hue = image / np.maximum(image.sum(axis=-1, keepdims=True), 1)
     return (np.abs(hue - np.array(color) / sum(color)).max(axis=-1) < 0.06)[drawn].mean()
 
 
-def test_the_picture_is_the_same_size_for_every_frame_and_shows_the_frame(shards):
+def test_the_image_is_the_same_size_for_every_frame_and_shows_the_frame(shards):
     first, second = (draw_inspection(shards, CLIP, frame, panel_size=SIZE) for frame in (0, 1))
     assert first.shape == second.shape
     assert first.shape[1] == 4 * SIZE + 3 * 18 + 2 * 28
@@ -65,15 +65,15 @@ def test_the_picture_is_the_same_size_for_every_frame_and_shows_the_frame(shards
     assert large.shape == (1387, 1550, 3)
 
 
-def test_mirrored_points_are_orange_on_the_hidden_side_and_the_visible_side_is_blue(turned):
+def test_mirrored_points_are_orange_on_the_mirrored_side_and_the_visible_side_is_blue(turned):
     _, cloud = turned
-    hidden = head_panels.view_panel(cloud, 60.0, "from the person's left", SIZE)
-    seen = head_panels.view_panel(cloud, -60.0, "from the person's right", SIZE)
-    assert share_in(hidden.picture, MIRRORED_COLOR) > 0.3
-    assert share_in(seen.picture, MIRRORED_COLOR) < 0.05
-    assert share_in(seen.picture, VISIBLE_COLOR) > 0.8
+    from_left = head_panels.view_panel(cloud, 60.0, "from the person's left", SIZE)
+    from_right = head_panels.view_panel(cloud, -60.0, "from the person's right", SIZE)
+    assert fraction_in(from_left.image, MIRRORED_COLOR) > 0.3
+    assert fraction_in(from_right.image, MIRRORED_COLOR) < 0.05
+    assert fraction_in(from_right.image, VISIBLE_COLOR) > 0.8
     num_mirrored = int((cloud.twin >= 0).sum())
-    assert text_of(seen).replace(" ", "") == f"{len(cloud.twin) - num_mirrored}visible{num_mirrored}mirrored"
+    assert text_of(from_right).replace(" ", "") == f"{len(cloud.twin) - num_mirrored}visible{num_mirrored}mirrored"
 
 
 def test_the_last_row_has_the_persons_right_before_the_left(shards, turned):
@@ -82,7 +82,7 @@ def test_the_last_row_has_the_persons_right_before_the_left(shards, turned):
     figure = draw_inspection(shards, CLIP, frame, panel_size=SIZE)
     upper = figure.shape[0] - 28 - 2 * 22 - SIZE
     views = [figure[upper : upper + SIZE, left : left + SIZE] for left in 28 + (SIZE + 18) * np.arange(4)]
-    source, front, right, left = (share_in(view, MIRRORED_COLOR) for view in views)
+    source, front, right, left = (fraction_in(view, MIRRORED_COLOR) for view in views)
     assert source < right + 0.05
     assert right < front < left
 
@@ -92,21 +92,21 @@ def test_a_view_is_filled_by_the_head_and_not_shrunk_by_a_stray_point(turned):
     far = cloud.positions.copy()
     far[0] = 300.0
     for positions in (cloud.positions, far):
-        picture = head_panels.view_panel(replace(cloud, positions=positions), 0.0, "front", SIZE).picture
-        rows = np.nonzero((picture != panels.NEUTRAL).any(axis=(1, 2)))[0]
+        image = head_panels.view_panel(replace(cloud, positions=positions), 0.0, "front", SIZE).image
+        rows = np.nonzero((image != panels.NEUTRAL).any(axis=(1, 2)))[0]
         assert rows.max() - rows.min() > 0.8 * SIZE
 
 
 def test_a_view_from_the_front_shows_the_persons_left_on_the_right():
     positions = np.array([[-5.0, 0, 0], [5, 0, 0]], np.float32)
     cloud = HeadCloud(positions, np.array([[0.0, 0, 1]] * 2, np.float32), np.zeros((2, 2), np.int16), np.array([-1, 0]))
-    picture = head_panels.view_panel(cloud, 0.0, "front", SIZE).picture.astype(int)
-    reddish = picture[..., 0] - picture[..., 2]
+    image = head_panels.view_panel(cloud, 0.0, "front", SIZE).image.astype(int)
+    reddish = image[..., 0] - image[..., 2]
     assert np.nonzero(reddish > 50)[1].min() > SIZE / 2
     assert np.nonzero(reddish < -50)[1].max() < SIZE / 2
 
 
-def test_a_right_cloud_hides_nothing_in_the_source_and_points_before_the_face_show(turned):
+def test_a_right_cloud_covers_nothing_in_the_source_and_points_before_the_face_show(turned):
     source, cloud = turned
     right = head_panels.source_view_panel(source.frame, cloud, SIZE)
     assert percent_in(right) < 8  # at the rim, where a mirrored disc is coarse
@@ -123,18 +123,18 @@ def test_a_right_cloud_hides_nothing_in_the_source_and_points_before_the_face_sh
     )
     panel = head_panels.source_view_panel(source.frame, wrong, SIZE)
     assert percent_in(panel) > 95
-    assert share_in(panel.picture, MIRRORED_COLOR) > 0.9 > share_in(right.picture, MIRRORED_COLOR) + 0.7
+    assert fraction_in(panel.image, MIRRORED_COLOR) > 0.9 > fraction_in(right.image, MIRRORED_COLOR) + 0.7
 
 
-def test_the_hidden_share_counts_pixels_of_visible_points_with_a_mirrored_one_before_them():
+def test_the_covered_fraction_counts_pixels_of_visible_points_with_a_mirrored_one_before_them():
     twin = np.array([-1, -1, 0], np.int32)
     cloud = HeadCloud(np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 2), np.int16), twin)
     nearest, visible = np.array([[0, 2], [2, -1]]), np.array([[0, 1], [-1, -1]])
-    assert head_panels.hidden_share(nearest, visible, cloud) == 0.5
-    assert head_panels.hidden_share(nearest, np.full((2, 2), -1), cloud) == 0.0
+    assert head_panels.covered_fraction(nearest, visible, cloud) == 0.5
+    assert head_panels.covered_fraction(nearest, np.full((2, 2), -1), cloud) == 0.0
 
 
-def test_an_empty_cloud_is_an_empty_picture(turned):
+def test_an_empty_cloud_is_an_empty_image(turned):
     empty = HeadCloud(
         np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), np.zeros((0, 2), np.int16), np.zeros(0, np.int32)
     )
@@ -142,7 +142,7 @@ def test_an_empty_cloud_is_an_empty_picture(turned):
         head_panels.view_panel(empty, 0.0, "front", SIZE),
         head_panels.source_view_panel(turned[0].frame, empty, SIZE),
     ):
-        assert (panel.picture == panels.NEUTRAL).all()
+        assert (panel.image == panels.NEUTRAL).all()
 
 
 @pytest.mark.parametrize("landmarks", [mediapipe_478(), ibug_68()], ids=lambda landmarks: landmarks.name)
@@ -151,15 +151,15 @@ def test_a_symmetric_face_has_no_residual_and_one_beside_the_plane_has_its_dista
     colors = head_panels._residual_colors()
     symmetric = head_panels.residual_panel(frame, landmarks, SIZE)
     assert text_of(symmetric).endswith("median 0.00 mm")
-    assert (symmetric.picture <= colors[1] + 1).all(axis=-1).mean() > 0.1
+    assert (symmetric.image <= colors[1] + 1).all(axis=-1).mean() > 0.1
     beside = replace(frame, landmarks=frame.landmarks + np.array([0.4, 0, 0], np.float32))
     bent = head_panels.residual_panel(beside, landmarks, SIZE)
     assert text_of(bent).endswith("median 4.00 mm")
-    assert not (bent.picture <= colors[1] + 1).all(axis=-1).any()
-    assert (bent.picture == colors[-1]).all(axis=-1).mean() > 0.1
+    assert not (bent.image <= colors[1] + 1).all(axis=-1).any()
+    assert (bent.image == colors[-1]).all(axis=-1).mean() > 0.1
 
 
-def test_the_residual_is_half_the_way_to_the_mirrored_twin():
+def test_the_residual_is_half_the_way_to_the_mirrored_landmark():
     landmarks = mediapipe_478()
     tip, eye = landmarks.points["nose_tip"], landmarks.points["left_eye_outer"]
     positions = landmarks.neutral.copy()
@@ -170,21 +170,21 @@ def test_the_residual_is_half_the_way_to_the_mirrored_twin():
     assert residual[tip] == pytest.approx([0, 0, 0], abs=1e-6)
 
 
-def test_what_lies_outside_the_video_is_hatched_and_the_rest_is_the_picture(turned):
+def test_what_lies_outside_the_video_is_hatched_and_the_rest_is_the_image(turned):
     frame = turned[0].frame
     valid = frame.valid.copy()
     valid[:, :30] = False
     panel = panels.crop_panel(replace(frame, valid=valid), SIZE)
-    assert np.array_equal(panel.picture[:, 30:], frame.image[:, 30:])
-    assert np.ptp(panel.picture[:, :30].astype(int), axis=(0, 1)).max() < 40
+    assert np.array_equal(panel.image[:, 30:], frame.image[:, 30:])
+    assert np.ptp(panel.image[:, :30].astype(int), axis=(0, 1)).max() < 40
     assert "outside the video frame, 31%" in text_of(panel)
     assert "outside" not in text_of(panels.crop_panel(frame, SIZE))
 
 
 def test_landmarks_are_in_the_colours_of_their_sides():
     frame = source_frame(make_head(), SIZE).frame
-    picture = panels.landmarks_panel(frame, mediapipe_478(), 400).picture
-    drawn = {name: (picture == getattr(panels, name)).all(axis=-1) for name in ("LEFT_COLOR", "RIGHT_COLOR")}
+    image = panels.landmarks_panel(frame, mediapipe_478(), 400).image
+    drawn = {name: (image == getattr(panels, name)).all(axis=-1) for name in ("LEFT_COLOR", "RIGHT_COLOR")}
     # The head looks at the camera: the person's left is on the right.
     assert np.nonzero(drawn["LEFT_COLOR"])[1].min() > 200 > np.nonzero(drawn["RIGHT_COLOR"])[1].max()
     for index in (mediapipe_478().points["left_eye_outer"], mediapipe_478().points["right_eye_outer"]):
@@ -194,15 +194,15 @@ def test_landmarks_are_in_the_colours_of_their_sides():
 
 def test_the_head_mask_keeps_its_colours_and_the_rest_is_grey(turned):
     frame = turned[0].frame
-    picture = panels.mask_panel(frame, SIZE).picture
+    image = panels.mask_panel(frame, SIZE).image
     inner = cv2.erode(frame.head_mask.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     assert inner.sum() > 500
-    assert np.array_equal(picture[inner], frame.image[inner])
-    drawn = (picture == panels._OUTLINE).all(axis=-1)
+    assert np.array_equal(image[inner], frame.image[inner])
+    drawn = (image == panels._OUTLINE).all(axis=-1)
     rows, columns = np.nonzero(frame.head_mask)
     assert drawn.sum() > np.ptp(rows) + np.ptp(columns)
     assert not drawn[inner].any()
-    corner = picture[:10, :10].astype(int)
+    corner = image[:10, :10].astype(int)
     assert np.ptp(corner, axis=-1).max() == 0
 
 
@@ -211,7 +211,7 @@ def test_the_background_has_no_head(turned):
     panel = panels.background_panel(source, SIZE)
     row, column = (int(index.mean()) for index in np.nonzero(source.frame.head_mask))
     wall, skin = source.frame.image[5, 5].astype(int), source.frame.image[row, column].astype(int)
-    filled = panel.picture[row, column].astype(int)
+    filled = panel.image[row, column].astype(int)
     assert np.abs(filled - wall).sum() < np.abs(filled - skin).sum()
     assert 100 * source.frame.head_mask.mean() < percent_in(panel) < 150 * source.frame.head_mask.mean()
 
@@ -223,33 +223,33 @@ def test_depth_is_bright_where_near_and_says_its_range_in_centimetres():
     assert DISTANCE_CM - 14 < low < high < DISTANCE_CM + 6
     nearest = np.unravel_index(np.where(source.depth > 0, source.depth, np.inf).argmin(), source.depth.shape)
     farthest = np.unravel_index(source.depth.argmax(), source.depth.shape)
-    assert panel.picture[nearest].sum() > panel.picture[farthest].sum() + 100
-    assert tuple(panel.picture[0, 0]) == panels.NEUTRAL
+    assert panel.image[nearest].sum() > panel.image[farthest].sum() + 100
+    assert tuple(panel.image[0, 0]) == panels.NEUTRAL
 
 
 def test_normals_are_red_to_the_right_green_up_and_blue_to_the_viewer():
     source = source_frame(make_head(), SIZE)
-    picture = panels.normals_panel(source, SIZE).picture.astype(int)
+    image = panels.normals_panel(source, SIZE).image.astype(int)
     rows, columns = np.nonzero(source.depth)
     middle = (rows.min() + rows.max()) // 2, (columns.min() + columns.max()) // 2
-    assert picture[middle][2] > 235
-    assert picture[middle[0], columns.max() - 3, 0] > picture[middle[0], columns.min() + 3, 0] + 140
-    assert picture[rows.min() + 3, middle[1], 1] > picture[rows.max() - 3, middle[1], 1] + 140
-    assert tuple(picture[0, 0]) == panels.NEUTRAL
+    assert image[middle][2] > 235
+    assert image[middle[0], columns.max() - 3, 0] > image[middle[0], columns.min() + 3, 0] + 140
+    assert image[rows.min() + 3, middle[1], 1] > image[rows.max() - 3, middle[1], 1] + 140
+    assert tuple(image[0, 0]) == panels.NEUTRAL
 
 
 def test_the_relief_is_bright_at_the_upper_left():
     source = source_frame(make_head(), SIZE)
-    picture = panels.relief_panel(source, SIZE).picture.astype(int)
+    image = panels.relief_panel(source, SIZE).image.astype(int)
     rows, columns = np.nonzero(source.depth)
-    (top, bottom), (left, right) = (np.quantile(places, (0.3, 0.7)).astype(int) for places in (rows, columns))
-    assert picture[top, left, 0] > picture[bottom, right, 0] + 80
+    (top, bottom), (left, right) = (np.quantile(indices, (0.3, 0.7)).astype(int) for indices in (rows, columns))
+    assert image[top, left, 0] > image[bottom, right, 0] + 80
 
 
 def test_a_head_without_geometry_gives_neutral_panels(turned):
     source = replace(turned[0], depth=np.zeros_like(turned[0].depth), normals=np.zeros_like(turned[0].normals))
     for draw in (panels.depth_panel, panels.normals_panel, panels.relief_panel):
-        assert (draw(source, SIZE).picture == panels.NEUTRAL).all()
+        assert (draw(source, SIZE).image == panels.NEUTRAL).all()
 
 
 def test_the_frame_that_is_turned_farthest_is_chosen(shards, tmp_path):
@@ -273,5 +273,5 @@ def test_a_cloud_of_a_few_points_is_drawn_as_dots(count):
     positions = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
     cloud = HeadCloud(positions, positions, np.zeros((count, 2), np.int16), np.full(count, -1, np.int32))
     panel = head_panels.view_panel(cloud, 0.0, "front", 120)
-    drawn = (panel.picture != panels.NEUTRAL).any(axis=-1)
+    drawn = (panel.image != panels.NEUTRAL).any(axis=-1)
     assert 0 < drawn.mean() < 0.05 * count

@@ -7,7 +7,7 @@ from pyarrow import parquet
 
 from mggtalk.errors import StageError
 from mggtalk.evaluation.config import EvaluateConfig
-from mggtalk.evaluation.report.curves import CHART_HEIGHT, CHART_WIDTH, Curve, read_curves, read_last_picture
+from mggtalk.evaluation.report.curves import CHART_HEIGHT, CHART_WIDTH, Curve, read_curves, read_last_image
 from mggtalk.evaluation.report.html import ReportContent, metric_table, write_report
 from mggtalk.evaluation.report.rejects import StageCounts, read_rejects
 from mggtalk.evaluation.summary import Instruments, summarise
@@ -198,19 +198,19 @@ def test_curves_are_read_from_json_lines_where_dvclive_was_not(tmp_path):
             read_curves(tmp_path)
 
 
-def test_the_last_picture_of_the_training_is_that_of_the_highest_step(tmp_path):
-    assert read_last_picture(tmp_path) is None
+def test_the_last_image_of_the_training_is_that_of_the_highest_step(tmp_path):
+    assert read_last_image(tmp_path) is None
     folder = tmp_path / "plots" / "images" / "val" / "pairs"
     folder.mkdir(parents=True)
     for step in ("000900", "999000", "1000000"):
         (folder / f"{step}.jpg").write_bytes(step.encode())
-    assert read_last_picture(tmp_path) == b"1000000"
+    assert read_last_image(tmp_path) == b"1000000"
 
 
-def test_the_report_shows_the_last_picture_of_the_training_if_there_is_one(content, tmp_path):
+def test_the_report_shows_the_last_image_of_the_training_if_there_is_one(content, tmp_path):
     page = write_report(tmp_path, content).read_text(encoding="utf-8")
     assert "media/training.jpg" not in page
-    path = write_report(tmp_path, replace(content, training_picture=b"pairs"))
+    path = write_report(tmp_path, replace(content, training_image=b"pairs"))
     links = Links(path.read_text(encoding="utf-8"))
     assert "media/training.jpg" in links.links
     assert links.images_without_text == 0

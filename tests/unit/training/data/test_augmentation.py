@@ -18,12 +18,12 @@ from mggtalk.models.batches import (
     collate_targets,
 )
 from mggtalk.training.config import AugmentConfig
-from mggtalk.training.data.augmentation import Augmentation, Twins, expression_twins, mirrored_source
+from mggtalk.training.data.augmentation import Augmentation, MirrorIndices, mirrored_expression_indices, mirrored_source
 from mggtalk.training.data.host_batch import Batch
 from tests.support.synthetic_head import head_frame, make_head, source_frame
 
 MIRROR = torch.from_numpy(mediapipe_478().mirror)
-TWINS = Twins(MIRROR, torch.tensor([1, 0]))
+MIRROR_INDICES = MirrorIndices(MIRROR, torch.tensor([1, 0]))
 PartT = TypeVar("PartT", SourceBatch, DriverBatch, TargetBatch, TrackBatch)
 NOTHING = AugmentConfig(color=0.0, mirror=False, roll_deg=0.0, zoom=0.0, shift=0.0)
 BOTH = dataclasses.replace(NOTHING, color=0.2, mirror=True)
@@ -52,21 +52,21 @@ def test_nothing_asked_for_changes_nothing():
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(flat(same), flat(batch), strict=True))
 
 
-def test_a_mirrored_head_projects_onto_its_mirrored_picture():
+def test_a_mirrored_head_projects_onto_its_mirrored_image():
     source, *_ = make_batch(1)
-    mirrored = mirrored_source(source, TWINS)
+    mirrored = mirrored_source(source, MIRROR_INDICES)
     before, after = (
         project(transform_points(one.head_to_camera, one.landmarks), one.intrinsics) for one in (source, mirrored)
     )
     expected = before[:, MIRROR] * torch.tensor([-1.0, 1.0]) + torch.tensor([32.0, 0.0])
     torch.testing.assert_close(after, expected, atol=1e-3, rtol=0)
-    twice = mirrored_source(mirrored, TWINS)
+    twice = mirrored_source(mirrored, MIRROR_INDICES)
     for entry in dataclasses.fields(source):
         torch.testing.assert_close(getattr(twice, entry.name), getattr(source, entry.name))
 
 
 def test_a_pair_is_changed_alike_wherever_it_stands():
-    augment, batch = Augmentation(BOTH, 3, TWINS), make_batch()
+    augment, batch = Augmentation(BOTH, 3, MIRROR_INDICES), make_batch()
     whole = flat(augment(batch, range(40, 48), range(40, 48)))
     source, driver, target, tracks = batch
     half = last_half(source), last_half(driver), last_half(target), last_half(tracks)
@@ -77,19 +77,19 @@ def test_a_pair_is_changed_alike_wherever_it_stands():
 def test_every_seed_draws_otherwise():
     batch = make_batch()
     seeds = (0, 1, 2**63, 2**63 + 1, 2**64 - 1)
-    images = [Augmentation(BOTH, seed, TWINS)(batch, range(8), range(8))[0].image for seed in seeds]
+    images = [Augmentation(BOTH, seed, MIRROR_INDICES)(batch, range(8), range(8))[0].image for seed in seeds]
     assert all(not torch.equal(one, other) for one, other in combinations(images, 2))
 
 
 def test_pairs_far_on_in_a_run_have_draws_of_their_own():
-    batch, augment = make_batch(), Augmentation(BOTH, 3, TWINS)
+    batch, augment = make_batch(), Augmentation(BOTH, 3, MIRROR_INDICES)
     first, far = (augment(batch, range(start, start + 8), range(8))[0].image for start in (0, 2**40))
     assert not torch.equal(first, far)
 
 
 def test_some_pairs_are_mirrored_and_source_and_target_go_together():
     batch = make_batch()
-    source, driver, target, _ = Augmentation(dataclasses.replace(NOTHING, mirror=True), 3, TWINS)(
+    source, driver, target, _ = Augmentation(dataclasses.replace(NOTHING, mirror=True), 3, MIRROR_INDICES)(
         batch, range(8), range(8)
     )
     is_mirrored = [not torch.equal(ours, theirs) for ours, theirs in zip(source.image, batch[0].image, strict=True)]
@@ -125,7 +125,7 @@ def test_cameras_of_a_pair_move_together_and_each_in_its_own_way():
     before, after = (
         project(transform_points(one.head_to_camera, batch[0].landmarks), one.intrinsics) for one in (batch[1], driver)
     )
-    # What the driver's camera does to points it does to the target's landmarks, and the source's camera does it too.
+    # Jitter maps the driver's points, the target's landmarks and the source alike.
     for number in range(8):
         change = torch.linalg.lstsq(_homogeneous(before[number]), after[number]).solution
         expected = _homogeneous(batch[2].landmarks_px[number]) @ change
@@ -141,10 +141,10 @@ def _homogeneous(points: torch.Tensor) -> torch.Tensor:
 
 def test_coefficients_change_sides():
     names = ("neutral", "jawLeft", "eyeBlinkRight", "jawRight", "eyeBlinkLeft")
-    assert expression_twins(names).tolist() == [0, 3, 4, 1, 2]
+    assert mirrored_expression_indices(names).tolist() == [0, 3, 4, 1, 2]
 
 
 @pytest.mark.parametrize("names", [("jawLeft", "neutral"), ("component_0", "component_1")])
 def test_coefficients_without_sides_are_refused(names):
     with pytest.raises(StageError, match=r"train\.augment\.mirror"):
-        expression_twins(names)
+        mirrored_expression_indices(names)

@@ -66,7 +66,7 @@ def assert_same(unpacked: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
 
 
 def keep_busy() -> torch.cuda.Event:
-    """Give the current stream a second of work; return what tells that it is done."""
+    """Give the current stream a second of work, and return the event of its end."""
     matrix = torch.rand(8192, 8192, device="cuda")
     for _ in range(40):
         matrix = matrix @ matrix
@@ -86,7 +86,7 @@ def test_a_batch_that_was_sent_ahead_does_not_wait_for_other_work(packed):
     assert not done.query()
     unpacked = sent.unpack(torch.device("cuda", 0))
     del sent
-    with torch.cuda.stream(copies):  # would have the batch's memory now, had the other stream no claim to it
+    with torch.cuda.stream(copies):  # would reuse the batch's memory if the other stream had no claim to it
         fillers = [torch.full((64, 64), 7.0, device="cuda") for _ in range(64)]
     assert_same(unpacked, packed.unpack(CPU))
     del fillers
@@ -113,12 +113,12 @@ def test_a_batch_is_unpacked_where_it_was_sent(packed):
 @pytest.mark.gpu
 def test_threads_send_the_batches_of_every_step(shards):
     reader = PairReader(shards, Split.TRAIN, 64, seed=0)
-    plan = LoaderConfig(steps=6, batch_size=3, track_pairs=2, threads=3, on_corrupt_sample=OnCorruptSample.STOP)
+    settings = LoaderConfig(steps=6, batch_size=3, track_pairs=2, threads=3, on_corrupt_sample=OnCorruptSample.STOP)
     device = torch.device("cuda")
-    ahead = PairLoader(reader, dataclasses.replace(plan, device=device), 0, 1)
-    for here, there in zip(PairLoader(reader, plan, 0, 1), ahead, strict=True):
-        assert here.step == there.step
-        assert_same(there.batch.unpack(device), here.batch.unpack(CPU))
+    ahead = PairLoader(reader, dataclasses.replace(settings, device=device), 0, 1)
+    for ours, theirs in zip(PairLoader(reader, settings, 0, 1), ahead, strict=True):
+        assert ours.step == theirs.step
+        assert_same(theirs.batch.unpack(device), ours.batch.unpack(CPU))
     ahead.load_state_dict({**ahead.state_dict(), "step": 2})
     for there in ahead:
         assert there.step == 2

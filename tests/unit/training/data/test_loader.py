@@ -18,22 +18,22 @@ from mggtalk.training.data.loader import LoaderConfig, PairLoader
 from mggtalk.training.data.pairs import PairReader
 
 SIZE, STEPS = 16, 5
-PLAN = LoaderConfig(steps=STEPS, batch_size=24, track_pairs=24, threads=0, on_corrupt_sample=OnCorruptSample.STOP)
+SETTINGS = LoaderConfig(steps=STEPS, batch_size=24, track_pairs=24, threads=0, on_corrupt_sample=OnCorruptSample.STOP)
 RANKS, THREADS = st.sampled_from([1, 2, 3, 8]), st.sampled_from([0, 1, 4])
 
 
 def make_loader(shards, rank=0, world_size=1, reader_class=PairReader, **changes):
-    return PairLoader(reader_class(shards, Split.TRAIN, SIZE, seed=0), replace(PLAN, **changes), rank, world_size)
+    return PairLoader(reader_class(shards, Split.TRAIN, SIZE, seed=0), replace(SETTINGS, **changes), rank, world_size)
 
 
 def content(batches):
-    """Return per step what tells its pairs apart, in their order; the ranks' shares put together."""
+    """Return for each step the values that identify its pairs, in order, with the slices of the ranks joined."""
     whole: dict[int, list[torch.Tensor]] = {}
     for loaded in batches:
         source, driver, target, tracks = loaded.batch.unpack(torch.device("cpu"))
         parts = (source.image, source.depth, source.normals, driver.expression, target.image, tracks.target_landmarks)
         whole.setdefault(loaded.step, []).append(torch.cat([part.flatten(1) for part in parts], dim=1))
-    return {step: torch.cat(shares) for step, shares in whole.items()}
+    return {step: torch.cat(slices) for step, slices in whole.items()}
 
 
 def equal(ours, theirs):
@@ -41,7 +41,7 @@ def equal(ours, theirs):
 
 
 def of_all_ranks(shards, world_size, threads, state=None, stop=STEPS, **changes):
-    """Return all ranks' batches, rank by rank, and the state that each rank ends in."""
+    """Return the batches of all ranks, rank by rank, and the final state of each rank."""
     batches, states = [], []
     for rank in range(world_size):
         loader = make_loader(shards, rank, world_size, threads=threads, **changes)
@@ -75,9 +75,9 @@ def test_any_ranks_and_threads_give_one_order_and_go_on_with_any_other(
 
 def test_no_batch_is_short_where_epochs_end(shards, uninterrupted):
     epoch = PairReader(shards, Split.TRAIN, SIZE, seed=0).sampler.epoch_size
-    assert epoch % PLAN.batch_size  # the batch in which it ends has pairs of two epochs
-    assert epoch < STEPS * PLAN.batch_size
-    assert all(len(batch) == PLAN.batch_size for batch in uninterrupted.values())
+    assert epoch % SETTINGS.batch_size  # the batch in which it ends has pairs of two epochs
+    assert epoch < STEPS * SETTINGS.batch_size
+    assert all(len(batch) == SETTINGS.batch_size for batch in uninterrupted.values())
 
 
 def test_tracks_alone_are_those_of_the_steps_in_every_rank(shards):
@@ -107,12 +107,12 @@ def test_finished_loader_gives_nothing_more(shards):
 
 @pytest.mark.parametrize(("key", "changes"), [("batch_size", {"batch_size": 12}), ("track_pairs", {"track_pairs": 48})])
 def test_state_of_another_order_is_refused(shards, key, changes):
-    with pytest.raises(StageError, match=f"loader state: {key}: got {PLAN.batch_size}"):
+    with pytest.raises(StageError, match=f"loader state: {key}: got {SETTINGS.batch_size}"):
         make_loader(shards, **changes).load_state_dict(make_loader(shards).state_dict())
 
 
 def test_state_of_another_seed_is_refused(shards):
-    other = PairLoader(PairReader(shards, Split.TRAIN, SIZE, seed=7), PLAN, 0, 1)
+    other = PairLoader(PairReader(shards, Split.TRAIN, SIZE, seed=7), SETTINGS, 0, 1)
     with pytest.raises(StageError, match="loader state: seed: got 7, expected 0"):
         make_loader(shards).load_state_dict(other.state_dict())
 
@@ -130,9 +130,9 @@ class CountingReader(PairReader):
 @pytest.mark.parametrize("threads", [0, 1, 4])
 def test_batches_ahead_are_bounded(shards, threads):
     reader = CountingReader(shards, Split.TRAIN, SIZE, seed=0)
-    plan = replace(PLAN, batch_size=1, track_pairs=1, steps=30, threads=threads)
-    for loaded in PairLoader(reader, plan, 0, 1):
-        due = min(loaded.step + 1 + threads, plan.steps)
+    config = replace(SETTINGS, batch_size=1, track_pairs=1, steps=30, threads=threads)
+    for loaded in PairLoader(reader, config, 0, 1):
+        due = min(loaded.step + 1 + threads, config.steps)
         deadline = time.monotonic() + 20
         while reader.begun < due and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -150,7 +150,7 @@ def test_loader_that_is_left_leaves_no_thread(shards, threads):
 
 @pytest.fixture(scope="module")
 def damaged(shards, tmp_path_factory):
-    """The shards with one picture broken, and the pairs of the run that need it."""
+    """Return the shards with one broken image, and the pairs of the run that need it."""
     root = tmp_path_factory.mktemp("damaged") / "shards"
     shutil.copytree(shards.root, root)
     clip_id, frame = "00000000000000aa-f000000", 3
@@ -159,7 +159,7 @@ def damaged(shards, tmp_path_factory):
     path = root / row.shard
     path.write_bytes(path.read_bytes()[:offset] + b"broken" + path.read_bytes()[offset + 6 :])
     sampler = PairReader(shards, Split.TRAIN, SIZE, seed=0).sampler
-    pairs = [sampler.pair(number) for number in range(STEPS * PLAN.batch_size)]
+    pairs = [sampler.pair(number) for number in range(STEPS * SETTINGS.batch_size)]
     broken = {
         number for number, pair in enumerate(pairs)
         if pair.clip_id == clip_id and frame in (pair.source_frame, pair.target_frame)

@@ -10,7 +10,7 @@ from mggtalk.errors import StageError
 from mggtalk.records import QuantizedSource, SourceFrame, Split
 from mggtalk.shards import ClipEntry
 from mggtalk.shards.codecs.images import normals_of_colors
-from mggtalk.training.data.pairs import FramePair, PairReader, PairSampler, collate_tracks, share
+from mggtalk.training.data.pairs import FramePair, PairReader, PairSampler, collate_tracks, rank_slice
 
 
 def clip(clip_id: str, num_frames: int, source_frames: tuple[int, ...]) -> ClipEntry:
@@ -33,14 +33,14 @@ def test_pair_is_a_function_of_seed_and_number():
 )
 def test_any_number_of_workers_draws_the_same_batches(world_size, own, step, seed):
     batch_size, sampler = own * world_size, PairSampler(CLIPS, seed)
-    shared_out = [number for rank in range(world_size) for number in share(step, batch_size, rank, world_size)]
-    assert shared_out == list(range(step * batch_size, (step + 1) * batch_size))
-    assert all(sampler.pair(number) == PairSampler(CLIPS, seed).pair(number) for number in shared_out)
+    drawn = [number for rank in range(world_size) for number in rank_slice(step, batch_size, rank, world_size)]
+    assert drawn == list(range(step * batch_size, (step + 1) * batch_size))
+    assert all(sampler.pair(number) == PairSampler(CLIPS, seed).pair(number) for number in drawn)
 
 
-def test_batch_that_cannot_be_shared_out_is_refused():
+def test_batch_that_cannot_be_split_evenly_is_refused():
     with pytest.raises(ValueError, match="batch_size: got 8, expected a multiple of 3 workers"):
-        share(0, 8, 0, 3)
+        rank_slice(0, 8, 0, 3)
 
 
 @given(
@@ -50,7 +50,7 @@ def test_epoch_has_every_frame_once(lengths, seed, epoch):
     clips = [clip(f"{number:02d}", length, (0, length - 1)) for number, length in enumerate(lengths)]
     sampler = PairSampler(clips, seed)
     assert sampler.epoch_size == sum(lengths)
-    pairs = [sampler.pair(epoch * sampler.epoch_size + place) for place in range(sampler.epoch_size)]
+    pairs = [sampler.pair(epoch * sampler.epoch_size + index) for index in range(sampler.epoch_size)]
     targets = sorted((pair.clip_id, pair.target_frame) for pair in pairs)
     assert targets == [(entry.clip_id, frame) for entry in clips for frame in range(entry.num_frames)]
     assert all(pair.source_frame in clips[int(pair.clip_id)].source_frames for pair in pairs)
@@ -58,7 +58,7 @@ def test_epoch_has_every_frame_once(lengths, seed, epoch):
 
 def test_epochs_differ_in_order_and_sources():
     sampler = PairSampler(CLIPS, seed=0)
-    first, second = ([sampler.pair(epoch * 1000 + place) for place in range(1000)] for epoch in (0, 1))
+    first, second = ([sampler.pair(epoch * 1000 + index) for index in range(1000)] for epoch in (0, 1))
     assert sum(ours == theirs for ours, theirs in zip(first, second, strict=True)) < 20
     sources = [{(pair.clip_id, pair.target_frame): pair.source_frame for pair in pairs} for pairs in (first, second)]
     changed = Counter(
@@ -72,7 +72,7 @@ def test_epochs_differ_in_order_and_sources():
 def test_sources_of_a_clip_come_up_equally():
     sampler = PairSampler([clip("aa", 100, (0, 30, 60, 90))], seed=0)
     drawn = Counter(sampler.pair(number).source_frame for number in range(4000))
-    # Four standard deviations of a binomial share.
+    # Four standard deviations of a binomial fraction.
     assert all(abs(count - 1000) < 4 * np.sqrt(4000 * 0.25 * 0.75) for count in drawn.values())
 
 

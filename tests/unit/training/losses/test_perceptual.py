@@ -120,7 +120,7 @@ def test_the_distance_of_batches_is_the_mean_over_images_and_the_sum_over_render
 
 
 @pytest.mark.parametrize("coarse", [False, True])
-def test_the_term_judges_the_pictures_of_the_other_terms_and_is_part_of_the_total(shards, folder, coarse):
+def test_the_term_judges_the_images_of_the_other_terms_and_is_part_of_the_total(shards, folder, coarse):
     settings = training(folder, batch_size=2)
     perceptual = make_perceptual(settings.loss, CPU)
     assert perceptual is not None

@@ -13,14 +13,14 @@ from mggtalk.models.batches import DriverBatch, SourceBatch, TargetBatch, TrackB
 from mggtalk.models.predictor import TalkingHeadPredictor
 from mggtalk.shards import Shards
 from mggtalk.training.config import AugmentConfig
-from mggtalk.training.data.augmentation import Augmentation, Twins
+from mggtalk.training.data.augmentation import Augmentation, MirrorIndices
 from mggtalk.training.loop import make_loader
 from mggtalk.training.losses.training_loss import TrainingStep, mask_around, photometric
 from tests.support.operations import WAITING, Operations
 from tests.unit.models.small import perturb, small_model
 from tests.unit.training.small import ALONE, small_training
 
-TWINS = Twins(torch.arange(478), torch.arange(2))
+MIRROR_INDICES = MirrorIndices(torch.arange(478), torch.arange(2))
 Batch = tuple[SourceBatch, DriverBatch, TargetBatch, TrackBatch]
 
 
@@ -83,7 +83,7 @@ def test_total_is_the_weighted_sum_of_the_parts(batch):
     assert min(parts[name] for name in ("final", "head", "coarse", "eyes_and_mouth", "alpha", "landmarks")) > 0
 
 
-def test_each_part_judges_its_own_picture(batch):
+def test_each_part_judges_its_own_image(batch):
     source, driver, target, _ = batch
     step = make_step()
     perturb(step.predictor, scale=0.05)
@@ -117,7 +117,7 @@ def test_offsets_on_the_face_are_those_within_its_oval(batch):
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # Dynamo's, of its own looking
 def test_compiled_parts_compute_what_they_did(batch):
-    """With Dynamo's tracing and without generated code, which takes a minute and a compiler."""
+    """Traces with Dynamo but generates no code, which would take a minute and a compiler."""
     step = make_step()
     perturb(step.predictor, scale=0.05)
     weights = [*step.parameters()]
@@ -136,17 +136,17 @@ def test_compiled_parts_compute_what_they_did(batch):
 def test_a_step_waits_for_its_device_only_where_sizes_follow_from_data(batch):
     step = make_step()
     with Operations() as recorded:
-        batch = Augmentation(AugmentConfig(color=0.2, mirror=True, roll_deg=5.0, zoom=0.1, shift=0.05), 0, TWINS)(
-            batch, range(4), range(4)
-        )
+        batch = Augmentation(
+            AugmentConfig(color=0.2, mirror=True, roll_deg=5.0, zoom=0.1, shift=0.05), 0, MIRROR_INDICES
+        )(batch, range(4), range(4))
         avatar = step.predictor.reconstruct(batch[0])
         children = step.predictor.densify(avatar, step.predictor.animate(avatar, batch[1].expression))
     assert children.means.isfinite().all()
     waits = {name: count for name, count in recorded.counts.items() if name in WAITING}
     assert waits == {
         "aten.lift_fresh.default": 5,  # the draws of the augmentation, which go out of pinned memory
-        # Visible points, hidden points and the longest row, each copied to the host while other work is launched; that
-        # of keys which the voxel table lost does not show here.
+        # The counts of visible points, of mirrored points and of the longest row, each copied to the host while other
+        # work is launched; the copy of keys lost by the voxel table does not show here.
         "aten._local_scalar_dense.default": 3,
     }
 
@@ -188,7 +188,7 @@ def test_photometric_loss_of_equal_images_is_zero_and_grows_with_the_difference(
     assert 0.1 < structure < 0.3  # SSIM of unrelated noise is about 0, at a weight of 0.2
 
 
-def test_squared_difference_joins_the_loss():
+def test_mse_joins_the_loss():
     image, valid = torch.full((1, 3, 32, 32), 0.5), torch.ones(1, 1, 32, 32)
     assert float(photometric(image, image + 0.1, valid, 0.0, 4.0)) == pytest.approx(0.1 + 4 * 0.01, rel=1e-5)
 

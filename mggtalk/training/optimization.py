@@ -16,8 +16,8 @@ class Optimization:
     """AdamW with gradient clipping; a gradient whose norm is not finite changes nothing.
 
     One such gradient would turn every weight into a NaN; one training of twelve ended this way (docs/experiments.md).
-    The fused AdamW skips a step without waiting for the device if its attribute `found_inf` is set. torch's GradScaler uses
-    the same attribute; its changing scale is not needed here.
+    The fused AdamW skips a step without waiting for the device if its attribute `found_inf` is set. torch's GradScaler
+    uses the same attribute; its changing scale is not needed here.
     """
 
     def __init__(

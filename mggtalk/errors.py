@@ -8,7 +8,7 @@ MggtalkError            exit code 2, one line, no stack trace
 ├── ShardError          shards or index: missing, damaged
 │   └── SchemaVersionError   written by a version of the schema that this reader does not know
 ├── StageError          a stage cannot start or finish: its input is missing or nothing was kept
-└── LeakError           exit code 1: somebody is in two parts of the data set
+└── SplitLeakageError           exit code 1: somebody is in two parts of the data set
 """
 
 import errno
@@ -59,7 +59,7 @@ class StageError(MggtalkError):
     """A stage cannot start (its input is missing) or has nothing to hand on."""
 
 
-class LeakError(MggtalkError):
+class SplitLeakageError(MggtalkError):
     """Somebody is in more than one part of the data set; not a fault of the command, so its exit code is 1."""
 
     exit_code = 1

@@ -147,7 +147,7 @@ class VideoPart:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of consecutive resampled frames of a video with one fate: kept as `clip_id`, or dropped for `reason`."""
+    """A run of consecutive resampled frames of a video with one status: kept as `clip_id`, or dropped for `reason`."""
 
     video_id: str
     start_frame: int
@@ -208,7 +208,7 @@ class ClipTrack:
 
 @dataclass(frozen=True, slots=True)
 class TrackedVideo:
-    """What became of a video, or of one part of it: its clips, if any, and the fate of every resampled frame."""
+    """What became of a video, or of one part of it: its clips, if any, and the status of every resampled frame."""
 
     video: VideoRecord
     clips: tuple[ClipTrack, ...]

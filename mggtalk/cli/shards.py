@@ -39,8 +39,8 @@ def verify_shards(root: Path, *, fast: bool, as_json: bool) -> None:
 
         result = verify(root, fast=fast, advance=advance)
     print(json.dumps(asdict(result), indent=2, ensure_ascii=False) if as_json else "\n".join(_verdict(root, result)))
-    if result.findings:
-        raise UnsoundError(f"{root}: {_findings(result)}")
+    if result.issues:
+        raise UnsoundError(f"{root}: {_issues(result)}")
 
 
 def print_stats(root: Path, *, as_json: bool) -> None:
@@ -85,16 +85,16 @@ def list_samples(root: Path, clip: str | None = None, *, split: str | None = Non
 
 
 def _verdict(root: Path, result: Verification) -> Iterator[str]:
-    for finding in result.findings:
-        yield f"WRONG  {finding}"
+    for issue in result.issues:
+        yield f"WRONG  {issue}"
     for note in result.notes:
         yield f"note   {note}"
     checked = f"{result.num_samples} samples in {result.num_shards} shards, {result.num_bytes / _MB:.1f} MB"
-    yield f"{root}: {_findings(result) if result.findings else 'sound'}: {checked}"
+    yield f"{root}: {_issues(result) if result.issues else 'sound'}: {checked}"
 
 
-def _findings(result: Verification) -> str:
-    return f"{len(result.findings)} finding{'s' if len(result.findings) > 1 else ''}"
+def _issues(result: Verification) -> str:
+    return f"{len(result.issues)} issue{'s' if len(result.issues) > 1 else ''}"
 
 
 def _stats_lines(content: dict[str, Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The backends that say what of a picture is head and where it lies: what each needs, and how one is made."""
+"""The backends that say what of an image is head and where it lies: what each needs, and how one is made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -15,9 +15,9 @@ from mggtalk.geometry.head.landmark_sets import LandmarkSet, mediapipe_478
 
 CHIP_SIZE = 150
 CHIP_PADDING = 0.25
-# dlib's five points: outer and inner corner of the eye on the picture's right, the same on its left, base of the nose.
+# dlib's five points: outer and inner corner of the eye on the image's right, the same on its left, base of the nose.
 FIVE_POINTS = ("left_eye_outer", "left_eye_inner", "right_eye_outer", "right_eye_inner", "nose_base")
-# dlib keeps points as whole pixels: enlarging the picture first makes the rounding harmless.
+# dlib keeps points as whole pixels: enlarging the image first makes the rounding harmless.
 WORKING_SIZE = 512
 
 

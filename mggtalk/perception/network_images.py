@@ -1,6 +1,6 @@
-"""What the processors of transformers do to pictures, in torch: theirs need torchvision.
+"""What the processors of transformers do to images, in torch: theirs need torchvision.
 
-Networks were trained on pictures that Pillow had resized; torch's antialiased kernels are the same.
+Networks were trained on images that Pillow had resized; torch's antialiased kernels are the same.
 """
 
 import json
@@ -23,7 +23,7 @@ _REFUSED = ("do_center_crop", "do_pad", "do_flip_channel_order")
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How a network wants its pictures.
+    """How a network wants its images.
 
     Attributes:
         height, width: to resize to. keep_aspect_ratio: they are aims, and both sides are scaled alike.
@@ -69,7 +69,7 @@ class Preprocessing:
             raise WeightsError(f"{path}: cannot be used: {type(error).__name__} {error}") from error
 
     def __call__(self, images: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 new_height new_width"]:
-        """Return pictures (RGB) as the network wants them."""
+        """Return images (RGB) as the network wants them."""
         resized = functional.interpolate(
             images.permute(0, 3, 1, 2).float(),
             self._new_size(images.shape[1], images.shape[2]),
@@ -107,7 +107,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_normalization(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation of pictures in [0, 1] from `preprocessor_config.json`, whatever else it says.
+    """Return mean and deviation of images in [0, 1] from `preprocessor_config.json`, whatever else it says.
 
     Raises:
         WeightsError: it is missing or damaged.

@@ -16,7 +16,7 @@ from mggtalk.errors import INSTALL_NETWORKS, WeightsError
 from mggtalk.perception.network_images import read_json
 
 _UNUSED = ("mask_token", "num_batches_tracked")  # DINOv2's and batch norms', for their training
-# What runs at once bounds the memory of a worker; a GPU needs several pictures to be busy.
+# What runs at once bounds the memory of a worker; a GPU needs several images to be busy.
 _BATCH = {"cuda": 8, "cpu": 2}
 
 

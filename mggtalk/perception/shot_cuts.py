@@ -24,7 +24,7 @@ class CutDetector:
 
     Args:
         threshold: how much more it must be, in uint8 steps. Motion of talking heads stays below 5; cuts to other
-            pictures reach 20 to 100, jump cuts 2 to 20.
+            images reach 20 to 100, jump cuts 2 to 20.
 
     Source: own; PySceneDetect's AdaptiveDetector sets scores against their neighbours too, but looks ahead for it.
     """

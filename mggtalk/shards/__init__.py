@@ -1,7 +1,7 @@
 """The shard format: WebDataset tars of encoded chunks, their index, a random-access reader and the data-set card.
 
 Read `docs/shards.md` for the normative description. In the order of use: `schema` names the members, `encode` makes a
-sample, `spool` writes one clip's samples as a small tar, `prefix_tree` says which clips share a shard, `writer`
+sample, `staging` writes one clip's samples as a small tar, `prefix_tree` says which clips share a shard, `writer`
 assembles shards, `index` finds every member again, `reader` decodes what is asked for, `card` sums it up for people.
 Data sets that lie elsewhere: `places` takes the URL, `remote_storage` fetches, `cache` keeps.
 """
@@ -19,7 +19,7 @@ from mggtalk.shards.opening import open_shards as open  # noqa: A004  read as `s
 from mggtalk.shards.reader import Shards
 from mggtalk.shards.schema import CHUNK_FRAMES, INDEX_NAME, SCHEMA_VERSION, SampleMeta
 from mggtalk.shards.storage.location import CacheLimits
-from mggtalk.shards.writing.staging import StoredClip, open_spooled, spool_clip
+from mggtalk.shards.writing.staging import StagedClip, open_staged, write_staged_clip
 from mggtalk.shards.writing.writer import write_shards
 
 __all__ = [
@@ -36,17 +36,17 @@ __all__ = [
     "SampleRow",
     "Shards",
     "SourceGeometry",
-    "StoredClip",
+    "StagedClip",
     "decode_cloud",
     "encode_cloud",
     "encode_sample",
     "open",
     "open_shards",
-    "open_spooled",
+    "open_staged",
     "read_index",
-    "spool_clip",
     "write_card",
     "write_examples",
     "write_index",
     "write_shards",
+    "write_staged_clip",
 ]

@@ -58,7 +58,7 @@ class SampleRow:
     mean_sharpness: float
     mean_face_size: float
 
-    def moved(self, shard: str, offset: int) -> "SampleRow":
+    def relocated(self, shard: str, offset: int) -> "SampleRow":
         """Return the row of the same bytes at `offset` of `shard`."""
         shift = offset - self.offset
         member_offsets = tuple(member + shift for member in self.member_offsets)

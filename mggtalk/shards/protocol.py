@@ -9,7 +9,7 @@ from typing import Any
 PROTOCOL_VERSION = 2
 """Raised when figures are added or come to mean something else."""
 
-# Two equal pictures have an infinite PSNR, which neither JSON nor a mean can take. One grey level in one of
+# Two equal images have an infinite PSNR, which neither JSON nor a mean can take. One grey level in one of
 # 256 x 256 x 3 values is 101 dB, so no difference that matters reaches the cap.
 PSNR_CAP_DB = 100.0
 SSIM_WINDOW = 11

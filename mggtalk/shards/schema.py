@@ -28,7 +28,7 @@ _CLIP_ID = re.compile(r"[0-9a-f]{16}[0-9A-Za-z_-]*")
 
 
 def rgb_member(frame: int) -> str:
-    """Name of the picture of frame `frame` of the sample."""
+    """Name of the image of frame `frame` of the sample."""
     return f"{frame:03d}.rgb.jpg"
 
 

@@ -92,7 +92,7 @@ def level_dbfs(samples: Samples) -> float | None:
 def _packets(container: InputContainer, stream: AudioStream, begin_s: float, *, seek: bool) -> "Packets | None":
     """Return the packets of the stream from some time before `begin_s` on; None if seeking leads to a later place.
 
-    Without an index, or where Matroska's index knows the pictures only, packets are skipped instead.
+    Without an index, or where Matroska's index knows the images only, packets are skipped instead.
     """
     run_in_s = begin_s - _PREROLL_S
     if seek:

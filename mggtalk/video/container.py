@@ -24,7 +24,7 @@ ItemT = TypeVar("ItemT")
 # FFmpeg's names of the demuxers. None of them follows references to other files: mov/mp4 does so only under
 # `enable_drefs`, which is off by default.
 CONTAINERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg,asf,mxf,wav,flac"  # the last two: sound, no picture
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg,asf,mxf,wav,flac"  # the last two: sound, no image
 )
 
 # Those whose index states the time of every frame, and in which every FFmpeg seeks to the frame it was asked for.
@@ -39,7 +39,7 @@ class UnsupportedFileError(VideoError):
 
 
 class NoVideoStreamError(VideoError):
-    """The container holds no moving pictures."""
+    """The container holds no video."""
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
     """Return the main video stream, set to decode on one thread (the stages run one process per core).
 
     Raises:
-        NoVideoStreamError: there is none; cover pictures of sound files do not count.
+        NoVideoStreamError: there is none; cover images of audio files do not count.
         VideoError: its codec is unknown, or its frames are larger than `MAX_PIXELS`.
     """
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]

@@ -32,7 +32,7 @@ def probe(path: str) -> VideoProbe:
     """Return what a video file states about itself; its first frame is decoded, to see that it can be.
 
     Raises:
-        UnsupportedFileError: the file is no media container. NoVideoStreamError: it holds no moving pictures.
+        UnsupportedFileError: the file is no media container. NoVideoStreamError: it holds no video.
         VideoError: no frame can be decoded.
     """
     with open_container(path) as container:

@@ -64,7 +64,7 @@ class PyAvReader:
         self._timestamps: Int64[np.ndarray, " num_frames"] = timestamps
         self.presentation_s: Float64[np.ndarray, " num_frames"] = timestamps * time_base - origin_s
         self.width, self.height = self.layout.upright_size
-        # One for all frames: a frame's own would start a pool of threads for every picture, five times as slow.
+        # One for all frames: a frame's own would start a pool of threads for every image, five times as slow.
         self._converter = VideoReformatter()
         self._decoded: Generator[VideoFrame, None, None] | None = None
         self._next = 0

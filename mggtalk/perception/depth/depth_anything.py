@@ -48,7 +48,7 @@ class DepthAnythingGeometry:
         return aligned_depth(self.predict(views.images), inverse=self._inverse, views=views, landmarks=self._landmarks)
 
     def predict(self, images: UInt8[np.ndarray, "num_images size size 3"]) -> Float32[Tensor, "num_images size size"]:
-        """Return what the network says of pictures (RGB), in its own unit and in pixels of the pictures."""
+        """Return what the network says of images (RGB), in its own unit and in pixels of the images."""
         size = images.shape[1:3]
         return torch.cat(
             [

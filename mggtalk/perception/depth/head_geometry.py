@@ -34,7 +34,7 @@ class HeadViews:
 
     @property
     def cut(self) -> Bool[np.ndarray, "size size"]:
-        """Where the picture ends, so that an outline of the head there is none."""
+        """Where the image ends, so that an outline of the head there is none."""
         cut = ~self.valid
         cut[[0, -1]] = cut[:, [0, -1]] = True
         return cut
@@ -97,7 +97,7 @@ class FaceMeshGeometry:
 
 
 def _box(head: Bool[np.ndarray, "size size"]) -> tuple[slice, slice]:
-    """Return the rows and columns that a mask reaches over, and some around, for the picture may end there."""
+    """Return the rows and columns that a mask reaches over, and some around, for the image may end there."""
     sides = (np.flatnonzero(head.any(axis=axis)) for axis in (1, 0))
     rows, columns = (slice(max(int(side[0]) - _AROUND_PX, 0), int(side[-1]) + 1 + _AROUND_PX) for side in sides)
     return rows, columns

@@ -56,7 +56,7 @@ def head_surface(
 
     Args:
         landmarks: head space, cm. intrinsics: pixels of the mask.
-        cut: where the picture ends, so that an outline of the head there is none.
+        cut: where the image ends, so that an outline of the head there is none.
     """
     points = landmark_set.surface(landmarks) @ head_to_camera[:3, :3].T + head_to_camera[:3, 3]
     mesh, triangles = rasterize_facing(points, landmark_set.triangles, intrinsics, head.shape, _LEAST_COSINE)
@@ -180,7 +180,7 @@ def rasterize_facing(
     """Return what is seen of the triangles that face the camera, and these.
 
     Args:
-        points: camera frame. shape: height and width of the picture.
+        points: camera frame. shape: height and width of the image.
         least_cosine: between a triangle's normal and the way to the camera.
     """
     facing = triangles[_facing_cosine(points[triangles]) > least_cosine]

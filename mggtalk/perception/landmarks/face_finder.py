@@ -57,7 +57,7 @@ class FaceFinder:
         self._looks: deque[tuple[float, ...]] = deque(maxlen=_REMEMBERED_LOOKS)
 
     @property
-    def bystanders(self) -> tuple[float, ...]:
+    def background_faces(self) -> tuple[float, ...]:
         """Sizes in pixels of the faces outside the region, as in the last look that saw most of them."""
         return max(self._looks, key=len, default=())
 
@@ -96,7 +96,7 @@ class FaceFinder:
         if (outside & ~at_frame).any():
             self._enter(_square(FaceBox(*main.box), whole))
         if self._since_look >= _LOOK_EVERY:
-            self._count_bystanders(self._boxes(image, whole))
+            self._count_background_faces(self._boxes(image, whole))
 
     def _find_region(self, image: UInt8[np.ndarray, "height width 3"], whole: Region) -> bool:
         boxes = self._boxes(image, whole)
@@ -106,7 +106,7 @@ class FaceFinder:
             self._looks.clear()
             return False
         self._enter(_square(boxes[0], whole))
-        self._count_bystanders(boxes)
+        self._count_background_faces(boxes)
         return True
 
     def _boxes(self, image: UInt8[np.ndarray, "height width 3"], whole: Region) -> list[FaceBox]:
@@ -114,7 +114,7 @@ class FaceFinder:
         found = self._detector.detect(image[top:bottom, left:right])
         return [FaceBox(box.left + left, box.top + top, box.right + left, box.bottom + top) for box in found]
 
-    def _count_bystanders(self, boxes: list[FaceBox]) -> None:
+    def _count_background_faces(self, boxes: list[FaceBox]) -> None:
         self._since_look = 0
         self._looks.append(tuple(box.size for box in boxes if self._region and not _within(box, self._region)))
 

@@ -1,6 +1,6 @@
-"""Measures the face in single pictures with MediaPipe's FaceLandmarker in image mode: no memory of earlier frames.
+"""Measures the face in single images with MediaPipe's FaceLandmarker in image mode: no memory of earlier frames.
 
-The tracker smooths over time, which would carry a driver's values into a render that follows it; so pictures that are
+The tracker smooths over time, which would carry a driver's values into a render that follows it; so images that are
 compared are measured one by one. Small renders are enlarged first, because the detector misses faces at 128 px.
 """
 
@@ -22,7 +22,7 @@ MEASURED_SIZE = 256
 
 
 class MediaPipeFaceMeasurer:
-    """478 landmarks, 52 blendshape scores and the head's rotation of the largest face in a picture."""
+    """478 landmarks, 52 blendshape scores and the head's rotation of the largest face in an image."""
 
     name = "mediapipe FaceLandmarker, image mode, at 256 px"
 
@@ -70,7 +70,7 @@ class MediaPipeFaceMeasurer:
 
 
 def enlarged(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "new_height new_width 3"]:
-    """Return `image` scaled up (cubic) to `MEASURED_SIZE` on its longer side; larger pictures stay as they are."""
+    """Return `image` scaled up (cubic) to `MEASURED_SIZE` on its longer side; larger images stay as they are."""
     longer = max(image.shape[:2])
     if longer >= MEASURED_SIZE:
         return np.ascontiguousarray(image)

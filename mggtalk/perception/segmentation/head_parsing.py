@@ -128,7 +128,7 @@ def head_probability(
 def tracked_head(
     heads: Bool[np.ndarray, "height width"], face: Bool[np.ndarray, "height width"]
 ) -> Bool[np.ndarray, "height width"]:
-    """Return those connected parts of all heads in the picture that the tracked face lies on.
+    """Return those connected parts of all heads in the image that the tracked face lies on.
 
     What is before a face may cut it into parts; each that has its share of the face is in.
 

@@ -1,4 +1,4 @@
-"""`examples.jpg`: a few crops of a data set in one picture, for its card; a function of the shards alone."""
+"""`examples.jpg`: a few crops of a data set in one image, for its card; a function of the shards alone."""
 
 import hashlib
 import zlib
@@ -18,7 +18,7 @@ from mggtalk.shards.codecs import images
 from mggtalk.shards.index import SampleRow
 
 EXAMPLES = "examples.jpg"
-"""A row of pictures for each split that has clips, in the order train, val, test."""
+"""A row of images for each split that has clips, in the order train, val, test."""
 
 _PICTURES_PER_SPLIT = 6
 _SIDE_PX = 128
@@ -27,14 +27,14 @@ _QUALITY = 90
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A picture: frame `frame` of the sample `key`."""
+    """An image: frame `frame` of the sample `key`."""
 
     key: str
     frame: int
 
 
 def choose_examples(rows: Iterable[SampleRow]) -> list[list[Example]]:
-    """Return the pictures of each split that has clips: of the people first by their hash, one each, a source frame.
+    """Return the images of each split that has clips: of the people first by their hash, one each, a source frame.
 
     A hash of the names, for the ids' own order would follow the videos'. A new person takes at most one other's place.
 
@@ -52,13 +52,13 @@ def choose_examples(rows: Iterable[SampleRow]) -> list[list[Example]]:
 
 
 def draw_examples(root: Path, rows: Iterable[SampleRow], examples: Sequence[Sequence[Example]]) -> bytes:
-    """Return the picture, as JPEG.
+    """Return the image, as JPEG.
 
     Args:
         rows: of the samples shown, members and all; others are passed over.
 
     Raises:
-        ShardError: a picture is missing or damaged.
+        ShardError: an image is missing or damaged.
     """
     by_key = {row.key: row for row in rows}
     widest = max(len(part) for part in examples)

@@ -24,7 +24,7 @@ def encode_rgb(image: Image, quality: int) -> bytes:
 
 
 def decode_rgb(data: bytes) -> Image:
-    """Return the RGB picture in `data`.
+    """Return the RGB image in `data`.
 
     Raises:
         ValueError: `data` cannot be decoded; so for the other decoders here.
@@ -128,5 +128,5 @@ def _decode(data: bytes, flags: int) -> np.ndarray:
     except cv2.error as cause:
         raise ValueError(f"cannot be decoded: {cause.err}") from None
     if image is None:
-        raise ValueError("cannot be decoded as a picture")
+        raise ValueError("cannot be decoded as an image")
     return image

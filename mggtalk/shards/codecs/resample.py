@@ -46,7 +46,7 @@ def resize_normals(normals: Float32[np.ndarray, "stored stored 3"], size: int) -
 
 
 def scale_intrinsics(intrinsics: Float32[np.ndarray, "3 3"], scale: float) -> Float32[np.ndarray, "3 3"]:
-    """Return the intrinsics of a picture `scale` times the size."""
+    """Return the intrinsics of an image `scale` times the size."""
     return intrinsics * np.array([[scale], [scale], [1]], np.float32)
 
 

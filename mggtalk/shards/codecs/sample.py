@@ -17,7 +17,7 @@ from mggtalk.shards.schema import SampleMeta
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceGeometry:
-    """What a source frame carries beyond its picture.
+    """What a source frame carries beyond its image.
 
     Attributes:
         depth: z in the camera frame in cm, 0 where unknown.

@@ -46,13 +46,13 @@ def check_card(root: Path, rows: Sequence[SampleRow]) -> list[Issue]:
     except ShardError as error:
         return [Issue(CARD_JSON, str(error))]
     expected = summarise(rows, context)
-    findings = [
+    issues = [
         Issue(CARD_JSON, f"{key}: not what the index gives", expected=wanted, got=got)
         for key, wanted, got in _differences(json.loads(dump_card(expected)), content, "")
     ]
-    if not findings and (root / CARD_JSON).read_bytes() != dump_card(expected):
-        findings.append(Issue(CARD_JSON, "not as it is written: sorted keys, two spaces"))
-    return findings + _check_text(root / CARD_TEXT, render_card(expected))
+    if not issues and (root / CARD_JSON).read_bytes() != dump_card(expected):
+        issues.append(Issue(CARD_JSON, "not as it is written: sorted keys, two spaces"))
+    return issues + _check_text(root / CARD_TEXT, render_card(expected))
 
 
 def _check_text(path: Path, expected: str) -> list[Issue]:

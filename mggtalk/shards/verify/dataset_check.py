@@ -37,7 +37,7 @@ class Verification:
     num_shards: int = 0
     num_samples: int = 0
     num_bytes: int = 0
-    findings: list[Issue] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -63,20 +63,20 @@ def verify(root: Path, *, fast: bool = False, advance: Callable[[int], None] = l
     for shard in sorted({*there, *by_shard}):
         indexed = None if table is None else {row.key: row for row in _rows(table, by_shard[shard])}
         if shard not in there:
-            result.findings.append(Issue(shard, "missing, but the index has samples in it"))
+            result.issues.append(Issue(shard, "missing, but the index has samples in it"))
             samples += [PlacedSample.of(row, shard) for row in (indexed or {}).values()]
             continue
         result.num_shards += 1
         result.num_bytes += (root / shard).stat().st_size
-        for row in check_shard(root, shard, indexed, result.findings, fast=fast, advance=advance):
+        for row in check_shard(root, shard, indexed, result.issues, fast=fast, advance=advance):
             samples.append(PlacedSample.of(row, shard))
     result.num_samples = len(samples)
-    result.findings += check_layout(samples, _target_bytes(root))
+    result.issues += check_layout(samples, _target_bytes(root))
     if table is not None:
-        result.findings += check_card(root, light_rows(table))
+        result.issues += check_card(root, light_rows(table))
     examples = _stated_examples(root)
     if examples:
-        check_examples(root, examples, table, result.findings, result.notes)
+        check_examples(root, examples, table, result.issues, result.notes)
     _check_files(root, {*there, *by_shard, *([] if examples == "" else [EXAMPLES])}, result)
     return result
 
@@ -97,14 +97,14 @@ def _read_index(root: Path, result: Verification) -> pa.Table | None:
     except SchemaVersionError as error:
         if not _knows_samples(root):
             raise
-        result.findings.append(Issue(INDEX_NAME, f"{error}; but the samples are of version {SCHEMA_VERSION}"))
+        result.issues.append(Issue(INDEX_NAME, f"{error}; but the samples are of version {SCHEMA_VERSION}"))
         return None
     except (ShardError, pa.ArrowException) as cause:
-        result.findings.append(Issue(INDEX_NAME, f"cannot be read: {cause}"))
+        result.issues.append(Issue(INDEX_NAME, f"cannot be read: {cause}"))
         return None
     if len({row.key for row in rows}) < len(rows):
-        result.findings.append(Issue(INDEX_NAME, "a sample has several rows"))
-    check_table(path, lambda again: write_table(again.parent, table), result.findings, result.notes)
+        result.issues.append(Issue(INDEX_NAME, "a sample has several rows"))
+    check_table(path, lambda again: write_table(again.parent, table), result.issues, result.notes)
     return table
 
 
@@ -141,7 +141,7 @@ def _target_bytes(root: Path) -> int | None:
 
 
 def _stated_examples(root: Path) -> str | None:
-    """Return the hash of the example pictures that the card states, empty if it has none; None if it is unreadable."""
+    """Return the hash of the example images that the card states, empty if it has none; None if it is unreadable."""
     try:
         return str(read_card(root).get("examples", ""))
     except ShardError:
@@ -152,15 +152,15 @@ def _check_files(root: Path, others: set[str], result: Verification) -> None:
     """Find what does not belong, and check what no other check reads.
 
     Args:
-        others: shards and pictures that belong.
+        others: shards and images that belong.
     """
     belongs = {INDEX_NAME, CARD_JSON, CARD_TEXT, REJECTS_NAME, *others}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
         if path.is_dir():
             if name not in list(Split) or not any(path.iterdir()):
-                result.findings.append(Issue(name, "a folder that does not belong here"))
+                result.issues.append(Issue(name, "a folder that does not belong here"))
         elif name not in belongs:
-            result.findings.append(Issue(name, "a file that does not belong here"))
+            result.issues.append(Issue(name, "a file that does not belong here"))
     if (root / REJECTS_NAME).is_file():
-        check_rejects(root / REJECTS_NAME, result.findings, result.notes)
+        check_rejects(root / REJECTS_NAME, result.issues, result.notes)

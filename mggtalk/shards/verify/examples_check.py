@@ -15,15 +15,15 @@ from mggtalk.shards.codecs import images
 from mggtalk.shards.index import iterate_rows
 from mggtalk.shards.verify.issues import Issue
 
-# Decoders and encoders of two versions round differently, by a level or two; another picture differs by dozens.
+# Decoders and encoders of two versions round differently, by a level or two; another image differs by dozens.
 _MOST_MEAN_LEVELS = 3.0
 
 
-def check_examples(root: Path, stated: str, table: pa.Table | None, findings: list[Issue], notes: list[str]) -> None:
-    """Compare the picture to the one that the shards give, and its hash to the card's.
+def check_examples(root: Path, stated: str, table: pa.Table | None, issues: list[Issue], notes: list[str]) -> None:
+    """Compare the image to the one that the shards give, and its hash to the card's.
 
     Another version of OpenCV may write other bytes. Then there is a note, if the card vouches for the file and the two
-    pictures look the same.
+    images look the same.
 
     Args:
         stated: SHA-256 in the card.
@@ -32,25 +32,25 @@ def check_examples(root: Path, stated: str, table: pa.Table | None, findings: li
     try:
         content = (root / EXAMPLES).read_bytes()
     except FileNotFoundError:
-        findings.append(Issue(EXAMPLES, "missing, but the card names it"))
+        issues.append(Issue(EXAMPLES, "missing, but the card names it"))
         return
     except OSError as cause:
-        findings.append(Issue(EXAMPLES, f"cannot be read: {cause}"))
+        issues.append(Issue(EXAMPLES, f"cannot be read: {cause}"))
         return
     digest = hashlib.sha256(content).hexdigest()
     expected = None if table is None else _draw(root, table)
     if digest != stated:
         blamed = CARD_JSON if content == expected else EXAMPLES
-        findings.append(Issue(blamed, f"SHA-256 of {EXAMPLES}", expected=stated, got=digest))
+        issues.append(Issue(blamed, f"SHA-256 of {EXAMPLES}", expected=stated, got=digest))
     elif expected is not None and content != expected:
         if _look_alike(content, expected):
             notes.append(f"{EXAMPLES}: shows what the shards hold; another version of OpenCV wrote it")
         else:
-            findings.append(Issue(EXAMPLES, "not the picture that the shards give"))
+            issues.append(Issue(EXAMPLES, "not the image that the shards give"))
 
 
 def _draw(root: Path, table: pa.Table) -> bytes | None:
-    """Return the picture that the shards give; None if one that is shown cannot be read, which other checks tell."""
+    """Return the image that the shards give; None if one that is shown cannot be read, which other checks tell."""
     examples = choose_examples(light_rows(table))
     keys = [example.key for part in examples for example in part]
     try:

@@ -37,46 +37,46 @@ def check_layout(samples: Iterable[PlacedSample], target_bytes: int | None) -> l
     clips: defaultdict[str, list[PlacedSample]] = defaultdict(list)
     for sample in samples:
         clips[sample.clip_id].append(sample)
-    findings = [finding for clip in sorted(clips) for finding in _check_clip(clips[clip])]
-    return findings + _check_tree(clips, target_bytes)
+    issues = [issue for clip in sorted(clips) for issue in _check_clip(clips[clip])]
+    return issues + _check_tree(clips, target_bytes)
 
 
 def _check_clip(samples: list[PlacedSample]) -> list[Issue]:
     ordered = sorted(samples, key=lambda sample: sample.start_frame)
     first = ordered[0]
-    findings = []
+    issues = []
     for sample in ordered:
         if sample.shard != first.shard:
             what = f"clip {first.clip_id} lies in several shards"
-            findings.append(Issue(sample.shard, what, sample.key, expected=first.shard, got=sample.shard))
+            issues.append(Issue(sample.shard, what, sample.key, expected=first.shard, got=sample.shard))
         if sample.labels != first.labels:
             what = "video, identity, licence, frame rate or length of the clip differ from its first sample's"
             expected, got = (", ".join(map(str, labels)) for labels in (first.labels, sample.labels))
-            findings.append(Issue(sample.shard, what, sample.key, expected=expected, got=got))
+            issues.append(Issue(sample.shard, what, sample.key, expected=expected, got=got))
     starts = [sample.start_frame for sample in ordered]
     ends = [sample.start_frame + sample.num_frames for sample in ordered]
     if starts != [0, *ends[:-1]] or ends[-1] != first.labels[-1]:
         what = f"clip {first.clip_id} is not whole"
         got = ", ".join(f"{start} to {end}" for start, end in zip(starts, ends, strict=True))
-        findings.append(Issue(first.shard, what, expected=f"frames 0 to {first.labels[-1]}", got=got))
-    return findings
+        issues.append(Issue(first.shard, what, expected=f"frames 0 to {first.labels[-1]}", got=got))
+    return issues
 
 
 def _check_tree(clips: Mapping[str, list[PlacedSample]], target_bytes: int | None) -> list[Issue]:
     sizes = {clip: sum(sample.size_bytes for sample in samples) for clip, samples in clips.items()}
     places = {clip: samples[0].shard for clip, samples in clips.items()}
     target = target_bytes or _least_target(sizes, places)
-    findings = []
+    issues = []
     for split in Split:
         members = {clip: size for clip, size in sizes.items() if places[clip].startswith(f"{split}/")}
         for prefix, ids in assign_leaves(members, target).items():
             expected = f"{split}/{shard_name(prefix)}"
-            findings += [
+            issues += [
                 Issue(places[clip], f"clip {clip} belongs in another shard", expected=expected, got=places[clip])
                 for clip in ids
                 if places[clip] != expected
             ]
-    return findings
+    return issues
 
 
 def _least_target(sizes: Mapping[str, int], places: Mapping[str, str]) -> int:

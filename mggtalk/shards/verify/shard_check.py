@@ -40,12 +40,12 @@ def check_shard(
     root: Path,
     shard: str,
     indexed: Mapping[str, SampleRow] | None,
-    findings: list[Issue],
+    issues: list[Issue],
     *,
     fast: bool,
     advance: Callable[[int], None],
 ) -> Iterator[SampleRow]:
-    """Yield the row of each sample, from its bytes, or the index's where these are damaged; add to `findings`.
+    """Yield the row of each sample, from its bytes, or the index's where these are damaged; add to `issues`.
 
     One sample at a time is held in memory.
 
@@ -63,24 +63,24 @@ def check_shard(
     seen: set[str] = set()
     last = ("", 0)
     try:
-        for key, group in groupby(walk_tar(root / shard, shard, known, findings), attrgetter("key")):
+        for key, group in groupby(walk_tar(root / shard, shard, known, issues), attrgetter("key")):
             members = list(group)
             if key in seen:
-                findings.append(Issue(shard, "its members are not together", key))
+                issues.append(Issue(shard, "its members are not together", key))
             elif indexed is not None and key not in indexed:
-                findings.append(Issue(INDEX_NAME, f"no row; the sample is in {shard}", key))
+                issues.append(Issue(INDEX_NAME, f"no row; the sample is in {shard}", key))
             seen.add(key)
-            row = _SampleCheck(shard, key, members, rows.get(key), findings).run(fast=fast)
+            row = _SampleCheck(shard, key, members, rows.get(key), issues).run(fast=fast)
             if row is not None:
                 if (row.clip_id, row.start_frame) < last:
-                    findings.append(Issue(shard, "not in the order of clips and chunks", key))
+                    issues.append(Issue(shard, "not in the order of clips and chunks", key))
                 last = (row.clip_id, row.start_frame)
                 yield row
             advance(sum(len(member.header) + len(member.data) + len(member.padding) for member in members))
     except OSError as cause:
-        findings.append(Issue(shard, f"cannot be read: {cause.strerror}"))
+        issues.append(Issue(shard, f"cannot be read: {cause.strerror}"))
     for key in sorted(rows.keys() - seen):
-        findings.append(Issue(shard, "missing, but the index has it", key))
+        issues.append(Issue(shard, "missing, but the index has it", key))
         yield rows[key]
 
 
@@ -88,10 +88,10 @@ class _SampleCheck:
     """The check of one sample."""
 
     def __init__(
-        self, shard: str, key: str, members: list[TarMember], indexed: SampleRow | None, findings: list[Issue]
+        self, shard: str, key: str, members: list[TarMember], indexed: SampleRow | None, issues: list[Issue]
     ) -> None:
         self._shard, self._key, self._members, self._indexed = shard, key, members, indexed
-        self._findings = findings
+        self._issues = issues
         self._contents = {member.name: member.data for member in members}
         digest = hashlib.sha256()
         for member in members:
@@ -215,4 +215,4 @@ class _SampleCheck:
 
     def _add(self, what: str, member: str = "", *, in_index: bool = False, expected: str = "", got: str = "") -> None:
         file = INDEX_NAME if in_index else self._shard
-        self._findings.append(Issue(file, what, self._key, member, expected, got))
+        self._issues.append(Issue(file, what, self._key, member, expected, got))

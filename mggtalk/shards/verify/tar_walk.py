@@ -52,10 +52,8 @@ class TarMember:
     sound: bool
 
 
-def walk_tar(
-    path: Path, shard: str, known: Mapping[int, tuple[str, int]], findings: list[Issue]
-) -> Iterator[TarMember]:
-    """Yield the members of a shard in their order; what is wrong beside their data goes to `findings`.
+def walk_tar(path: Path, shard: str, known: Mapping[int, tuple[str, int]], issues: list[Issue]) -> Iterator[TarMember]:
+    """Yield the members of a shard in their order; what is wrong beside their data goes to `issues`.
 
     Args:
         shard: its path in the data set. known: offset of the header -> name in the tar, and size, as the index has
@@ -71,11 +69,11 @@ def walk_tar(
             header = _read(file, offset, _BLOCK)
             place = described = _described(header)
             if described is None and end - offset <= len(TAR_END):
-                findings += _check_end(_read(file, offset, len(TAR_END)), shard, offset)
+                issues += _check_end(_read(file, offset, len(TAR_END)), shard, offset)
                 return
             if place is None:
                 place = known.get(offset)
-                findings.append(_header_fault(shard, offset, header, place))
+                issues.append(_header_fault(shard, offset, header, place))
                 if place is None:
                     offset = _next_header(file, offset + _BLOCK, end)
                     continue
@@ -84,11 +82,11 @@ def walk_tar(
             data = _read(file, offset + _BLOCK, size)
             padding = _read(file, offset + _BLOCK + size, -size % _BLOCK)
             if len(data) < size:
-                findings.append(Issue(shard, "the file ends within", key, member, f"{size} bytes", str(len(data))))
+                issues.append(Issue(shard, "the file ends within", key, member, f"{size} bytes", str(len(data))))
                 return
             padded = padding == bytes(-size % _BLOCK)
             if not padded:
-                findings.append(Issue(shard, "the padding behind it is not all zero", key, member))
+                issues.append(Issue(shard, "the padding behind it is not all zero", key, member))
             yield TarMember(key, member, offset, header, data, padding, sound=padded and described is not None)
             offset += _BLOCK + size + len(padding)
 

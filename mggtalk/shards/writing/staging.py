@@ -34,7 +34,7 @@ TAR_END = bytes(2 * tarfile.BLOCKSIZE)
 
 
 @dataclass(frozen=True, slots=True)
-class StoredClip:
+class StagedClip:
     """All samples of one clip, lying in the tar at `path` where `rows` say."""
 
     path: Path
@@ -51,7 +51,7 @@ class StoredClip:
         return sum(row.size_bytes for row in self.rows)
 
 
-def spool_clip(path: Path, samples: Iterable[ShardSample]) -> StoredClip:
+def write_staged_clip(path: Path, samples: Iterable[ShardSample]) -> StagedClip:
     """Write the samples of one clip, in the order of its frames, to a tar that appears whole at `path`.
 
     One sample at a time is held in memory if `samples` is lazy.
@@ -64,11 +64,11 @@ def spool_clip(path: Path, samples: Iterable[ShardSample]) -> StoredClip:
             rows = [_write_sample(file, sample) for sample in samples]
             file.write(TAR_END)
         _check_clip(rows)
-    return StoredClip(path, tuple(rows))
+    return StagedClip(path, tuple(rows))
 
 
-def open_spooled(path: Path) -> StoredClip:
-    """Return the clip in a tar that `spool_clip` wrote, having read and hashed all of it.
+def open_staged(path: Path) -> StagedClip:
+    """Return the clip in a tar that `write_staged_clip` wrote, having read and hashed all of it.
 
     Raises:
         ShardError: truncated or damaged, or not one clip's samples.
@@ -78,11 +78,11 @@ def open_spooled(path: Path) -> StoredClip:
         _check_clip(rows)
     except ValueError as cause:
         raise ShardError(f"{path}: {cause}") from None
-    return StoredClip(path, rows)
+    return StagedClip(path, rows)
 
 
 def scan_tar(path: Path) -> Iterator[SampleRow]:
-    """Yield the row of every sample in a spooled tar or a shard, from its bytes alone; `shard` stays empty.
+    """Yield the row of every sample in a staged tar or a shard, from its bytes alone; `shard` stays empty.
 
     Raises:
         ShardError: truncated or damaged.

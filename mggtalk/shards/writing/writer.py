@@ -12,12 +12,12 @@ from mggtalk.records import Split
 from mggtalk.shards.index import SampleRow
 from mggtalk.shards.schema import INDEX_NAME
 from mggtalk.shards.writing.prefix_tree import assign_leaves, shard_name
-from mggtalk.shards.writing.staging import TAR_END, StoredClip
+from mggtalk.shards.writing.staging import TAR_END, StagedClip
 
 _logger = logging.getLogger(__name__)
 
 
-def write_shards(root: Path, clips: Iterable[StoredClip], *, target_bytes: int) -> tuple[SampleRow, ...]:
+def write_shards(root: Path, clips: Iterable[StagedClip], *, target_bytes: int) -> tuple[SampleRow, ...]:
     """Write `{train,val,test}/PREFIX.tar` under `root` and return the index rows, sorted by key.
 
     The bytes are a function of the set of clips and of `target_bytes`. Shards that no clip belongs to are removed, and
@@ -42,8 +42,8 @@ def write_shards(root: Path, clips: Iterable[StoredClip], *, target_bytes: int) 
     return tuple(sorted(rows, key=lambda row: row.key))
 
 
-def _by_id(clips: Iterable[StoredClip]) -> Mapping[str, StoredClip]:
-    stored: dict[str, StoredClip] = {}
+def _by_id(clips: Iterable[StagedClip]) -> Mapping[str, StagedClip]:
+    stored: dict[str, StagedClip] = {}
     for clip in clips:
         if clip.clip_id in stored:
             raise ValueError(f"clip {clip.clip_id}: given twice, in {stored[clip.clip_id].path} and {clip.path}")
@@ -51,13 +51,13 @@ def _by_id(clips: Iterable[StoredClip]) -> Mapping[str, StoredClip]:
     return stored
 
 
-def _write_shard(root: Path, shard: str, clips: list[StoredClip]) -> list[SampleRow]:
+def _write_shard(root: Path, shard: str, clips: list[StagedClip]) -> list[SampleRow]:
     rows: list[SampleRow] = []
     with atomic_path(root / shard) as partial, partial.open("wb") as target:
         for clip in clips:
             with clip.path.open("rb") as source:
                 for row in clip.rows:
-                    rows.append(row.moved(shard, target.tell()))
+                    rows.append(row.relocated(shard, target.tell()))
                     _copy_sample(source, target, row, clip.path)
         target.write(TAR_END)
     return rows

@@ -38,12 +38,12 @@ class FrameObservation:
     """What is seen in one resampled frame.
 
     Attributes:
-        fate: whether it can be used so far, and whether a cut or another face begins a new run.
+        status: whether it can be used so far, and whether a cut or another face begins a new run.
         landmarks, expression: of the main face, as in `FaceDetection`; None where there is no face.
         face_size, sharpness, hand_over_face, num_faces: see `records.ClipTrack`.
     """
 
-    fate: FrameStatus
+    status: FrameStatus
     landmarks: Float32[np.ndarray, "num_landmarks 3"] | None = None
     expression: Float32[np.ndarray, " num_coefficients"] | None = None
     face_size: float = 0.0
@@ -56,7 +56,7 @@ class Faces(Protocol):
     """Finds faces; see `FaceFinder`."""
 
     @property
-    def bystanders(self) -> tuple[float, ...]:
+    def background_faces(self) -> tuple[float, ...]:
         """Sizes of faces that stand aside."""
         ...
 
@@ -127,7 +127,7 @@ class FrameObserver:
         """Return what is seen in `image` (RGB), the frame after the one before."""
         cut = self._cuts.begins_shot(image)
         faces = self._finder.detect(image, self._step_ms)
-        others = [*(face.size for face in faces), *self._finder.bystanders]
+        others = [*(face.size for face in faces), *self._finder.background_faces]
         if not faces:
             self._previous = None
             return FrameObservation(FrameStatus(RejectReason.NO_FACE, cut), num_faces=len(others))

@@ -95,15 +95,15 @@ def test_bystanders_are_counted_and_not_forgotten_at_once():
     finder = FaceFinder(landmarker, detector)
     landmarker.region = (925, 425)
     finder.detect(FRAME, 40)
-    assert finder.bystanders == (90.0,)
+    assert finder.background_faces == (90.0,)
     detector.boxes = detector.boxes[:1]
     for _ in range(13):
         finder.detect(FRAME, 40)
     assert detector.asked == 2
-    assert finder.bystanders == (90.0,)
+    assert finder.background_faces == (90.0,)
     for _ in range(60):
         finder.detect(FRAME, 40)
-    assert not finder.bystanders
+    assert not finder.background_faces
 
 
 def test_a_box_is_all_that_is_looked_at():
@@ -197,18 +197,18 @@ def test_who_is_seen_in_the_region_is_no_bystander():
     boxes = FaceBox(1000, 500, 1100, 600), FaceBox(940, 440, 990, 490), FaceBox(100, 100, 190, 190)
     finder = FaceFinder(Script([], [(75, 75, 100)]), Detector(*boxes))
     finder.detect(FRAME, 40)
-    assert finder.bystanders == (90.0,)
+    assert finder.background_faces == (90.0,)
 
 
 def test_where_nobody_is_left_bystanders_are_forgotten():
     detector = Detector(FaceBox(1000, 500, 1100, 600), FaceBox(100, 100, 190, 190))
     finder = FaceFinder(Script([], [(75, 75, 100)]), detector)
     finder.detect(FRAME, 40)
-    assert finder.bystanders
+    assert finder.background_faces
     detector.boxes = []
     for _ in range(5):
         finder.detect(FRAME, 40)
-    assert not finder.bystanders
+    assert not finder.background_faces
 
 
 def test_within_a_box_the_detector_is_asked_in_pixels_of_the_box():

@@ -11,7 +11,7 @@ def sample(clip: str, shard: str, start: int = 0, frames: int = 100, size: int =
 
 
 def whats(*samples: PlacedSample, target: int | None = None) -> list[str]:
-    return [finding.what for finding in check_layout(samples, target)]
+    return [issue.what for issue in check_layout(samples, target)]
 
 
 def test_a_sound_layout_has_no_finding():
@@ -26,10 +26,10 @@ def test_a_clip_in_two_shards_or_two_splits_is_found():
 
 
 def test_a_clip_of_two_people_is_found():
-    (finding,) = check_layout(
+    (issue,) = check_layout(
         [sample("a1", "train/all.tar", 0, 64), sample("a1", "train/all.tar", 64, 36, identity="bob")], None
     )
-    assert (finding.sample, finding.got) == ("a1-0001", "video, bob, CC0-1.0, 25.0, 100")
+    assert (issue.sample, issue.got) == ("a1-0001", "video, bob, CC0-1.0, 25.0, 100")
 
 
 def test_chunks_that_are_missing_or_there_twice_are_found():

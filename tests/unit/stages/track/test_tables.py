@@ -205,6 +205,6 @@ def test_the_segment_table_covers_every_frame_with_its_fate(tracked, tmp_path):
     rows = parquet.read_table(tmp_path / "segments.parquet").to_pylist()
     assert [row["start_frame"] for row in rows] == [segment.start_frame for segment in tracked.segments]
     assert [row["num_frames"] for row in rows] == [segment.num_frames for segment in tracked.segments]
-    fates = [("KEPT" if segment.reason is None else str(segment.reason)) for segment in tracked.segments]
-    assert [row["outcome"] for row in rows] == fates
+    statuses = [("KEPT" if segment.reason is None else str(segment.reason)) for segment in tracked.segments]
+    assert [row["outcome"] for row in rows] == statuses
     assert [row["clip_id"] or None for row in rows] == [segment.clip_id for segment in tracked.segments]

@@ -1,8 +1,8 @@
 """`track`: a video becomes clips of one face without a cut: landmarks, expression, pose and quality of every frame.
 
 Writes no pixels. Every frame of the video has a status: it is part of a clip, or is dropped for a reason. A long
-video is tracked in parts, so memory is bounded and several workers share it; a clip never spans two parts. (Of containers
-without an index the first part is all: a later one would have to decode everything before it.)
+video is tracked in parts, so memory is bounded and several workers share it; a clip never spans two parts. A container
+without an index is one part, because a later part would have to decode everything before it.
 """
 
 import math

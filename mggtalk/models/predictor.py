@@ -45,7 +45,7 @@ class Avatar:
 
     Attributes:
         twins: the number of the visible twin of every hidden point.
-        layout, bound: of all points, first the visible, then the hidden.
+        packing, bound: of all points, first the visible, then the hidden.
         features: the identity feature map F. background: see `torso_background`.
         valid: where the crop lies in the frame.
         landmarks: of the source, in head space, cm. depth_offset: what geometry refinement moved, cm.
@@ -54,7 +54,7 @@ class Avatar:
     visible: HeadPoints
     hidden: HeadPoints
     twins: Int64[Tensor, " num_hidden"]
-    layout: PackedToPadded
+    packing: PackedToPadded
     bound: BoundPoints
     features: Float[Tensor, "batch feature_channels rows columns"]
     background: Float[Tensor, "batch 4 height width"]
@@ -75,18 +75,18 @@ class AnimatedHead:
 
     Attributes:
         shown, occluded: the Gaussians of visible and hidden points, and the motions of these.
-        layout: of both, first the visible.
+        packing: of both, first the visible.
     """
 
     shown: RawGaussians
     occluded: RawGaussians
     motions: tuple[Motion, Motion]
-    layout: PackedToPadded
+    packing: PackedToPadded
 
     @property
     def parents(self) -> Gaussians:
         """The Gaussians in head space, to be rendered."""
-        return _pack(_concatenate(self.shown, self.occluded), self.layout)
+        return _pack(_concatenate(self.shown, self.occluded), self.packing)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,24 +164,24 @@ class TalkingHeadPredictor(nn.Module):
         visible = lift_points(source, offset, settings.point_stride, covered)
         features = self.identity_encoder(source)
         mirrored = AsyncNonzero(self._has_hidden_twin(visible, source, offset))
-        of_heads = covered.mask.sum(dim=(1, 2)).index_add(0, visible.head, mirrored.mask.long())
-        longest = AsyncScalar(of_heads.max())
+        of_heads = covered.mask.sum(dim=(1, 2)).index_add(0, visible.batch_index, mirrored.mask.long())
+        max_points = AsyncScalar(of_heads.max())
         background = torso_background(source)
-        twins = mirrored.places()[:, 0]
+        twins = mirrored.indices()[:, 0]
         hidden = visible.mirrored(twins)
-        layout = PackedToPadded.of(torch.cat((visible.head, hidden.head)), num_heads, longest)
+        packing = PackedToPadded.of(torch.cat((visible.batch_index, hidden.batch_index)), num_heads, max_points)
         bound = self.deformation.bind(
             torch.cat((visible.positions, hidden.positions)),
             torch.cat((visible.child_offsets, hidden.child_offsets)),
             torch.cat((visible.spacing, hidden.spacing)),
-            layout,
+            packing,
             source.landmarks,
         )
         return Avatar(
             visible=visible,
             hidden=hidden,
             twins=twins,
-            layout=layout,
+            packing=packing,
             bound=bound,
             features=features,
             background=background,
@@ -194,17 +194,17 @@ class TalkingHeadPredictor(nn.Module):
     def animate(self, avatar: Avatar, expression: Float[Tensor, "batch num_coefficients"]) -> AnimatedHead:
         """Return the heads under an expression."""
         visible, hidden = avatar.visible, avatar.hidden
-        counts = len(visible.head), len(hidden.head)
+        counts = len(visible.batch_index), len(hidden.batch_index)
         motion = self.deformation.motion(avatar.bound, expression - avatar.expression)
         of_visible, of_hidden = motion.split(*counts)
-        told = _expressions(avatar, expression)[avatar.layout.head].split(counts)
+        told = _expressions(avatar, expression)[avatar.packing.batch_index].split(counts)
         shown: RawGaussians = self.visible_decoder(visible, of_visible, avatar.features, told[0])
         described = hidden, of_hidden, avatar.features, told[1]
         if self.settings.symmetric_decoder:
             occluded: RawGaussians = self.symmetric_decoder(*described, _select(shown, avatar.twins))
         else:
             occluded = self.visible_decoder(*described)
-        return AnimatedHead(shown, occluded, (of_visible, of_hidden), avatar.layout)
+        return AnimatedHead(shown, occluded, (of_visible, of_hidden), avatar.packing)
 
     def densify(self, avatar: Avatar, driven: AnimatedHead) -> Gaussians:
         """Return the children of driven heads, in head space; the parents where there is no densification."""
@@ -214,7 +214,7 @@ class TalkingHeadPredictor(nn.Module):
             self.densification(driven.shown, avatar.visible, driven.motions[0]),
             self.densification(driven.occluded, avatar.hidden, driven.motions[1]),
         )
-        return _pack(_concatenate(*children), driven.layout.split_each(self.densification.num_children))
+        return _pack(_concatenate(*children), driven.packing.split_each(self.densification.num_children))
 
     def compose(
         self, avatar: Avatar, driven: AnimatedHead, driver: DriverBatch
@@ -275,14 +275,14 @@ class TalkingHeadPredictor(nn.Module):
         self, visible: HeadPoints, source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"]
     ) -> Bool[Tensor, " num_visible"]:
         if not (self.settings.symmetry and self.settings.voxel_filter):
-            return torch.full_like(visible.head, self.settings.symmetry, dtype=torch.bool)
+            return torch.full_like(visible.batch_index, self.settings.symmetry, dtype=torch.bool)
         return mirror_hidden(visible, source, offset, self.settings.voxel_size_cm)
 
 
 def _expressions(
     avatar: Avatar, expression: Float[Tensor, "batch num_coefficients"]
 ) -> Float[Tensor, "batch 2*num_coefficients"]:
-    """Return the expressions of the sources, and what changes from them to `expression`."""
+    """Return the expressions of the sources, then the difference of `expression` from them."""
     return torch.cat((avatar.expression, expression - avatar.expression), dim=1)
 
 
@@ -299,12 +299,12 @@ def _colored(gaussians: Gaussians) -> Gaussians:
     return dataclasses.replace(gaussians, colors=gaussians.colors[..., :3])
 
 
-def _pack(gaussians: RawGaussians, layout: PackedToPadded) -> Gaussians:
+def _pack(gaussians: RawGaussians, packing: PackedToPadded) -> Gaussians:
     """Return activated Gaussians, one row of the batch for each head, padded with opacity 0."""
     return Gaussians(
-        means=layout.pad(gaussians.means),
-        rotations=layout.pad(gaussians.rotations),
-        scales=layout.pad(gaussians.log_scales.exp()),
-        opacities=layout.pad(gaussians.opacity_logits.sigmoid()),
-        colors=layout.pad(gaussians.colors),
+        means=packing.pad(gaussians.means),
+        rotations=packing.pad(gaussians.rotations),
+        scales=packing.pad(gaussians.log_scales.exp()),
+        opacities=packing.pad(gaussians.opacity_logits.sigmoid()),
+        colors=packing.pad(gaussians.colors),
     )

@@ -68,5 +68,5 @@ class Reenactor:
 
     def num_gaussians(self, head: ReconstructedHead) -> int:
         """Return how many Gaussians are rendered."""
-        parents, settings = len(head.avatar.layout.head), self._predictor.settings
+        parents, settings = len(head.avatar.packing.batch_index), self._predictor.settings
         return parents * self._predictor.densification.num_children if settings.densification else parents

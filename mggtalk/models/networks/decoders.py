@@ -195,7 +195,7 @@ class Densification(nn.Module):
 
     def forward(self, parents: RawGaussians, points: HeadPoints, motion: Motion) -> RawGaussians:
         """Return the children, those of one parent next to each other."""
-        count, children = len(points.head), self.num_children
+        count, children = len(points.batch_index), self.num_children
         detail = points.child_colors - points.colors.unsqueeze(1)
         hidden = self.body(torch.cat((parents.features, detail.flatten(1)), dim=-1))
         detail = functional.pad(detail, (0, self.channels - 3))

@@ -22,12 +22,12 @@ class BoundPoints:
     """What the deformation knows of the points of a batch of heads, and of their children.
 
     Attributes:
-        head: row of the batch that a point belongs to. parents, children: where they hang on their faces.
+        batch_index: row of the batch that a point belongs to. parents, children: where they hang on their faces.
         directions: where the MLP takes each point for one unit of each coefficient, cm.
         spread: what takes the children's displacements to the gradient of the displacement, 1 / cm.
     """
 
-    head: Int64[Tensor, " num_points"]
+    batch_index: Int64[Tensor, " num_points"]
     parents: SurfaceBinding
     children: SurfaceBinding
     directions: Float[Tensor, "num_points 3 num_coefficients"]
@@ -102,7 +102,7 @@ class DeformationField(nn.Module):
         positions: Float[Tensor, "num_points 3"],
         child_offsets: Float[Tensor, "num_points num_children 3"],
         spacing: Float[Tensor, " num_points"],
-        layout: PackedToPadded,
+        packing: PackedToPadded,
         landmarks: Float[Tensor, "batch num_landmarks 3"],
     ) -> BoundPoints:
         """Return what there is to know of points before the expression is.
@@ -112,15 +112,15 @@ class DeformationField(nn.Module):
         Args:
             positions, landmarks: of the same frame of a head, in head space, cm.
             child_offsets: from a point to its children, cm. spacing: of these, about, cm.
-            layout: says which point is whose.
+            packing: says which point is whose.
         """
         children = positions.unsqueeze(1) + child_offsets
         attachments = self.surface.attach_families(
-            layout.pad(positions.detach()), layout.pad(children.detach()), landmarks
+            packing.pad(positions.detach()), packing.pad(children.detach()), landmarks
         )
-        parents, of_children = (attachment.each(layout.unpad) for attachment in attachments)
+        parents, of_children = (attachment.each(packing.unpad) for attachment in attachments)
         return BoundPoints(
-            head=layout.head,
+            batch_index=packing.batch_index,
             parents=parents,
             children=of_children,
             directions=self.directions(positions, parents, landmarks),
@@ -147,7 +147,7 @@ class DeformationField(nn.Module):
         # What lies within a cell of the source's pixels is followed, not learned from.
         of_children = points.children.carried(knots.detach()) - parents.detach().unsqueeze(1)
         return Motion(
-            displacement=self._limited(parents, points.directions, change[points.head]),
+            displacement=self._limited(parents, points.directions, change[points.batch_index]),
             of_children=of_children,
             gradient=of_children.mT @ points.spread,
         )

@@ -27,7 +27,7 @@ class HeadPoints:
     """Points of a batch of heads in head space, cm.
 
     Attributes:
-        head: which head of the batch a point belongs to.
+        batch_index: which head of the batch a point belongs to.
         cell: row and column in the feature map, one cell for `point_stride`^2 pixels; a mirrored point has its twin's.
         normals: unit, or zero where unknown.
         sight: unit, the way that the camera looks at the point; of a mirrored point, its twin's mirror image.
@@ -38,7 +38,7 @@ class HeadPoints:
         colors: of the parent, in [0, 1]. child_colors: of the source pixels under it.
     """
 
-    head: Int64[Tensor, " num_points"]
+    batch_index: Int64[Tensor, " num_points"]
     cell: Int64[Tensor, "num_points 2"]
     positions: Float[Tensor, "num_points 3"]
     normals: Float[Tensor, "num_points 3"]
@@ -52,7 +52,7 @@ class HeadPoints:
     def mirrored(self, twins: Int64[Tensor, " num_mirrored"]) -> "HeadPoints":
         """Return the mirror images of the points numbered `twins`."""
         return HeadPoints(
-            head=self.head[twins],
+            batch_index=self.batch_index[twins],
             cell=self.cell[twins],
             positions=mirror_points(self.positions.index_select(0, twins)),
             normals=mirror_points(self.normals.index_select(0, twins)),
@@ -70,7 +70,7 @@ class HeadPoints:
         row, column = self.cell.unbind(dim=1)
         # index_select, for the gradient of indexing sorts on a GPU, which takes ten times as long.
         cells = features.permute(0, 2, 3, 1).flatten(0, 2)
-        return cells.index_select(0, (self.head * rows + row) * columns + column)
+        return cells.index_select(0, (self.batch_index * rows + row) * columns + column)
 
 
 class GeometryRefinement(nn.Module):
@@ -131,11 +131,11 @@ def lift_points(
     )
     cells = planes.unfold(2, stride, stride).unfold(3, stride, stride).permute(0, 2, 3, 4, 5, 1)
     rows, columns = cells.shape[1:3]
-    head, row, column = (covered or covered_cells(source, stride)).places().unbind(dim=1)
-    chosen = cells.flatten(3, 4).flatten(0, 2).index_select(0, (head * rows + row) * columns + column)
+    batch_index, row, column = (covered or covered_cells(source, stride)).indices().unbind(dim=1)
+    chosen = cells.flatten(3, 4).flatten(0, 2).index_select(0, (batch_index * rows + row) * columns + column)
     position, normal, color, around, weight = chosen.split((3, 3, 3, 1, 1), dim=-1)
     share = weight / weight.sum(dim=1, keepdim=True)
-    camera_to_head = invert_rigid(source.head_to_camera)[head]
+    camera_to_head = invert_rigid(source.head_to_camera)[batch_index]
     turn, move = camera_to_head[:, :3, :3], camera_to_head[:, :3, 3]
     parent = (share * position).sum(dim=1)
     # A pixel of the cell that the head does not cover gives its child the parent's place and colour.
@@ -144,14 +144,14 @@ def lift_points(
     sight = functional.normalize(parent.detach(), dim=-1)
     facing = -(parent_normal * sight).sum(dim=-1, keepdim=True)
     return HeadPoints(
-        head=head,
+        batch_index=batch_index,
         cell=torch.stack((row, column), dim=1),
         positions=torch.einsum("nij,nj->ni", turn, parent) + move,
         normals=torch.einsum("nij,nj->ni", turn, parent_normal),
         sight=torch.einsum("nij,nj->ni", turn, sight),
         evidence=torch.cat((facing, (share * around).sum(dim=1)), dim=-1),
         child_offsets=torch.einsum("nij,nkj->nki", turn, child - parent.unsqueeze(1)),
-        spacing=(parent[:, 2] / source.intrinsics[head, 0, 0]).detach(),
+        spacing=(parent[:, 2] / source.intrinsics[batch_index, 0, 0]).detach(),
         colors=parent_color,
         child_colors=torch.where(weight > 0, color, parent_color.unsqueeze(1)),
     )
@@ -168,7 +168,7 @@ def mirror_hidden(
     surface = torch.where(head & (source.depth > 0), refined_depth(source, offset), 0.0)
     surface = surface.masked_fill(~head & (source.valid > _COVERED), float("inf"))[:, 0]
     return stands_for_hidden(
-        points.positions, points.head, surface, source.head_to_camera, source.intrinsics, voxel_size
+        points.positions, points.batch_index, surface, source.head_to_camera, source.intrinsics, voxel_size
     )
 
 

@@ -142,7 +142,7 @@ def test_as_many_children_as_pixels_under_the_parents():
     predictor = small_predictor()
     avatar = predictor.reconstruct(source_batch([(0, 25.0, CALM)]))
     driven = predictor.animate(avatar, avatar.expression)
-    parents = len(avatar.visible.head) + len(avatar.hidden.head)
+    parents = len(avatar.visible.batch_index) + len(avatar.hidden.batch_index)
     assert driven.parents.means.shape == (1, parents, 3)
     assert predictor.densify(avatar, driven).means.shape == (1, parents * small_model().point_stride ** 2, 3)
 
@@ -167,6 +167,6 @@ def test_every_ablation_changes_the_picture_of_a_trained_predictor(switch):
 @torch.no_grad()
 def test_rows_are_as_long_as_the_head_with_most_points(switches):
     avatar = small_predictor(**switches).reconstruct(source_batch([(0, 0.0, CALM), (1, -50.0, CALM)]))
-    points = torch.cat((avatar.visible.head, avatar.hidden.head)).bincount()
+    points = torch.cat((avatar.visible.batch_index, avatar.hidden.batch_index)).bincount()
     assert points[0] != points[1]
-    assert avatar.layout.shape == (2, int(points.max()))
+    assert avatar.packing.shape == (2, int(points.max()))

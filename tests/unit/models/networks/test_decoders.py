@@ -37,7 +37,7 @@ def still(points: HeadPoints) -> Motion:
     return Motion(
         displacement=torch.zeros_like(points.positions),
         of_children=torch.zeros_like(points.child_offsets),
-        gradient=torch.zeros(len(points.head), 3, 3),
+        gradient=torch.zeros(len(points.batch_index), 3, 3),
     )
 
 
@@ -57,7 +57,7 @@ class Scene:
         if trained:
             perturb(self.visible_decoder)
         self.still = still(self.points)
-        self.expressions = torch.zeros(len(self.points.head), 2 * settings.expression_size)
+        self.expressions = torch.zeros(len(self.points.batch_index), 2 * settings.expression_size)
         self.shown: RawGaussians = self.visible_decoder(self.points, self.still, self.features, self.expressions)
 
     def occluded(self, decoder: SymmetricDecoder) -> RawGaussians:
@@ -91,7 +91,9 @@ def test_untrained_visible_gaussians_lie_on_their_points_in_the_colours_of_the_s
 def test_untrained_visible_gaussians_are_discs_as_wide_as_the_gaps_between_them():
     scene = Scene(trained=False)
     number_of = {
-        tuple(cell): number for number, cell in enumerate(scene.points.cell.tolist()) if scene.points.head[number] == 0
+        tuple(cell): number
+        for number, cell in enumerate(scene.points.cell.tolist())
+        if scene.points.batch_index[number] == 0
     }
     middle = [number_of[row, column] for row in range(6, 10) for column in range(6, 10)]
     below = [number_of[row + 1, column] for row in range(6, 10) for column in range(6, 10)]
@@ -115,7 +117,7 @@ def test_visible_gaussians_follow_the_displacement():
 def test_visible_gaussians_stretch_with_the_surface_under_them():
     """A lid that closes over the eye: half as high, a fifth wider."""
     scene = Scene(trained=False)
-    gradient = torch.diag(torch.tensor([0.2, -0.5, 0.0])).expand(len(scene.points.head), 3, 3)
+    gradient = torch.diag(torch.tensor([0.2, -0.5, 0.0])).expand(len(scene.points.batch_index), 3, 3)
     normals = torch.tensor([0.0, 0.0, 1.0]).expand_as(scene.points.normals)
     points = dataclasses.replace(scene.points, normals=normals, sight=-normals)
     motion = dataclasses.replace(scene.still, gradient=gradient)
@@ -232,7 +234,7 @@ def test_symmetric_decoder_heeds_its_twin():
 def test_densification_makes_one_child_for_each_pixel_next_to_its_siblings():
     scene = Scene(trained=False)
     children = Densification(small_model())(scene.shown, scene.points, scene.still)
-    count = len(scene.points.head)
+    count = len(scene.points.batch_index)
     assert len(children.means) == 4 * count
     by_parent = children.means.reshape(count, 4, 3)
     torch.testing.assert_close(by_parent, scene.points.positions.unsqueeze(1) + scene.points.child_offsets)

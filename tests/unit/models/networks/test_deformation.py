@@ -36,8 +36,8 @@ def bound_to(
     head = torch.arange(2).repeat_interleave(points.shape[1])
     count = len(head)
     spacing = torch.full((count,), 0.1)
-    layout = PackedToPadded.of(head, 2)
-    return field.bind(points.flatten(0, 1), offsets.expand(count, -1, -1), spacing, layout, landmarks)
+    packing = PackedToPadded.of(head, 2)
+    return field.bind(points.flatten(0, 1), offsets.expand(count, -1, -1), spacing, packing, landmarks)
 
 
 def stretching(blendshapes: torch.Tensor) -> DeformationField:

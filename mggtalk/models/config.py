@@ -9,7 +9,7 @@ from mggtalk.params import config
 NORM_GROUPS = 4
 """Groups of channels that are normalised together."""
 SHUFFLE = 2
-"""The inpainting network works on blocks of so many pixels squared as channels: full resolution is where time goes."""
+"""The inpainting network folds blocks of so many pixels squared into channels: full resolution takes most time."""
 
 
 @config
@@ -19,16 +19,16 @@ class ModelConfig:
     Attributes:
         resolution: side in pixels of source, target and output images.
         point_stride: one visible parent point stands for `point_stride`^2 source pixels, and spawns as many children.
-        voxel_size_cm: edge of the filter's voxels; about the spacing of parent points or larger.
+        voxel_size_cm: edge of the filter's voxels; at least about the distance between parent points.
         expression_size: number of expression coefficients of the shards. landmark_set: the name of their landmarks.
         unet_channels: width of the convolutional networks at their finest scale. unet_levels: number of their scales.
         feature_channels: of the identity feature map. hidden_channels: width of the point networks.
         max_depth_offset_cm: how far geometry refinement may move a point along its ray.
         max_displacement_cm: how far the deformation may move a point; jaws drop by 4 cm.
         rendered_features: channels that Gaussians carry beside their colour, for the inpainting network.
-        geometry_refinement, symmetry, voxel_filter, symmetric_decoder, densification: METHOD's ablations, each set to
-            false: no depth offsets; visible points only; every visible point mirrored; hidden points decoded as if
-            they were visible; parents rendered in the place of children.
+        geometry_refinement, symmetry, voxel_filter, symmetric_decoder, densification: the paper's ablations, each set
+            to false: no depth offsets; visible points only; every visible point mirrored; mirrored points decoded as
+            if they were visible; parents rendered instead of children.
     """
 
     resolution: int = Field(ge=1)

@@ -37,8 +37,8 @@ def cast_weights_bf16(module: nn.Module) -> None:
             layer.to(torch.bfloat16)
 
 
-RIM_SHARE = 1 / 32
-"""How far from a head's rim its mask cannot be trusted, as a share of the image's width."""
+RIM_FRACTION = 1 / 32
+"""Distance from a head's rim within which its mask cannot be trusted, as a fraction of the image's width."""
 
 
 def box_blur(plane: Float[Tensor, "batch 1 height width"], diameter: int) -> Float[Tensor, "batch 1 height width"]:

@@ -6,7 +6,12 @@ import torch
 
 from mggtalk.geometry.cameras import project, transform_points
 from mggtalk.models.batches import SourceBatch
-from mggtalk.models.networks.geometry_refinement import GeometryRefinement, HeadPoints, lift_points, mirror_hidden
+from mggtalk.models.networks.geometry_refinement import (
+    GeometryRefinement,
+    HeadPoints,
+    lift_points,
+    select_mirrored_points,
+)
 from tests.unit.models.small import perturb, small_model, source_batch
 
 VIEWS = [(0, 25.0, (0.0, 0.0)), (1, -40.0, (1.0, 0.0))]
@@ -18,7 +23,7 @@ def no_offset(source: SourceBatch, stride: int) -> torch.Tensor:
 
 
 def hidden_twins(points: HeadPoints, source: SourceBatch, offset: torch.Tensor, voxel_size: float) -> torch.Tensor:
-    return mirror_hidden(points, source, offset, voxel_size).nonzero()[:, 0]
+    return select_mirrored_points(points, source, offset, voxel_size).nonzero()[:, 0]
 
 
 def surface_points(source: SourceBatch) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +119,7 @@ def test_spacing_is_the_distance_of_neighbouring_pixels():
     points = lift_points(source, no_offset(source, 2), 2)
     across = (points.child_offsets[:, 1] - points.child_offsets[:, 0])[:, 0]
     middle = (points.cell[:, 1] == 7) & (points.cell[:, 0] > 5) & (points.cell[:, 0] < 10)
-    torch.testing.assert_close(points.spacing[middle], across[middle], rtol=0.05, atol=0)
+    torch.testing.assert_close(points.pixel_footprint[middle], across[middle], rtol=0.05, atol=0)
 
 
 def test_batch_of_two_is_two_batches_of_one():
@@ -144,7 +149,7 @@ def test_mirrored_twice_is_the_same_and_once_reflects_x():
     flip = torch.tensor([-1.0, 1.0, 1.0])
     for name in ("positions", "normals", "child_offsets"):
         assert torch.equal(getattr(once, name), getattr(points, name) * flip), name
-    for name in ("batch_index", "cell", "spacing", "colors", "child_colors"):
+    for name in ("batch_index", "cell", "pixel_footprint", "colors", "child_colors"):
         assert torch.equal(getattr(once, name), getattr(points, name)), name
 
 
@@ -214,17 +219,17 @@ def test_refinement_sees_nothing_outside_the_head():
 def test_evidence_is_how_squarely_the_camera_sees_a_point_and_how_much_of_a_head_is_around():
     source = source_batch(VIEWS)
     points = lift_points(source, no_offset(source, 2), 2)
-    facing, around = points.evidence.unbind(dim=1)
+    facing, around = points.source_visibility.unbind(dim=1)
     to_head = torch.linalg.inv(source.head_to_camera)[points.batch_index]
-    sight = torch.nn.functional.normalize(to_head[:, :3, 3] - points.positions, dim=-1)
-    assert torch.allclose(facing, (sight * points.normals).sum(dim=-1), atol=1e-4)
+    to_camera = torch.nn.functional.normalize(to_head[:, :3, 3] - points.positions, dim=-1)
+    assert torch.allclose(facing, (to_camera * points.normals).sum(dim=-1), atol=1e-4)
     mask = np.pad(source.head_mask[:, 0].numpy(), ((0, 0), (1, 1), (1, 1)), constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(mask, (3, 3), axis=(1, 2))  # 1/32 of 32 px to either side
-    shares = np.nanmean(windows, axis=(-2, -1))
+    fractions = np.nanmean(windows, axis=(-2, -1))
     known = ((source.head_mask > 0.5) & (source.depth > 0))[:, 0].numpy()
     for number in range(0, len(around), 7):
         head, (row, column) = int(points.batch_index[number]), (2 * points.cell[number]).tolist()
         cell = np.s_[head, row : row + 2, column : column + 2]
-        assert float(around[number]) == pytest.approx(float(shares[cell][known[cell]].mean()), abs=1e-5)
+        assert float(around[number]) == pytest.approx(float(fractions[cell][known[cell]].mean()), abs=1e-5)
     assert around.min() < 0.8 < around.max() == 1
-    assert torch.equal(points.mirrored(torch.tensor([3, 1])).evidence, points.evidence[[3, 1]])
+    assert torch.equal(points.mirrored(torch.tensor([3, 1])).source_visibility, points.source_visibility[[3, 1]])

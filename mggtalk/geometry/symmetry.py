@@ -16,8 +16,8 @@ _GRID_BITS = 16  # three axes of a grid and the number of the head fill the 63 b
 _GRID_HALF = 1 << (_GRID_BITS - 1)
 
 BEHIND_CM = 0.1
-"""How far a point must lie behind the surface of its pixel to be hidden by it; the mirror residual of real clips is 0.4
-to 0.7 mm (docs/results.md)."""
+"""Distance behind the surface of its pixel from which a point is hidden; the mirror residual of real clips is 0.4 to
+0.7 mm (docs/results.md)."""
 
 
 def mirror_points(points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
@@ -73,7 +73,7 @@ def keep_mirrored(
     voxel_size: float,
 ) -> Bool[Tensor, " num_mirrored"]:
     """Return which mirrored points lie in a voxel that no visible point of their head occupies."""
-    # All at once: few points on a GPU take as long as their operations take to launch.
+    # All at once, because launching operations takes most of the time on a GPU.
     keys = voxel_keys(
         torch.cat((visible.detach(), mirrored.detach())),
         torch.cat((visible_batch_index, mirrored_batch_index)),

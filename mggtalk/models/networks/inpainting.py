@@ -29,14 +29,14 @@ def torso_background(source: SourceBatch) -> Float[Tensor, "batch 4 height width
 def fill_unknown(
     image: Float[Tensor, "batch channels height width"], known: Float[Tensor, "batch 1 height width"]
 ) -> Float[Tensor, "batch channels height width"]:
-    """Return the image with its gaps filled from ever coarser averages of what is known.
+    """Return the image with its gaps filled from ever coarser averages of the known pixels.
 
     Args:
         image: times `known`, which may lie between 0 and 1.
 
     Source: the pull-push algorithm of Gortler et al., The Lumigraph (SIGGRAPH 1996), section 3.4.
     """
-    # Few operations for both: a photo on a GPU takes as long as these take to launch.
+    # Both in the same operations, because launching them takes most of the time on a GPU.
     planes = torch.cat((image, known), dim=1)
     scales = [planes]
     while max(planes.shape[-2:]) > 1:

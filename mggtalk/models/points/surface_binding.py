@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from mggtalk.geometry.head.landmark_sets import LandmarkSet, landmark_set
 
 _IRIS_REACH, _IRIS_RIM = 1.35, 0.15
-"""Where an iris ceases to take the eyeball along, and how softly, in radii of its ring of landmarks."""
+"""Distance from an iris at which it no longer moves the eyeball, and softness of that edge, in radii of its ring."""
 _EYEBALL_CM = 0.5
-"""Farther than this from the surface nothing belongs to an eyeball."""
+"""Points farther than this from the surface belong to no eyeball."""
 _LID_EDGE_CM = 0.01
-"""Within which the edge of a lid is the lid's and not the eyeball's: its landmarks lie on both."""
+"""Distance within which a point belongs to the edge of a lid, not to the eyeball: its landmarks lie on both."""
 _SLIVER = 1e-9
 """Squared length or area below which an edge or a triangle has none."""
 
@@ -158,7 +158,7 @@ class FaceSurface(nn.Module):
             (surfaces.control_points.shape[1] - num_irises, num_irises), dim=1
         )
         sought = torch.cat((points, irises), dim=1)
-        # Squared distances but for the point's own square, which is the same for all.
+        # Squared distances without the point's own square, which is the same for all.
         nearness = sought @ surfaces.middles.mT - 0.5 * surfaces.middles.square().sum(dim=-1).unsqueeze(1)
         near = self.around_middle[nearness.argmax(dim=-1)] + surfaces.first_triangle
         triangle, barycentric, distance = _nearest(sought, surfaces.planes, near)
@@ -204,7 +204,7 @@ def _weighted_sum(
 def _planes(
     corners: Float[Tensor, "batch num_triangles 3 3"], handicap: Float[Tensor, " num_triangles"]
 ) -> Float[Tensor, "20 all_triangles"]:
-    """Return what `_nearest` needs of triangles, those of one head after those of another.
+    """Return the precomputed terms of triangles that `_nearest` needs, those of one head after those of another.
 
     A corner, the edges e and f from it, a = e.e, 2 b = 2 e.f, c = f.f, and what solves for weights of the other
     corners: c, -b and a over a c - b^2 for the foot of the perpendicular; 1 / a, 1 / c, (a - b) / d and 1 / d, where d
@@ -228,7 +228,7 @@ def _nearest(
     """Return the nearest candidate, the barycentric weights of its point nearest to ours, and the distance to it.
 
     That point is the foot of the perpendicular where it lies within, otherwise the nearest of those on the edges. All
-    sums run over the first axis, and few operations do all: a photo on a GPU takes as long as these take to launch.
+    sums run over the first axis, and there are few operations, because launching them takes most of the time on a GPU.
     """
     chosen = planes.index_select(1, candidates.flatten()).unflatten(1, candidates.shape)
     corner, edges, (a, twice_b, c, p, q, r, over_a, over_c, start, over_side, extra) = chosen.split((3, 6, 11))
@@ -274,7 +274,7 @@ def _between_lids(landmarks: LandmarkSet) -> Bool[Tensor, "num_triangles num_iri
 
 
 def _neighbours(triangles: Int64[Tensor, "num_triangles 3"], shared: int) -> Int64[Tensor, "num_triangles most"]:
-    """Return the triangles that share so many corners with each, itself included; its first one fills the row."""
+    """Return the triangles that share so many corners with each, itself included; its first one pads the row."""
     touches = torch.zeros(len(triangles), int(triangles.max()) + 1)
     touches[torch.arange(len(triangles)).unsqueeze(1), triangles] = 1
     rows = [row.nonzero()[:, 0] for row in touches @ touches.mT >= shared]

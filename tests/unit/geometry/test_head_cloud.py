@@ -47,7 +47,7 @@ def front_surface(spacing_cm):
 
 
 def is_visible(points, view):
-    """Whether points of head space are seen: at the depth of the map around their pixel."""
+    """Return which points of head space are seen: at the depth of the map around their pixel."""
     camera = points @ view.head_to_camera[:3, :3].T + TRANSLATION
     columns, rows = (camera[:, :2] / camera[:, 2:] * view.intrinsics[0, 0] + view.intrinsics[0, 2]).T.astype(int)
     return camera[:, 2] < view.depth[rows, columns] + 0.15
@@ -134,11 +134,11 @@ def test_visible_points_come_first_and_reproject_onto_their_source_pixel(seen):
 def test_mirrored_points_are_the_exact_mirror_of_their_twin(seen):
     _, _, cloud = seen
     mirrored = cloud.twin >= 0
-    twin = cloud.twin[mirrored]
-    assert len(set(twin)) == len(twin)
+    visible_index = cloud.twin[mirrored]
+    assert len(set(visible_index)) == len(visible_index)
     for values in (cloud.positions, cloud.normals):
-        np.testing.assert_array_equal(values[mirrored], values[twin] * np.array([-1, 1, 1], np.float32))
-    np.testing.assert_array_equal(cloud.source_pixel[mirrored], cloud.source_pixel[twin])
+        np.testing.assert_array_equal(values[mirrored], values[visible_index] * np.array([-1, 1, 1], np.float32))
+    np.testing.assert_array_equal(cloud.source_pixel[mirrored], cloud.source_pixel[visible_index])
 
 
 def test_no_mirrored_point_shares_a_voxel_with_a_visible_one(seen):

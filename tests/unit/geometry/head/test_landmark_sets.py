@@ -23,8 +23,8 @@ def test_mirroring_twice_gives_every_landmark_itself(landmarks):
 
 
 def test_the_neutral_shape_is_symmetric_under_its_twins(landmarks):
-    twins = landmarks.neutral[landmarks.mirror] * (-1, 1, 1)
-    assert np.abs(twins - landmarks.neutral).max() < 0.02
+    mirrored = landmarks.neutral[landmarks.mirror] * (-1, 1, 1)
+    assert np.abs(mirrored - landmarks.neutral).max() < 0.02
 
 
 def test_the_midline_is_its_own_twin(landmarks):
@@ -93,10 +93,10 @@ def test_the_surface_follows_every_affine_map_and_passes_through_the_landmarks(l
 def test_the_surface_of_68_points_is_that_of_the_478_they_lie_on():
     """A face of another shape with its mouth open: all of it is seen by 478 points, and the 68 tell the rest."""
     x, y, z = LANDMARKS.neutral.T
-    opened = LANDMARKS.neutral * (1.05, 0.97, 1.08) - np.clip((-3 - y) / 5, 0, 1)[:, None] * (0, 1.0, 0.2)
-    opened += 0.01 * np.column_stack((x * z, x**2, y**2 / 2))
+    open_mouth = LANDMARKS.neutral * (1.05, 0.97, 1.08) - np.clip((-3 - y) / 5, 0, 1)[:, None] * (0, 1.0, 0.2)
+    open_mouth += 0.01 * np.column_stack((x * z, x**2, y**2 / 2))
     nearest = np.linalg.norm(SPARSE.neutral[:, None] - LANDMARKS.neutral, axis=-1).argmin(axis=1)
-    error = np.linalg.norm(SPARSE.surface(opened[nearest]) - opened[:468], axis=1)
+    error = np.linalg.norm(SPARSE.surface(open_mouth[nearest]) - open_mouth[:468], axis=1)
     assert error.mean() < 0.1
     assert error.max() < 0.8
 
@@ -153,25 +153,25 @@ def test_shape_and_triangles_are_those_in_the_landmarker_model(face_landmarker_p
 
 def fields(message):
     """Number and content of a protobuf message's fields; a varint's content is its value."""
-    place = 0
-    while place < len(message):
-        tag, place = varint(message, place)
+    offset = 0
+    while offset < len(message):
+        tag, offset = varint(message, offset)
         if tag & 7 == 0:
-            value, place = varint(message, place)
+            value, offset = varint(message, offset)
             yield tag >> 3, value
             continue
         length = 4
         if tag & 7 == 2:
-            length, place = varint(message, place)
-        yield tag >> 3, message[place : place + length]
-        place += length
+            length, offset = varint(message, offset)
+        yield tag >> 3, message[offset : offset + length]
+        offset += length
 
 
-def varint(message, place):
+def varint(message, offset):
     value = shift = 0
     while True:
-        value |= (message[place] & 127) << shift
+        value |= (message[offset] & 127) << shift
         shift += 7
-        place += 1
-        if message[place - 1] < 128:
-            return value, place
+        offset += 1
+        if message[offset - 1] < 128:
+            return value, offset

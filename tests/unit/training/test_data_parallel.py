@@ -10,7 +10,6 @@ from tests.unit.training.small import Reports, run, small_training, weights
 from tests.unit.training.two_workers import TwoWorkerRun, load_weights, run_two_workers
 
 
-@pytest.mark.slow
 def test_two_workers_learn_what_one_does(shards, tmp_path):
     # Several channels per norm group: a lone bias would have rounding errors as gradients, which Adam amplifies.
     model = dataclasses.replace(small_model(), unet_channels=8)

@@ -167,7 +167,6 @@ def test_a_run_with_the_term_goes_on_as_if_nothing_had_happened_and_learns_somet
     assert not same_weights(run(dataclasses.replace(settings, loss=small_training().loss), shards), uninterrupted)
 
 
-@pytest.mark.slow
 def test_two_workers_with_the_term_agree(shards, folder, tmp_path):
     settings = training(folder, steps=2, workers=2)
     run_two_workers([TwoWorkerRun(settings, shards.root, tmp_path)], tmp_path / "meeting_point")

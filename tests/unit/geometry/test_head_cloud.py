@@ -102,7 +102,7 @@ def test_mirrored_points_lie_behind_what_is_seen():
     assert (np.abs(cloud.positions[cloud.twin < 0] - (4, 5, 10)).max(axis=1) < 1).sum() > 100
 
 
-def test_mirrored_points_do_not_stand_out_where_the_picture_shows_no_head():
+def test_mirrored_points_do_not_stand_out_where_the_image_shows_no_head():
     """Hair that stands out on one side only; outside the video frame nothing is known, and mirrored hair stays."""
     view = analytic_view(0)
     maps, normals, pose, camera = view.tensors()

@@ -67,7 +67,7 @@ def test_one_camera_has_its_principal_point_in_the_middle():
 
 
 def test_every_frame_has_the_size_of_the_neutral_shape():
-    """What comes nearer gets nearer in space, not larger in head space."""
+    """A head that approaches gets nearer in space, not larger in head space."""
     head = filmed_head(0, 30)
     pose = solve(head)
     corners = pose.landmarks[:, list(LANDMARKS.eye_corners)]

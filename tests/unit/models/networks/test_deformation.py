@@ -78,7 +78,7 @@ def test_displacement_keeps_within_its_limit():
 
 
 def test_a_face_that_sits_elsewhere_moves_with_its_landmarks():
-    """Where position alone says nothing, the surface's own direction goes with it."""
+    """Uses a field without the position encoding: the surface's own displacement follows the landmarks."""
     field = make_field(0.5)
     with torch.no_grad():
         next(field.body.parameters())[:, : field.encoding.channels] = 0

@@ -1,4 +1,4 @@
-"""Broken, odd and hostile files through `ingest` and `track`, as a user runs them: 100, and 400 in the long run."""
+"""Broken, odd and hostile files through `ingest` and `track`, as a user runs them: 160, and 400 in the long run."""
 
 import socket
 from collections import Counter
@@ -44,7 +44,7 @@ def listener() -> Iterator[socket.socket]:
         yield server
 
 
-@pytest.fixture(scope="module", params=[100, pytest.param(400, marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=[160, pytest.param(400, marks=pytest.mark.long)])
 def corpus(request, sample_videos, listener, tmp_path_factory) -> Corpus:
     root = tmp_path_factory.mktemp("fuzz")
     return make_corpus(root, sample_videos["single_face.mp4"], request.param, port=listener.getsockname()[1])

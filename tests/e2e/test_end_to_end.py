@@ -27,7 +27,7 @@ from mggtalk.visualization.inspection import PANEL_SIZE
 from pipelines import evaluate, ingest, shards, track, train
 from tests.support.paths import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 # The smallest run that is still real: 32 px, two steps.
 CHANGES: Mapping[str, Mapping[str, Any]] = {

@@ -85,7 +85,7 @@ def fuzzed(corpus, listener, face_landmarker_path) -> FuzzRun:
         )
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 
 def test_the_run_ends_well(fuzzed):

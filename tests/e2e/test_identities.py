@@ -21,7 +21,7 @@ from pipelines.identities import EMBEDDINGS_DIRECTORY, identify, identify_with
 from tests.support.footage import bare_clip, record_of
 from tests.support.media import write_video
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 CONFIG = IngestConfig(recipe="", watch="", val_fraction=0.3, test_fraction=0.3)
 RED, BLUE = (220, 30, 30), (30, 30, 220)

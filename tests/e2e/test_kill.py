@@ -12,7 +12,7 @@ import pytest
 from benchmarks.kill import Moment, Project, contents, kill_and_rerun, make_project
 from benchmarks.stage_processes import ROOT, StageRun
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from mggtalk.runtime.train_runner import Launcher, _Share, _worker_environment, 
 from mggtalk.training.images import Reported, image_metrics, scalar_metrics
 from tests.integration.runtime.toy_training import KILLABLE, KILLED_AT, KillableRun, sum_of_ranks, train_killable
 from tests.support.synthetic_head import make_talking_clip, write_talking_shards
-from tests.unit.training.two_workers import TwoWorkerRun, load_weights, run_two_workers
+from tests.support.two_workers import TwoWorkerRun, load_weights, run_two_workers
 
 
 def run(payload: str, storage: Path, num_workers: int = 2, **options: Any) -> list[tuple[int, dict[str, float]]]:

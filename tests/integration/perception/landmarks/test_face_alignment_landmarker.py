@@ -16,7 +16,7 @@ from mggtalk.geometry.head.procrustes import align
 from mggtalk.perception.landmarks.backends import LANDMARK_BACKENDS, make_landmarker
 from mggtalk.perception.landmarks.face_alignment_landmarker import FaceAlignmentLandmarker, weight_files
 from mggtalk.perception.landmarks.protocol import FaceDetection
-from tests.unit.perception.landmarks.fan_weights import NUM_POINTS, write_spot_weights
+from tests.support.fan_weights import NUM_POINTS, write_spot_weights
 
 BOX = (200, 80, 370, 270)
 RED, GREEN = (262.3, 131.8), (318.9, 203.1)

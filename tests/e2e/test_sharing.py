@@ -25,7 +25,7 @@ from tests.support.paths import ROOT
 from tests.support.shard_samples import MadeClip
 from tests.support.synthetic_head import make_talking_clip
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = pytest.mark.services
 
 MODEL = {"expression_size": 2, "resolution": 32, "unet_channels": 4, "feature_channels": 8, "hidden_channels": 16}
 STEPS = {"steps": 3, "log_every": 1, "validate_every": 3, "validation_pairs": 1, "checkpoint_every": 3}

@@ -548,7 +548,7 @@ def test_examples_that_the_shards_do_not_give_are_found(dataset):
     assert (issue.file, issue.expected) == ("examples.jpg", stated)
     write_card(root, rows.values(), replace(CONTEXT, examples=hashlib.sha256(other).hexdigest()))
     (issue,) = issues(root)
-    assert str(issue) == "examples.jpg: not the picture that the shards give"
+    assert str(issue) == "examples.jpg: not the image that the shards give"
 
 
 def test_a_wrong_hash_of_the_examples_is_the_cards_fault(dataset):

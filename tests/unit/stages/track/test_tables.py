@@ -85,12 +85,6 @@ def test_what_was_dumped_is_loaded_again(tracked, tmp_path):
     assert part == 0
 
 
-def test_a_real_track_survives_the_round_trip(tracked_face, tmp_path):
-    loaded, _ = load_track(written(tmp_path / "a.parquet", tracked_face))
-    assert_same(loaded, tracked_face)
-    assert dump_track(loaded) == dump_track(tracked_face)
-
-
 def test_a_rejection_survives_the_round_trip(tmp_path):
     rejected = Rejected("talk äöü.mp4", RejectReason.EXTREME_POSE, "30 frames EXTREME_POSE")
     path = tmp_path / "a.parquet"

@@ -7,6 +7,7 @@ Dependencies outside the code (artifacts, recipes) are kept as they are.
 """
 
 import io
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from ruamel.yaml import YAML
@@ -32,9 +33,13 @@ def updated(text: str, root: Path = PROJECT_ROOT) -> str:
 
 def code_dependencies(module: str, root: Path = PROJECT_ROOT) -> list[str]:
     """Return the files and folders of the project that `module` runs, as sorted paths below `root`."""
-    modules = import_closure(module, root)
-    files = {path for name in modules for path in (source_file(name, root), *data_files(name, root))}
-    return sorted({_entry(path.relative_to(root), root) for path in files})
+    return sorted({entry for name in import_closure(module, root) for entry in _entries(name, root)})
+
+
+@cache
+def _entries(module: str, root: Path) -> frozenset[str]:
+    files = (source_file(module, root), *data_files(module, root))
+    return frozenset(_entry(path.relative_to(root), root) for path in files)
 
 
 def _entry(path: Path, root: Path) -> str:

@@ -1,4 +1,4 @@
-"""Where the stages read and write: the folders below `artifacts/`."""
+"""Names the folders below `artifacts/` that the stages read and write."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Picks up where a killed run stopped: one file per finished record, named by the record's content key.
+"""Keeps one file per finished record, named by the record's content key, so that a killed run can be resumed.
 
 results = ResultCache(directory, suffix=".parquet")
-results.prune(keys_of_this_run)             # what other parameters, models or code left
+results.prune(keys_of_this_run)             # results of other parameters, models or code
 to_do = results.unfinished(records, key_of)
 run_stage(..., to_do, on_result=lambda record, outputs: results.write(key_of(record), encode(outputs)))
 """
@@ -24,7 +24,7 @@ class ResultCache:
     suffix: str
 
     def path(self, key: str) -> Path:
-        """Where the result with this content key lies, or will lie."""
+        """Return the path of the result with this content key, which need not exist."""
         return self.directory / f"{key}{self.suffix}"
 
     def unfinished(self, records: Iterable[RecordT], key_of: Callable[[RecordT], str]) -> list[RecordT]:

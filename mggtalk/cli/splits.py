@@ -10,7 +10,13 @@ from mggtalk.params import Params
 from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.tables import CLIPS_FILE, read_rows
 from mggtalk.stages.track.identity.clustering import SAME_PERSON
-from mggtalk.stages.track.identity.leakage import Look, LookPair, SplitLeakageReport, checked_clips, find_split_leakage
+from mggtalk.stages.track.identity.leakage import (
+    FacePair,
+    LabelledFace,
+    SplitLeakageReport,
+    checked_clips,
+    find_split_leakage,
+)
 from mggtalk.stages.track.identity.resolution import read_identities
 from mggtalk.stages.track.tables import ClipRow
 
@@ -72,9 +78,9 @@ def _faces(report: SplitLeakageReport) -> Iterator[str]:
         yield f"closest faces in two parts that pass for two people: {_pair(report.closest_apart)}"
 
 
-def _pair(pair: LookPair) -> str:
-    return f"{_look(pair.first)} and {_look(pair.second)}, distance {pair.distance:.2f}"
+def _pair(pair: FacePair) -> str:
+    return f"{_face(pair.first)} and {_face(pair.second)}, distance {pair.distance:.2f}"
 
 
-def _look(look: Look) -> str:
-    return f"{look.identity} ({look.video}, {look.split})"
+def _face(face: LabelledFace) -> str:
+    return f"{face.identity} ({face.video}, {face.split})"

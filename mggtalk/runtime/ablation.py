@@ -1,8 +1,8 @@
-"""The ablation: trains and evaluates the full method and its variants with one budget each, and tabulates them.
+"""Trains and evaluates the full method and its variants with one budget each, and tabulates them.
 
 Every variant has a folder of its own, `ablation/NAME/` among the artifacts, with its parameters, model, training and
-evaluation; data are shared. What is done stays done: trainings go on from their checkpoints, evaluations are kept by
-content keys. So a run can be cut off, done in pieces, or trained on one machine and evaluated on another.
+evaluation; data are shared. Finished work is kept: trainings continue from their checkpoints, evaluations lie under
+content keys. A run can therefore be cut off, done in parts, or trained on one machine and evaluated on another.
 """
 
 import hashlib

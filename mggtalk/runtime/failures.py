@@ -1,4 +1,4 @@
-"""Carries an exception out of a worker: as data, for exceptions and their traces do not survive the way themselves."""
+"""Carries an exception out of a worker as data, because exceptions and their traces do not survive pickling."""
 
 import traceback
 from collections.abc import Callable
@@ -13,12 +13,12 @@ OutputT = TypeVar("OutputT")
 
 
 class StageBugError(RuntimeError):
-    """A worker raised what no worker should raise: a bug. The message ends with the worker's own stack trace."""
+    """A worker raised an unexpected exception: a bug. The message ends with the worker's own stack trace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What was raised in a worker: `error` if it is the user's to mend, else the description of a bug."""
+    """An exception of a worker: `error` if the user can mend it, else the description of a bug."""
 
     error: MggtalkError | None
     description: str
@@ -34,7 +34,7 @@ class Failure:
         return cls(None, f"{where}: {summary}\n{''.join(traceback.format_exception(exception))}")
 
     def reraise(self) -> NoReturn:
-        """Raise what was raised.
+        """Raise the exception that was carried.
 
         Raises:
             MggtalkError: the error that was carried.

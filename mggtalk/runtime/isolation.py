@@ -34,18 +34,18 @@ RecordT = TypeVar("RecordT")
 OutputT = TypeVar("OutputT")
 
 _POLL_S = 0.1
-"""How often memory is looked at. A process fills up to a few GB/s, so a limit is overshot by some 100 MB."""
+"""Interval between two looks at memory. A process fills up to a few GB/s, so a limit is overshot by some 100 MB."""
 _STARTUP_S = 300.0
 """Deadline for importing and building the stage; seconds as a rule, minutes from a cold network disk."""
 _TAKEN_UP_S = 60.0
-"""How long a new process may take to take up the work of building; Python and a few small modules load before.
+"""Longest time until a new process begins to build; Python and a few small modules load before.
 
 Pebble loses work whose process is killed between reading it and saying so, and its own deadline never begins then.
 """
 _STARTS = 3
 """A process that dies while it starts may do so for want of memory, so it is started again."""
 _GONE_S = 2.0
-"""How long a child that has ended may go unnoticed by the pool, which takes exit code 0 for nothing special."""
+"""Longest time that the pool may miss the end of a child, because it takes exit code 0 for nothing special."""
 
 _DIED = (ProcessExpired, BrokenProcessPool, psutil.NoSuchProcess)
 
@@ -189,7 +189,7 @@ class Isolated(Generic[RecordT, OutputT]):
                 return RejectReason.DECODE_TIMEOUT, f"no sign of life for {self._stall_s:.1f} s"
             if now_s - alive_s > _GONE_S:
                 return RejectReason.CRASHED, "the process ended"
-        return _fate(future, deadline_s)
+        return _failure_of(future, deadline_s)
 
     def _resident_bytes(self) -> int:
         """Return the size of the child, 0 when it is gone."""
@@ -200,8 +200,8 @@ class Isolated(Generic[RecordT, OutputT]):
             return 0
 
 
-def _fate(future: "Future[Any]", deadline_s: float) -> tuple[RejectReason, str] | None:
-    """Return why the pool has no answer; None if it has one."""
+def _failure_of(future: "Future[Any]", deadline_s: float) -> tuple[RejectReason, str] | None:
+    """Return the reason why the pool has no answer; None if it has one."""
     match future.exception():
         case None:
             return None

@@ -1,4 +1,4 @@
-"""What the stages' modules share: their command line, where artifacts lie, logging, exit codes."""
+"""The command line of the stages: arguments, logging and exit codes."""
 
 import argparse
 import logging
@@ -21,14 +21,14 @@ class StageArguments:
 
 
 def add_shards_argument(parser: argparse.ArgumentParser) -> None:
-    """Let the shards be read from elsewhere; `shards_location` takes what is given."""
+    """Add the option that reads shards from elsewhere; `shards_location` takes its value."""
     parser.add_argument(
         "--shards", metavar="URL", help="read shards from file://, https:// or s3://; default: those of the artifacts"
     )
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what says how and on what is trained."""
+    """Add the options of a training."""
     parser.add_argument(
         "--launcher", choices=("ray", "local"), default="ray", help="local: in this process, without Ray; default: ray"
     )

@@ -32,7 +32,7 @@ _MAX_RESTARTS = 3
 
 @dataclass(frozen=True, slots=True)
 class StageSummary:
-    """What a run did. `kept + sum(rejected.values())` is the number of records.
+    """The counts of a run. `kept + sum(rejected.values())` is the number of records.
 
     Attributes:
         kept: records with at least one output. num_outputs: outputs of all of them.
@@ -71,12 +71,12 @@ def run_stage(  # noqa: PLR0913 - one call says all that a run is
 
     Args:
         factory: builds the stage, once in every worker.
-        name: of the stage, for progress and the summary line.
+        name: of the stage, in progress and summary line.
         key_of: names a record.
         on_result: called here, one call a record, in no particular order.
         num_workers: at most so many; `MGGTALK_WORKERS` by default, else as many as Ray has CPUs.
         wants_gpu: the workers share the GPUs that Ray has, if any; else they see none.
-        unit: what a record is. amount_of, amount_unit: the work in a record, for the speed; large ones go first.
+        unit: of records. amount_of, amount_unit: the work in a record, which gives the speed; large ones go first.
         outcome_of: what a record counts as in the summary, where an output may say that nothing is left; by default the
             outputs, or the rejection.
 

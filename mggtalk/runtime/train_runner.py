@@ -1,7 +1,7 @@
 """Runs a training function on the workers of Ray Train (gloo on CPU, NCCL on CUDA), or here in this process.
 
-The function knows neither: it gets its place among the workers and a way to report. What it reports comes to
-`on_report` in the process that started the run, which so can draw bars and write files wherever the workers are.
+The function knows neither: it gets its rank and a way to report. Its reports come to `on_report` in the process that
+started the run, which can therefore draw bars and write files wherever the workers are.
 
 A worker that dies without a word (killed, out of memory, its node lost) costs the steps since the last checkpoint: all
 workers are started again. Ray Train's own `FailureConfig` would do so after any exception too; but what the function
@@ -30,7 +30,7 @@ TrainFunction = Callable[[PayloadT, Worker, Report], None]
 Launcher = Literal["ray", "local"]
 
 MAX_RESTARTS = 3
-"""How often workers are started again with no new step in between; what dies every time is not tried for ever."""
+"""Restarts of the workers with no new step in between; a run that dies every time must end."""
 
 _GROUP_TIMEOUT_S = 600
 """Until a worker that waits for the others gives up; validation and checkpoints on worker 0 take well under this."""
@@ -70,27 +70,27 @@ def run_training(
         train_function(payload, _this_process(use_gpu), on_report)
         return
     with ray_session():
-        _train_on_ray(train_function, payload, _share(num_workers, use_gpu), storage, on_report, max_restarts)
+        _train_on_ray(train_function, payload, _resources(num_workers, use_gpu), storage, on_report, max_restarts)
 
 
 @dataclass(frozen=True, slots=True)
-class _Share:
-    """What each of the workers gets of the machine or cluster."""
+class _Resources:
+    """CPUs and GPUs of each worker."""
 
     num_workers: int
     cpus: float
     gpus: int
 
 
-def _share(num_workers: int, use_gpu: bool) -> _Share:
+def _resources(num_workers: int, use_gpu: bool) -> _Resources:
     import ray  # noqa: PLC0415  after `ray_session` has set its environment
 
     available = ray.cluster_resources()
     if use_gpu and available.get("GPU", 0) < num_workers:
         raise StageError(f"train: workers: expected at most {int(available.get('GPU', 0))} (GPUs), got {num_workers}")
     cores = int(available["CPU"])
-    cpus = 1 if use_gpu else cores // num_workers or cores / num_workers  # more workers than cores share them
-    return _Share(num_workers, cpus, int(use_gpu))
+    cpus = 1 if use_gpu else cores // num_workers or cores / num_workers  # several workers on one core
+    return _Resources(num_workers, cpus, int(use_gpu))
 
 
 def _this_process(use_gpu: bool) -> Worker:
@@ -116,7 +116,7 @@ def growing_segments() -> dict[str, str]:
 def _train_on_ray(
     train_function: TrainFunction[PayloadT],
     payload: PayloadT,
-    share: _Share,
+    resources: _Resources,
     storage: Path,
     on_report: Report,
     max_restarts: int,
@@ -132,7 +132,7 @@ def _train_on_ray(
         context = ray.train.get_context()
         device = ray.train.torch.get_device()
         if device.type == "cpu":
-            torch.set_num_threads(max(1, int(share.cpus)))
+            torch.set_num_threads(max(1, int(resources.cpus)))
         worker = Worker(context.get_world_rank(), context.get_world_size(), device)
         try:
             train_function(payload, worker, lambda step, metrics: messages.put((step, dict(metrics))))
@@ -143,7 +143,7 @@ def _train_on_ray(
     latest = deaths = 0
     while True:
         listener = _Listener(messages, on_report, latest)
-        died = _fit(on_worker, share, storage, listener, is_last=deaths >= max_restarts)
+        died = _fit(on_worker, resources, storage, listener, is_last=deaths >= max_restarts)
         listener.check()
         if not died:
             return
@@ -153,7 +153,7 @@ def _train_on_ray(
 
 
 def _fit(
-    on_worker: Callable[[], None], share: _Share, storage: Path, listener: "_Listener", *, is_last: bool
+    on_worker: Callable[[], None], resources: _Resources, storage: Path, listener: "_Listener", *, is_last: bool
 ) -> list[int]:
     """Run all workers, until they are done or one of them is gone, and return the ranks of those that died.
 
@@ -161,8 +161,8 @@ def _fit(
         is_last: a death without a step that was new is an error now.
 
     Raises:
-        MggtalkError, StageBugError: what was raised on a worker; of several, the user's, or the first, for others fail
-            because it is gone.
+        MggtalkError, StageBugError: what was raised on a worker; of several, the user's, or the first, because
+            others fail once it is gone.
         StageError: workers died for the last time, or as they were started.
     """
     import ray.train.torch  # noqa: PLC0415  after `ray_session` has set its environment
@@ -173,14 +173,14 @@ def _fit(
         on_worker,
         torch_config=ray.train.torch.TorchConfig(timeout_s=_GROUP_TIMEOUT_S),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=share.num_workers,
-            use_gpu=share.gpus > 0,
-            resources_per_worker={"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})},
+            num_workers=resources.num_workers,
+            use_gpu=resources.gpus > 0,
+            resources_per_worker={"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus else {})},
         ),
         run_config=ray.train.RunConfig(  # mypy reads Ray Train's former class
             name="ray_train",
             storage_path=os.fspath(storage.resolve()),
-            worker_runtime_env=_worker_environment(share),  # type: ignore[call-arg]
+            worker_runtime_env=_worker_environment(resources),  # type: ignore[call-arg]
         ),
     )
     try:
@@ -200,9 +200,9 @@ def _fit(
     return []
 
 
-def _worker_environment(share: _Share) -> dict[str, dict[str, str]]:
+def _worker_environment(resources: _Resources) -> dict[str, dict[str, str]]:
     """Return Ray's runtime environment of the workers; not set by the function, before which Ray turns to CUDA."""
-    variables = growing_segments() if share.gpus else {}
+    variables = growing_segments() if resources.gpus else {}
     return {"env_vars": variables} if variables else {}
 
 

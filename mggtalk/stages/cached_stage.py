@@ -91,7 +91,7 @@ class FileStore(Generic[RecordT, OutputT]):
 
 
 class CachedStage(ABC, Generic[RecordT, OutputT, ResultT]):
-    """The definition of a stage: records, where finished results are, how one is made, what follows from all.
+    """The definition of a stage: its records, the store of finished results, the per-record work, the assembly.
 
     It knows neither Ray nor processes. The per-record stage that `worker` builds runs in a child process under the
     limits here.

@@ -15,7 +15,7 @@ from mggtalk.stages.ingest.probe import VideoFile
 _logger = logging.getLogger(__name__)
 
 MEMORY_LIMIT_BYTES = 4 << 30
-"""Tracking or sharding a clip takes about 1 GB without networks; what decoders eat up on broken files has no bound."""
+"""Tracking or sharding a clip takes about 1 GB without networks; decoders may take any amount for broken files."""
 
 DEPENDS_ON_MACHINE = frozenset(
     {RejectReason.MISSING_FILE, RejectReason.DECODE_TIMEOUT, RejectReason.CRASHED, RejectReason.OUT_OF_MEMORY}

@@ -81,7 +81,7 @@ def _column_type(hint: Any) -> pa.DataType:
 
 
 def _converter(hint: Any) -> Callable[[Any], Any] | None:
-    """Return what makes a field of a Parquet value; None where they are the same."""
+    """Return the conversion of a Parquet value to a field; None where they are the same."""
     if get_origin(hint) is tuple:
         return tuple
     return cast("type[StrEnum]", hint) if _is_enumeration(hint) else None

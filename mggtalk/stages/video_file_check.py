@@ -15,7 +15,7 @@ OutputT = TypeVar("OutputT")
 class WithVideoFile(Generic[RecordT, OutputT]):
     """A stage around a stage: a record whose video file is not there as ingested is a `MISSING_FILE` rejection.
 
-    The file is looked at again when the inner stage could not decode it, for it may have gone in between.
+    The file is checked again when the inner stage could not decode it, because it may have gone in between.
 
     Args:
         factory: builds the inner stage. key: the attribute that names a record. video_of: gives its video.
@@ -59,10 +59,10 @@ def file_fault(video: VideoRecord) -> str | None:
 
 
 def content_fault(video: VideoRecord) -> str | None:
-    """Return why the content of the video's file is not that which was ingested; None where it is.
+    """Return the mismatch if the content of the video's file is not the ingested one; None where it is.
 
-    Results are kept under the hash of the content, so what another content gave must never get there. Hashing reads a
-    gigabyte a second, which is little beside decoding it.
+    Results are stored under the hash of the content, so other content must never give one. Hashing reads a gigabyte a
+    second, which is little beside decoding.
     """
     if (found := sha256_of(Path(video.path))) == video.sha256:
         return None

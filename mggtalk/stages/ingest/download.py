@@ -1,4 +1,4 @@
-"""Fetches what a recipe names by URL, before `ingest` begins, and tells what cannot be had.
+"""Downloads the files that a recipe names by URL, before `ingest` begins, and rejects those that fail.
 
 It happens here and not in the workers: a file that several rows name is fetched once, a worker on another machine
 would fetch to a disk that nobody reads from, and code that decodes strangers' files has no need of a network.
@@ -33,7 +33,7 @@ def to_download(items: Iterable[IngestItem]) -> list[IngestItem]:
 def fetch_media(
     items: Iterable[IngestItem], parts: Path, fetch: Fetch = fetch_url
 ) -> Iterator[tuple[str, Rejected | None]]:
-    """Fetch the files of `items`, several at once; yield for each, as it ends, the path and what went wrong, if it did.
+    """Fetch the files of `items`, several at once; yield the path of each as it ends, with its rejection if it failed.
 
     A download that is interrupted, by a signal too, goes on in the next run.
 

@@ -1,4 +1,4 @@
-"""What a recipe names: inputs of `ingest`, before anything is known of their files."""
+"""Inputs of `ingest` as a recipe names them, before their files are read."""
 
 import math
 import os

@@ -29,7 +29,7 @@ class VideoFile:
 
 @dataclass(frozen=True, slots=True)
 class ProbedFile:
-    """What a video file is; the fields are those of `VideoRecord`."""
+    """Properties of a video file; the fields are those of `VideoRecord`."""
 
     path: str
     sha256: str
@@ -46,7 +46,7 @@ class ProbeStage:
     """Hashes and probes one file; gives a `ProbedFile`, or a rejection whose key is the path."""
 
     def __call__(self, record: VideoFile) -> Iterator[ProbedFile | Rejected]:
-        """Yield what one file is."""
+        """Yield the properties of one file."""
         try:
             result = self._probe(record.path)
         except OSError as cause:  # unreadable now: a disk that has gone, say; nothing is known of the file
@@ -81,7 +81,7 @@ class ProbeStage:
 
 
 def look_up(path: str) -> VideoFile | Rejected:
-    """Return a file's status, or the rejection of what need not be opened to see that it is no video."""
+    """Return a file's status, or the rejection where that alone shows that it is no video."""
     shown = printable(path)
     if shown != path:
         return Rejected(shown, RejectReason.UNSUPPORTED_FILE, f"{shown}: the file name is not UTF-8; rename the file")

@@ -1,4 +1,4 @@
-"""Remembers what every file was found to be, so that a rerun of `ingest` looks at names, sizes and times only."""
+"""Caches the probe of every file, so that a rerun of `ingest` reads names, sizes and times only."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -17,8 +17,8 @@ _LIBRARIES = ("av",)
 class ProbeCache:
     """One note a file, under a key of its path and of the code; the note says of which state of the file it is.
 
-    So a file that has changed overwrites its own note, and one that is not there now, for its disk is not mounted,
-    keeps it. Notes know nothing of labels and intervals: these are laid over.
+    A file that has changed overwrites its own note; one that is missing now, because its disk is not mounted, keeps it.
+    Notes hold no labels and intervals: the stage applies these afterwards.
 
     Args:
         directory: folder of the notes; no output, and safe to delete.
@@ -32,7 +32,7 @@ class ProbeCache:
         }
 
     def find(self, file: VideoFile) -> ProbedFile | Rejected | None:
-        """Return what the file was found to be; None if that is not known of its present state."""
+        """Return the probe of the file; None if its present state has not been probed."""
         try:
             note: dict[str, Any] = json.loads(self._notes.read(self._key(file.path)))
         except (FileNotFoundError, ValueError):
@@ -44,7 +44,7 @@ class ProbeCache:
         return ProbedFile(**note["probed"])
 
     def keep(self, file: VideoFile, outputs: Sequence[ProbedFile | Rejected]) -> ProbedFile | Rejected:
-        """Store what the file, in the state before it was probed, was found to be, and return it."""
+        """Store the probe of the file, in the state that it had before, and return it."""
         (result,) = outputs
         kind = "rejected" if isinstance(result, Rejected) else "probed"
         self._notes.write(self._key(file.path), json.dumps({"file": asdict(file), kind: asdict(result)}).encode())

@@ -11,12 +11,13 @@ def split_of(identity: str, val_fraction: float, test_fraction: float) -> Split:
     """Return the part that a person belongs to, by the SHA-256 of the identity alone.
 
     The first 64 bits of the hash, as a number in [0, 1), are compared with the fractions: test comes first, then val,
-    the rest is train. So a new person moves nobody, and a larger fraction only moves people into that part.
+    the rest is train. A new identity therefore moves no other, and a larger fraction only moves
+    identities into that split.
     """
-    place = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") / 2**64
-    if place < test_fraction:
+    position = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") / 2**64
+    if position < test_fraction:
         return Split.TEST
-    return Split.VAL if place < test_fraction + val_fraction else Split.TRAIN
+    return Split.VAL if position < test_fraction + val_fraction else Split.TRAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class StatedInterval:
     """An interval of a video with the part of the data set that a recipe states for it; None: it states none.
 
     Attributes:
-        where: the place in the recipe that names it, for messages.
+        where: file and line of the recipe that name it, as messages say it.
     """
 
     video: str
@@ -37,7 +38,7 @@ class StatedInterval:
 def split_conflict(intervals: Iterable[StatedInterval]) -> tuple[StatedInterval, StatedInterval] | None:
     """Return two intervals of one video that overlap but are of different splits; None if there are none.
 
-    What is learned from must not be what it is tested on.
+    A frame that is trained on must not be tested on.
     """
     latest: dict[tuple[str, Split | None], StatedInterval] = {}  # that which ends last, of those that began so far
     for interval in sorted(intervals, key=lambda one: (one.video, one.start_s)):

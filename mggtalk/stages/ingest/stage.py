@@ -27,7 +27,7 @@ _BOX_DIGITS = 8  # among the boxes of one interval
 
 @dataclass(frozen=True, slots=True)
 class IngestOutcome:
-    """What became of all inputs: videos sorted by id, and rejections sorted by key."""
+    """The outcome of all inputs: videos sorted by id, and rejections sorted by key."""
 
     videos: tuple[VideoRecord, ...]
     rejects: tuple[Rejected, ...]
@@ -39,10 +39,10 @@ class IngestOutcome:
 
 
 def video_of(item: IngestItem, file: ProbedFile | Rejected, config: IngestConfig) -> VideoRecord | Rejected:
-    """Return what becomes of an input: what the recipe says, laid over what its file is.
+    """Return the record of an input: the statements of the recipe, applied to its file.
 
     Args:
-        file: what is known of the file at `item.path`.
+        file: the probe of the file at `item.path`.
     """
     if isinstance(file, Rejected):
         return replace(file, key=item.name)
@@ -99,7 +99,7 @@ def split_duplicates(records: Iterable[VideoRecord]) -> tuple[list[VideoRecord],
     """Return the records without those of the same content, interval and box as another, and rejections for these.
 
     A record whose identity is known goes before one whose is not, then the first by name is kept; so an unlabelled copy
-    never takes the place of what the recipe labels. The rejections are in the order of the names.
+    never replaces a labelled video. The rejections are in the order of the names.
     """
     kept: dict[str, VideoRecord] = {}
     rejects = []

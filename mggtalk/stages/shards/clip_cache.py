@@ -1,9 +1,9 @@
-"""Remembers which clips of the shards are done, so that a rerun makes only what is missing.
+"""Records the finished clips of the shards, so that a rerun makes only the missing ones.
 
 For every finished clip the staging folder, no output of the stage, holds a note under the clip's content key: the
 hashes of its samples, or its rejection. The samples themselves lie beside the note as a tar until the shards are
-assembled, and in the shards from then on: nothing is stored twice. A note names bytes, not places, so a crash in the
-midst of the assembly, or shards that were made otherwise, cannot pass for what they are not.
+assembled, and in the shards from then on: nothing is stored twice. A note names bytes, not positions, so neither a
+crash during the assembly nor shards that were made otherwise can be mistaken for the clip.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class ClipCache:
         self._shards = shards
 
     def find(self, key: str) -> StagedClip | Rejected | None:
-        """Return what became of the clip with this content key; None if that is not known, or its bytes are lost."""
+        """Return the result of the clip with this content key; None if there is none, or its bytes are lost."""
         if not self._notes.path(key).is_file():
             return None
         note = json.loads(self._notes.read(key))

@@ -1,4 +1,4 @@
-"""From source frames to what they carry: the head's surface, its normals and its symmetric cloud."""
+"""Reconstructs the geometry of source frames: the head's surface, its normals and its symmetric cloud."""
 
 from dataclasses import dataclass
 

@@ -22,7 +22,7 @@ from mggtalk.shards.codecs.resample import valid_mask
 from mggtalk.shards.codecs.sample import SourceGeometry, encode_sample
 from mggtalk.shards.codecs.tracks import ClipTracks
 from mggtalk.shards.schema import CHUNK_FRAMES, SampleMeta
-from mggtalk.stages.shards.audio import ClipSound, clip_sound
+from mggtalk.stages.shards.audio import ClipAudio, clip_audio
 from mggtalk.stages.shards.config import ShardsConfig
 from mggtalk.stages.shards.crop import SquareCrop, head_crop
 from mggtalk.stages.shards.source_geometry import SourceReconstruction
@@ -68,32 +68,32 @@ class ShardsStage:
         """
         assert record.landmark_set == self._landmarks.name, f"{record.clip_id}: landmarks {record.landmark_set}"
         with _one_thread():
-            samples, head_share = self._samples(record)
-        if head_share < self._settings.min_head_fraction:
-            yield Rejected(record.clip_id, RejectReason.NO_HEAD, f"head covers {head_share:.1%} of the crop")
+            samples, head_fraction = self._samples(record)
+        if head_fraction < self._settings.min_head_fraction:
+            yield Rejected(record.clip_id, RejectReason.NO_HEAD, f"head covers {head_fraction:.1%} of the crop")
             return
         yield from samples
 
     def _samples(self, record: ClipTrack) -> tuple[list[ShardSample], float]:
-        """Return all samples, and the median share of the crop that the head covers."""
+        """Return all samples, and the median fraction of the crop that the head covers."""
         settings = self._settings
         crop = head_crop(record.head_to_camera, record.intrinsics, settings.crop_margin, settings.size)
         video = open_video(record.video.path, record.fps, record.video.start_s, record.video.end_s)
         valid = valid_mask(crop.valid_box(video.width, video.height), crop.size, crop.size)
         tracks = _crop_tracks(record, crop)
-        sound = clip_sound(record, float(video.times_s[0]))
-        samples, shares = [], []
+        audio = clip_audio(record, float(video.times_s[0]))
+        samples, fractions = [], []
         for start in range(0, record.num_frames, CHUNK_FRAMES):
             stop = min(start + CHUNK_FRAMES, record.num_frames)
             rgb = self._crops(video, crop, record.start_frame + start, record.start_frame + stop)
             chunk = tracks.chunk(start, stop)
             masks = self._parser(rgb, chunk.landmarks_px, chunk.head_to_camera[:, :2, 1]) & valid
-            shares.extend(masks.mean(axis=(1, 2)))
-            meta = self._meta(record, crop, video, sound, start, stop)
+            fractions.extend(masks.mean(axis=(1, 2)))
+            meta = self._meta(record, crop, video, audio, start, stop)
             meta, sources = _with_sources(meta, self._reconstruction, rgb, masks, valid, chunk)
-            audio = sound.member(start, stop)
-            samples.append(encode_sample(meta, rgb, masks, chunk, sources, audio, jpeg_quality=settings.jpeg_quality))
-        return samples, float(np.median(shares))
+            flac = audio.member(start, stop)
+            samples.append(encode_sample(meta, rgb, masks, chunk, sources, flac, jpeg_quality=settings.jpeg_quality))
+        return samples, float(np.median(fractions))
 
     @staticmethod
     def _crops(
@@ -106,7 +106,7 @@ class ShardsStage:
         record: ClipTrack,
         crop: SquareCrop,
         video: ResampledVideo,
-        sound: ClipSound,
+        audio: ClipAudio,
         start: int,
         stop: int,
     ) -> SampleMeta:
@@ -131,8 +131,8 @@ class ShardsStage:
             valid_box=crop.valid_box(video.width, video.height),
             landmark_set=record.landmark_set,
             expression_names=record.expression_names,
-            audio=sound.state,
-            audio_dbfs=sound.level_dbfs(start, stop),
+            audio=audio.state,
+            audio_dbfs=audio.level_dbfs(start, stop),
             perception={
                 "head_mask": self._settings.head_parsing,
                 "geometry": self._settings.depth,
@@ -163,7 +163,7 @@ def _with_sources(
     valid: Bool[np.ndarray, "size size"],
     tracks: ClipTracks,
 ) -> tuple[SampleMeta, dict[int, SourceGeometry]]:
-    """Return the geometry of the source frames, and the metadata with what is to be said of it."""
+    """Return the geometry of the source frames, and the metadata with its fallbacks."""
     frames = list(meta.source_frames)
     if not frames:
         return meta, {}

@@ -10,7 +10,7 @@ from mggtalk.records import RejectReason, Segment
 
 @dataclass(frozen=True, slots=True)
 class FrameStatus:
-    """What is known of one resampled frame: why it cannot be used, if so, and whether a new run begins with it."""
+    """The status of one resampled frame: the reason if it cannot be used, and if a new run begins with it."""
 
     reason: RejectReason | None
     begins_run: bool

@@ -60,7 +60,7 @@ class TrackConfig:
 
     @property
     def backend(self) -> LandmarkBackend:
-        """What finds the landmarks."""
+        """Backend that finds the landmarks."""
         return LANDMARK_BACKENDS[self.landmarks]
 
     @property
@@ -77,7 +77,7 @@ class TrackConfig:
 
     @property
     def limits(self) -> "FrameLimits":
-        """What makes a frame unusable before its pose is known."""
+        """Limits beyond which a frame is unusable, before its pose is known."""
         from mggtalk.stages.track.frame_analysis import FrameLimits  # noqa: PLC0415  OpenCV, which a look at keys spares
 
         return FrameLimits(self.min_face_px, self.second_face_ratio, self.min_sharpness, self.max_hand_over_face)

@@ -1,4 +1,4 @@
-"""What is seen in the frames of a video, one after the other: the main face, others, hands, cuts, sharpness.
+"""Analyses the frames of a video in order: main face, other faces, hands, cuts, sharpness.
 
 The main face is the largest where a shot begins (or the one in the box that the recipe states), and is followed from
 then on. Others are counted; one of a size comparable to the main face makes a frame unusable, unless a box says whom
@@ -25,7 +25,7 @@ _HANDS_CLOSE_FRAMES = 5
 
 @dataclass(frozen=True, slots=True)
 class FrameLimits:
-    """What makes a frame unusable; see `TrackConfig`."""
+    """Limits beyond which a frame is unusable; see `TrackConfig`."""
 
     min_face_px: float
     second_face_ratio: float
@@ -34,11 +34,11 @@ class FrameLimits:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FrameObservation:
-    """What is seen in one resampled frame.
+class FrameAnalysis:
+    """The analysis of one resampled frame.
 
     Attributes:
-        status: whether it can be used so far, and whether a cut or another face begins a new run.
+        status: the reason if it is unusable so far, and if a cut or another face begins a new run.
         landmarks, expression: of the main face, as in `FaceDetection`; None where there is no face.
         face_size, sharpness, hand_over_face, num_faces: see `records.ClipTrack`.
     """
@@ -57,7 +57,7 @@ class Faces(Protocol):
 
     @property
     def background_faces(self) -> tuple[float, ...]:
-        """Sizes of faces that stand aside."""
+        """Sizes of the faces in the background."""
         ...
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"], step_ms: int) -> list[FaceDetection]:
@@ -75,7 +75,7 @@ class Hands(Protocol):
     def share_covered(
         self, image: UInt8[np.ndarray, "height width 3"], outline: Float[np.ndarray, "num_points 2"]
     ) -> float:
-        """Return the share of the face that hands cover."""
+        """Return the fraction of the face that hands cover."""
         ...
 
 
@@ -87,11 +87,11 @@ class Cuts(Protocol):
         ...
 
 
-class FrameObserver:
-    """Looks at one video's frames in order.
+class FrameAnalyzer:
+    """Analyses the frames of one video in order.
 
     Args:
-        hands: None if nobody looks for hands; then no frame is told to have any.
+        hands: None to look for no hands; then no frame has any.
         hands_every: frames between two looks for hands where none are before the face.
         box: of the main face, as in `VideoRecord`; empty if not stated.
         step_ms: between two frames.
@@ -123,14 +123,14 @@ class FrameObserver:
         self._hand_over_face = 0.0
         self._until_hands = 0
 
-    def observe(self, image: UInt8[np.ndarray, "height width 3"]) -> FrameObservation:
-        """Return what is seen in `image` (RGB), the frame after the one before."""
+    def analyze(self, image: UInt8[np.ndarray, "height width 3"]) -> FrameAnalysis:
+        """Return the analysis of `image` (RGB), the next frame."""
         cut = self._cuts.begins_shot(image)
         faces = self._finder.detect(image, self._step_ms)
         others = [*(face.size for face in faces), *self._finder.background_faces]
         if not faces:
             self._previous = None
-            return FrameObservation(FrameStatus(RejectReason.NO_FACE, cut), num_faces=len(others))
+            return FrameAnalysis(FrameStatus(RejectReason.NO_FACE, cut), num_faces=len(others))
         main, followed = self._main_face(faces, cut)
         others.remove(main.size)
         self._previous = main.box
@@ -138,7 +138,7 @@ class FrameObserver:
             self._until_hands = 0
         sharpness = _sharpness(image, main)
         hand_over_face = self._look_for_hands(image, main)
-        return FrameObservation(
+        return FrameAnalysis(
             FrameStatus(self._fault(main, others, sharpness, hand_over_face), not followed),
             main.landmarks.astype(np.float32),
             main.expression,
@@ -171,7 +171,7 @@ class FrameObserver:
         return RejectReason.HAND_OVER_FACE if hand_over_face > limits.max_hand_over_face else None
 
     def _look_for_hands(self, image: UInt8[np.ndarray, "height width 3"], main: FaceDetection) -> float:
-        """Return the share of the face that hands cover, as of the last look."""
+        """Return the fraction of the face that hands cover, as of the last look."""
         if self._hands is None:
             return 0.0
         if self._until_hands == 0:
@@ -184,7 +184,7 @@ class FrameObserver:
 
 
 def _overlap(one: Float[np.ndarray, " 4"], other: Float[np.ndarray, " 4"] | None) -> float:
-    """Return the area that two boxes share; neighbouring frames of one face always share some."""
+    """Return the area of the intersection of two boxes; that of one face in neighbouring frames is never 0."""
     if other is None:
         return 0.0
     extent = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])

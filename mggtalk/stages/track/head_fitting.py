@@ -1,4 +1,4 @@
-"""From the landmarks of a run of frames to its head: one shape, one pose a frame, and how well they fit."""
+"""Fits a head to the landmarks of a run of frames: one shape, one pose a frame, and the confidence of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from mggtalk.stages.track.clip_segmentation import FrameRun
 _CONFIDENCE_CM = 0.04 * EYE_DISTANCE_CM
 """Four times the median residual of real clips: a landmark that lies farther off is not where the head has it."""
 _BLOCK = 512
-"""Frames that are solved at once, to bound memory."""
+"""Frames that are fitted at once, to bound memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SolvedRun:
-    """A run of frames of one head, which begins at frame `run.start`; see `HeadSolver`.
+class FittedRun:
+    """A run of frames of one head, which begins at frame `run.start`; see `HeadFitter`.
 
     Attributes:
         landmarks: x, y in pixels from the principal point and relative z.
-        confidence: share of the landmarks that are seen where the head has them, by frame.
+        confidence: fraction of the landmarks that are seen where the head has them, by frame.
     """
 
     run: FrameRun
@@ -54,8 +54,8 @@ class SolvedRun:
         return pose_clip(self.landmarks[frames], self.frame_size, self.shape, self.poses.take(frames), self.focal)
 
 
-class HeadSolver:
-    """Solves the runs of one video, whose camera has one focal length.
+class HeadFitter:
+    """Fits the runs of one video, whose camera has one focal length.
 
     Args:
         camera_distance: see `estimate_focal`.
@@ -78,25 +78,23 @@ class HeadSolver:
         centered = from_principal_point(landmarks, self._frame_size)
         return estimate_focal(centered, self._prior, self._camera_distance)
 
-    def solve(
-        self, run: FrameRun, landmarks: Float[np.ndarray, "num_frames num_landmarks 3"], focal: float
-    ) -> SolvedRun:
+    def fit(self, run: FrameRun, landmarks: Float[np.ndarray, "num_frames num_landmarks 3"], focal: float) -> FittedRun:
         """Return the head of a run from landmarks in pixels of the frame."""
         centered = from_principal_point(landmarks, self._frame_size)
         shape = solve_head_shape(centered, self._prior, focal)
         blocks = [centered[low : low + _BLOCK] for low in range(0, len(centered), _BLOCK)]
         poses = [poses_of(block, shape, self._prior, focal) for block in blocks]
-        return SolvedRun(
+        return FittedRun(
             run,
             self._frame_size,
             focal,
             shape,
             centered,
             _joined(poses),
-            np.concatenate([self._fit(*pair, shape, focal) for pair in zip(poses, blocks, strict=True)]),
+            np.concatenate([self._confidence(*pair, shape, focal) for pair in zip(poses, blocks, strict=True)]),
         )
 
-    def _fit(
+    def _confidence(
         self, poses: Poses, landmarks: Float[np.ndarray, "num_frames num_landmarks 3"], shape: HeadShape, focal: float
     ) -> Float32[np.ndarray, " num_frames"]:
         rigid = np.flatnonzero(self._prior.weights)

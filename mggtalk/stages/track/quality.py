@@ -1,4 +1,4 @@
-"""How well a clip's head was solved, in three figures for the table of clips."""
+"""Measures the fit of a clip's head, in figures for the table of clips."""
 
 from dataclasses import dataclass
 

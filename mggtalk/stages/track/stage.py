@@ -25,8 +25,8 @@ from mggtalk.perception.shot_cuts import CutDetector
 from mggtalk.records import ClipTrack, Rejected, RejectReason, Segment, TrackedVideo, VideoPart, VideoRecord
 from mggtalk.stages.track.clip_segmentation import FrameRun, FrameStatus, maximal_runs, split_runs
 from mggtalk.stages.track.config import DETECTOR_MODEL, HAND_MODELS, TrackConfig
-from mggtalk.stages.track.frame_analysis import FrameObservation, FrameObserver
-from mggtalk.stages.track.head_fitting import HeadSolver, SolvedRun
+from mggtalk.stages.track.frame_analysis import FrameAnalysis, FrameAnalyzer
+from mggtalk.stages.track.head_fitting import FittedRun, HeadFitter
 from mggtalk.video.container import is_indexed
 from mggtalk.video.decode import ResampledVideo, open_video
 
@@ -36,15 +36,15 @@ PART_S = 90.0
 _LEAST_PART_BYTES = 1 << 15
 """Of a still image, at the lowest rates that encoders go to."""
 _FOCAL_FRAMES = 24
-"""That tell the focal length of a video in parts."""
+"""Number of frames that give the focal length of a video in parts."""
 
 Landmarks = Float32[np.ndarray, "num_landmarks 3"]
 
 
 def num_parts(video: VideoRecord) -> int:
-    """Return into how many parts a video is cut, by the length that its container states.
+    """Return the number of parts that a video is cut into, by the length that its container states.
 
-    Nothing depends on its truth: the last part goes on to the end. A file of few bytes has few parts, whatever it says.
+    A wrong length does no harm: the last part goes on to the end. A file of few bytes has few parts, whatever it says.
     """
     most = 1 + video.size_bytes // _LEAST_PART_BYTES
     stated_s = min(video.end_s, video.duration_s) - video.start_s
@@ -52,7 +52,7 @@ def num_parts(video: VideoRecord) -> int:
 
 
 class TrackStage:
-    """One `VideoPart` in; what became of it as a `TrackedVideo` out, without a clip where there is no usable run.
+    """One `VideoPart` in; its `TrackedVideo` out, without a clip where there is no usable run.
 
     Args:
         models: the verified files of `settings.models`, by their names.
@@ -68,7 +68,7 @@ class TrackStage:
         self._landmarks = landmark_set(settings.backend.landmark_set)
 
     def __call__(self, record: VideoPart) -> Iterator[TrackedVideo | Rejected]:
-        """Yield what becomes of the part.
+        """Yield the outcome of the part.
 
         Raises:
             VideoError: none of it can be decoded.
@@ -78,15 +78,15 @@ class TrackStage:
             return
         video = open_video(record.video.path, self._settings.fps, record.video.start_s, record.video.end_s)
         start, stop = self._frames_of(record, video)
-        seen = list(self._observe(video, start, stop, record.video.box))
+        analyses = list(self._analyze_frames(video, start, stop, record.video.box))
         sample = None if record.num_parts == 1 else list(self._sample_landmarks(video, record.video.box))
-        statuses = [observation.status for observation in seen]
-        solved = self._solve((video.width, video.height), seen, statuses, sample)
+        statuses = [frame.status for frame in analyses]
+        fitted = self._fit_heads((video.width, video.height), analyses, statuses, sample)
         runs = split_runs(statuses, *self._settings.clip_frames)
         yield TrackedVideo(
             video=record.video,
             clips=tuple(
-                self._clip(record.video, video, start, seen, run, solved) for run in runs if run.reason is None
+                self._clip(record.video, video, start, analyses, run, fitted) for run in runs if run.reason is None
             ),
             segments=tuple(_segment(record.video, start, run) for run in runs),
             part=record.number,
@@ -97,11 +97,11 @@ class TrackStage:
         is_last = record.number == record.num_parts - 1 or not video.reader.indexed
         return start, video.num_frames if is_last else min(start + self._part_frames, video.num_frames)
 
-    def _observe(
+    def _analyze_frames(
         self, video: ResampledVideo, start: int, stop: int, box: tuple[float, ...]
-    ) -> Iterator[FrameObservation]:
-        """Yield what is seen in every frame; those from one on that cannot be decoded are lost."""
-        observer = FrameObserver(
+    ) -> Iterator[FrameAnalysis]:
+        """Yield the analysis of every frame; from the first one on that cannot be decoded, all are rejected."""
+        analyzer = FrameAnalyzer(
             self._settings.limits,
             FaceFinder(self._landmarker, self._detector, box),
             self._hands,
@@ -114,18 +114,18 @@ class TrackStage:
         done = start
         try:
             for image in video.frames(start, stop):
-                yield observer.observe(image)
+                yield analyzer.analyze(image)
                 done += 1
         except VideoError:
             if done == start:
                 raise
         for _ in range(done, stop):
-            yield FrameObservation(FrameStatus(RejectReason.DECODE_ERROR, begins_run=False))
+            yield FrameAnalysis(FrameStatus(RejectReason.DECODE_ERROR, begins_run=False))
 
     def _sample_landmarks(self, video: ResampledVideo, box: tuple[float, ...]) -> Iterator[Landmarks]:
         """Yield the landmarks of the largest face in frames from all over the video, each looked at by itself.
 
-        They are key frames, for those are decoded alone.
+        They are key frames, because those are decoded alone.
         """
         frames = video.frame_index[video.reader.is_key_frame[video.frame_index]]
         for frame in frames[key_frames(len(frames), _FOCAL_FRAMES)] if len(frames) else ():
@@ -137,29 +137,29 @@ class TrackStage:
             if faces:
                 yield max(faces, key=lambda face: face.size).landmarks.astype(np.float32)
 
-    def _solve(
+    def _fit_heads(
         self,
         frame_size: tuple[int, int],
-        seen: list[FrameObservation],
+        analyses: list[FrameAnalysis],
         statuses: list[FrameStatus],
         sample: list[Landmarks] | None,
-    ) -> list[SolvedRun]:
+    ) -> list[FittedRun]:
         """Return the heads of all runs that are long enough; frames that their poses rule out get their status.
 
         Args:
-            sample: what tells the focal length of a video in parts, the same for each of them.
+            sample: landmarks that give the focal length of a video in parts, the same for each of them.
         """
         least, _ = self._settings.clip_frames
         runs = [run for run in maximal_runs(statuses) if run.reason is None and run.stop - run.start >= least]
         if not runs:
             return []
-        solver = HeadSolver(self._landmarks, self._settings.camera_distance_cm, frame_size)
+        fitter = HeadFitter(self._landmarks, self._settings.camera_distance_cm, frame_size)
         longest = max(runs, key=lambda run: run.stop - run.start)
-        focal = solver.focal(np.stack(sample) if sample else _landmarks(seen[longest.frames]))
-        solved = [solver.solve(run, _landmarks(seen[run.frames]), focal) for run in runs]
-        for head in solved:
+        focal = fitter.focal(np.stack(sample) if sample else _landmarks(analyses[longest.frames]))
+        fitted = [fitter.fit(run, _landmarks(analyses[run.frames]), focal) for run in runs]
+        for head in fitted:
             statuses[head.run.frames] = map(self._judged, statuses[head.run.frames], head.yaw_deg, head.confidence)
-        return solved
+        return fitted
 
     def _judged(self, status: FrameStatus, yaw_deg: float, confidence: float) -> FrameStatus:
         if abs(yaw_deg) > self._settings.max_yaw_deg:
@@ -173,23 +173,23 @@ class TrackStage:
         record: VideoRecord,
         video: ResampledVideo,
         start: int,
-        seen: list[FrameObservation],
+        analyses: list[FrameAnalysis],
         run: FrameRun,
-        solved: list[SolvedRun],
+        fitted: list[FittedRun],
     ) -> ClipTrack:
-        (head,) = (head for head in solved if run in head)
-        pose, kept = head.pose(run), seen[run.frames]
+        (head,) = (head for head in fitted if run in head)
+        pose, kept = head.pose(run), analyses[run.frames]
         frames = slice(start + run.start, start + run.stop)
 
         def by_frame(name: str) -> Float32[np.ndarray, " num_frames"]:
-            return np.array([getattr(observation, name) for observation in kept], dtype=np.float32)
+            return np.array([getattr(frame, name) for frame in kept], dtype=np.float32)
 
         expression_names = self._landmarker.expression_names
         if self._settings.expression == "pca":
             expression_names = pca_names(self._landmarks.name)
             expression = pca_expression(pose.landmarks, pose.neutral_landmarks, self._landmarks.name)
         else:
-            expression = np.stack([seen.expression for seen in kept if seen.expression is not None])
+            expression = np.stack([frame.expression for frame in kept if frame.expression is not None])
         return ClipTrack(
             clip_id=_clip_id(record, frames.start),
             video=record,
@@ -213,8 +213,8 @@ class TrackStage:
         )
 
 
-def _landmarks(seen: Sequence[FrameObservation]) -> Float32[np.ndarray, "num_frames num_landmarks 3"]:
-    return np.stack([observation.landmarks for observation in seen if observation.landmarks is not None])
+def _landmarks(analyses: Sequence[FrameAnalysis]) -> Float32[np.ndarray, "num_frames num_landmarks 3"]:
+    return np.stack([frame.landmarks for frame in analyses if frame.landmarks is not None])
 
 
 def _step_ms(video: ResampledVideo) -> int:

@@ -73,7 +73,7 @@ def load_track(path: Path) -> tuple[TrackedVideo | Rejected, int]:
 
 @dataclass(frozen=True, slots=True)
 class ClipRow:
-    """What people look up and plan by; the tracks themselves stay in the track files.
+    """A row of the table of clips; the tracks themselves stay in the track files.
 
     Attributes:
         start_s: presentation time of the first frame.

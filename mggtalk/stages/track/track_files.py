@@ -61,13 +61,15 @@ def read_track_files(
         StageError: a file is damaged, of another version, or of a video that is not in `records`; or the table of
             identities is of other clips or labels.
     """
-    people = read_identities(tracks) if identified else None
+    identities = read_identities(tracks) if identified else None
     for path in sorted((tracks / VIDEOS_DIRECTORY).glob(f"*{SUFFIX}")):
         result, part = load_track(path)
         record = records.get(result.key if isinstance(result, Rejected) else result.video.video_id)
         if record is None:
             raise StageError(f"{path}: its video is not in the table; {_RUN_TRACK}")
-        yield TrackFile(record, part, _labelled(result, record, people), hashlib.sha256(path.read_bytes()).hexdigest())
+        yield TrackFile(
+            record, part, _labelled(result, record, identities), hashlib.sha256(path.read_bytes()).hexdigest()
+        )
 
 
 def check_complete(records: Mapping[str, VideoRecord], files: Iterable[TrackFile], rejects: Iterable[Rejected]) -> None:
@@ -108,24 +110,24 @@ def outcome(video: VideoRecord, results: Sequence[TrackedVideo | Rejected]) -> T
 
 
 def part_outcome(part: VideoPart, results: Sequence[TrackedVideo | Rejected]) -> TrackedVideo | Rejected:
-    """Return what became of a part, for the summary: one without frames, whose video another part has, is no loss."""
+    """Return the outcome of a part for the summary; a part whose frames another part has is no loss."""
     (result,) = results
     return result if isinstance(result, TrackedVideo) and not result.segments else outcome(part.video, results)
 
 
 def _labelled(
-    result: TrackedVideo | Rejected, record: VideoRecord, people: Mapping[str, ClipIdentity] | None
+    result: TrackedVideo | Rejected, record: VideoRecord, identities: Mapping[str, ClipIdentity] | None
 ) -> TrackedVideo | Rejected:
     if isinstance(result, Rejected):
         return replace(result, key=record.name)
-    clips = (replace(clip, video=_identified(clip.clip_id, record, people)) for clip in result.clips)
+    clips = (replace(clip, video=_identified(clip.clip_id, record, identities)) for clip in result.clips)
     return replace(result, video=record, clips=tuple(clips))
 
 
-def _identified(clip_id: str, record: VideoRecord, people: Mapping[str, ClipIdentity] | None) -> VideoRecord:
-    if people is None:
+def _identified(clip_id: str, record: VideoRecord, identities: Mapping[str, ClipIdentity] | None) -> VideoRecord:
+    if identities is None:
         return record
-    found = people.get(clip_id)
+    found = identities.get(clip_id)
     if found is None or found.labelled != record.identity or (split_stays(record) and found.split != record.split):
         raise StageError(f"{record.name}: clip {clip_id}: the identities are of other clips or labels; {_RUN_TRACK}")
     return replace(record, identity=found.identity, split=found.split)

@@ -15,7 +15,7 @@ import torch
 
 from mggtalk.errors import StageError
 from mggtalk.runtime.failures import StageBugError
-from mggtalk.runtime.train_runner import Launcher, _Share, _worker_environment, run_training
+from mggtalk.runtime.train_runner import Launcher, _Resources, _worker_environment, run_training
 from mggtalk.training.images import Reported, image_metrics, scalar_metrics
 from tests.integration.runtime.toy_training import KILLABLE, KILLED_AT, KillableRun, sum_of_ranks, train_killable
 from tests.support.synthetic_head import make_talking_clip, write_talking_shards
@@ -138,7 +138,7 @@ def test_segments_of_gpu_memory_grow_unless_the_environment_says_otherwise(tmp_p
     names, seen = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"), []
     others = {name: value for name, value in os.environ.items() if name not in names}
     with patch.dict(os.environ, {**others, **given}, clear=True):
-        of_workers = _worker_environment(_Share(2, 1.0, 1))
+        of_workers = _worker_environment(_Resources(2, 1.0, 1))
         run_training(
             lambda _, worker, __: seen.append((worker.device.type, os.environ.get("PYTORCH_ALLOC_CONF"))),
             None,
@@ -150,7 +150,7 @@ def test_segments_of_gpu_memory_grow_unless_the_environment_says_otherwise(tmp_p
         )
     assert seen == [("cuda", expected)]
     assert of_workers == ({} if given else {"env_vars": {"PYTORCH_ALLOC_CONF": expected}})
-    assert not _worker_environment(_Share(2, 1.0, 0))
+    assert not _worker_environment(_Resources(2, 1.0, 0))
 
 
 @pytest.mark.gpu

@@ -29,10 +29,10 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 @config
 class CsvColumns:
-    """Which column of the table holds what; only `video` has to be there.
+    """Names the columns of the table; only `video` has to be there.
 
     Attributes:
-        video: a file, a URL, or what `file` and `url` of the recipe make one of.
+        video: a file, a URL, or the part that `file` and `url` of the recipe complete to one.
         start, end: of the interval; an empty cell is the start, or the end, of the video.
         fps: of the video, if they are frames.
         box: of the main face: one column with four numbers, or four columns. An empty cell is no box.
@@ -68,8 +68,8 @@ class CsvRecipe:
 
     Attributes:
         table: the CSV file, relative to the recipe's folder or else to the working directory.
-        columns: what its columns hold. delimiter: between them.
-        root: the folder of the files, found as the table is. file: what a file is called, with `{video}` for the cell.
+        columns: their names. delimiter: between them.
+        root: the folder of the files, found as the table is. file: a file's name, with `{video}` for the cell.
         url: where videos are fetched from that are not in `root`, with `{video}` for the cell.
         max_mb: the largest file that is downloaded.
         time: whether `start` and `end` are seconds (or hh:mm:ss), or frames, of which `end` is the first that is out.
@@ -200,13 +200,13 @@ class CsvRecipe:
 
 
 def _shown(url: str) -> str:
-    """Return a URL without what may be a password or a token in it."""
+    """Return a URL without its parts that may hold a password or a token."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _download(url: str, name: str, media: Path, sha256: str, max_mb: float) -> IngestItem:
-    """Return an input that is fetched: its file is called after all that decides what it holds."""
+    """Return an input that is fetched: its file is named after everything that decides its content."""
     suffix = PurePosixPath(urlsplit(url).path).suffix
     digits = hashlib.sha256(f"{url}\n{sha256}".encode()).hexdigest()[:16]
     path = media / f"{digits}{suffix if _SUFFIX.fullmatch(suffix) else ''}"

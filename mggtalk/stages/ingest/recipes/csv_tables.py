@@ -1,4 +1,4 @@
-"""CSV tables that people write, read strictly: every fault names the file, the line and the column."""
+"""Reads hand-written CSV tables strictly: every fault names the file, the line and the column."""
 
 import csv
 import math
@@ -52,12 +52,12 @@ class Row:
         return seconds
 
     def fault(self, column: str, expected: str) -> RecipeError:
-        """Return the error that says what a cell should have held."""
+        """Return the error that names the expected content of a cell."""
         return RecipeError(f"{self.where}: column {column!r}: got {self.cells.get(column, '')!r}; expected {expected}")
 
     @property
     def where(self) -> str:
-        """The row's place, for messages."""
+        """File and line of the row, as messages name them."""
         return f"{self.path}: line {self.line}"
 
 

@@ -1,4 +1,4 @@
-"""Boxes of faces, in the orders in which people write them; ours is left, top, right, bottom in pixels."""
+"""Converts boxes of faces from the conventions in use to left, top, right, bottom in pixels."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the kinds of recipes share: where a recipe lies, and how the files that it names are found."""
+"""Shared by all kinds of recipes: resolves the files that a recipe names."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flv", ".mpg
 
 @dataclass(frozen=True, slots=True)
 class RecipeContext:
-    """Where a recipe lies, and how its files are had.
+    """The recipe's own file, and the way to its inputs.
 
     Attributes:
         recipe_path: the recipe file. media_directory: where media from archives and from the web are put.
@@ -57,11 +57,11 @@ def locate(recipe_path: Path, key: str, value: str, exists: Callable[[Path], boo
     Raises:
         RecipeError: it exists in neither.
     """
-    places = list(dict.fromkeys([recipe_path.parent / value, Path(value)]))
-    for place in places:
-        if path_exists(place, exists, f"{recipe_path}: {key}"):
-            return place
-    looked = " or ".join(str(place) for place in places)
+    candidates = list(dict.fromkeys([recipe_path.parent / value, Path(value)]))
+    for candidate in candidates:
+        if path_exists(candidate, exists, f"{recipe_path}: {key}"):
+            return candidate
+    looked = " or ".join(str(candidate) for candidate in candidates)
     raise RecipeError(f"{recipe_path}: {key}: {value!r} not found; looked for {looked}")
 
 
@@ -85,9 +85,9 @@ class VideoRoot:
     """
 
     def __init__(self, recipe_path: Path, value: str) -> None:
-        places = [recipe_path.parent / value, Path(value)]
-        there = [place for place in places if path_exists(place, Path.is_dir, f"{recipe_path}: root")]
-        self._folder = there[0] if there else places[0]
+        candidates = [recipe_path.parent / value, Path(value)]
+        there = [candidate for candidate in candidates if path_exists(candidate, Path.is_dir, f"{recipe_path}: root")]
+        self._folder = there[0] if there else candidates[0]
 
     def path(self, name: str) -> Path:
         """Return where a file lies, or would lie."""
@@ -101,7 +101,7 @@ class VideoRoot:
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        """What is there, by its name in lower case: one look, not one for every clip and suffix."""
+        """The files of the folder by their names in lower case, listed once, not for every clip and suffix."""
         if not self._folder.is_dir():
             return {}
         try:

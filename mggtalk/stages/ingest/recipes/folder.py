@@ -60,7 +60,7 @@ class FolderRecipe:
 def _in_the_form_of(paths: set[str], labels: Mapping[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     """Return the labels under the names that the files have.
 
-    One system writes an accented letter as one character, another as two: a table that was made on one, for files that
+    One system writes an accented letter as one character, another as two: a table made on one, of files that
     came from the other, names them all the same.
     """
     by_form = {unicodedata.normalize("NFC", path): path for path in paths}

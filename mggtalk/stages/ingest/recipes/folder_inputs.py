@@ -1,4 +1,4 @@
-"""What lies below the folder of a recipe, and what its labels say about it."""
+"""Lists the files below the folder of a recipe, and reads their labels."""
 
 import os
 from collections import deque
@@ -32,7 +32,7 @@ def files_below(folder: Path) -> Iterator[Path]:
                 yield from (Path(parent, name) for name in files if not name.startswith("."))
             seen.add(real)
             starts.extend(links)
-            folders[:] = visible  # what is left here is read next; of links, `os.walk` reads none
+            folders[:] = visible  # `os.walk` reads these next; it follows no links
 
 
 def read_labels(path: Path) -> dict[str, dict[str, str]]:

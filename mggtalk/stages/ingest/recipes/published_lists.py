@@ -145,7 +145,7 @@ def _named_lines(path: Path) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _lines(path: Path, *, optional: bool = False) -> Iterator[tuple[str, tuple[str, list[str]]]]:
-    """Yield for each line of `NAME.mp4 VALUE ...` the name, and the line's place with the values."""
+    """Yield for each line of `NAME.mp4 VALUE ...` the name, and the line number with the values."""
     if optional and not path.is_file():
         return
     for number, line in enumerate(_text(path).splitlines(), 1):

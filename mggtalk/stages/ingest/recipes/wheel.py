@@ -13,7 +13,7 @@ from mggtalk.stages.ingest.items import IngestItem, interval_name
 from mggtalk.stages.ingest.recipes.files import RecipeContext
 from mggtalk.stages.ingest.splits import StatedInterval, split_conflict
 
-# Nothing else, for it becomes a line of a requirements file, in which pip takes options too.
+# Nothing else, because it becomes a line of a requirements file, where pip takes options too.
 _REQUIREMENT = "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?==[0-9]([A-Za-z0-9.!+_-]*[A-Za-z0-9])?$"
 
 

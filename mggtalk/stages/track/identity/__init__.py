@@ -1,1 +1,1 @@
-"""Finds out who is in each clip, from face embeddings and labels."""
+"""Identity resolution: assigns an identity to every clip, from face embeddings and labels."""

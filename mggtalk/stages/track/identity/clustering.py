@@ -1,9 +1,9 @@
-"""Which clips show the same person, told from face embeddings.
+"""Clusters face embeddings: clips of one cluster show the same person.
 
-Two thresholds, for what is known beforehand differs: clips of one file most likely show one person, so only what is
-surely different parts them; clips of different files most likely show different people, so only what is surely the same
-joins them. Distances are Euclidean, between means of dlib's descriptors over a clip's faces; docs/results.md has the
-measurements that the thresholds come from.
+There are two thresholds, because the prior differs: clips of one file most likely show one person, so only a large
+distance separates them; clips of different files most likely show different people, so only a small one joins them.
+Distances are Euclidean, between means of dlib's descriptors over a clip's faces; docs/results.md has the measurements
+that the thresholds come from.
 """
 
 from collections import defaultdict
@@ -22,7 +22,7 @@ SAME_PERSON = 0.4
 SAME_FILE = 0.55
 """Largest mean distance between clips of one person in one file."""
 CHANGED_PERSON = 0.5
-"""Least `change` of a clip in which one person takes the place of another."""
+"""Least `change` of a clip in which the person changes."""
 
 _FILE_DIGITS = 16  # of a clip id: the beginning of the file's hash
 _BLOCK = 1024
@@ -46,7 +46,7 @@ def file_of(clip_id: str) -> str:
 
 
 def cluster_faces(embeddings: Mapping[str, Sequence[float]]) -> list[FaceCluster]:
-    """Return the people of each file, by file, then in the order of their first clip id.
+    """Return the face clusters of each file, by file, then in the order of their first clip id.
 
     Args:
         embeddings: by clip id.

@@ -30,7 +30,7 @@ from mggtalk.stages.track.identity.embedding import (
     VideoFaces,
     choose_video_faces,
 )
-from mggtalk.stages.track.identity.resolution import IDENTITIES_FILE, ClipIdentity, resolve, write_identities
+from mggtalk.stages.track.identity.resolution import IDENTITIES_FILE, ClipIdentity, resolve_identities, write_identities
 from mggtalk.stages.track.track_files import read_track_files
 from mggtalk.weights.table import model_hash, require
 
@@ -117,7 +117,7 @@ class IdentityDefinition(CachedStage[VideoFaces, ClipEmbedding, Path]):
         """Resolve the identities of all clips and write `identities.parquet`."""
         paths = [path for faces in self.records if isinstance(path := results[faces], Path)]
         embeddings = {row.clip_id: row for path in paths for row in read_rows(path, ClipEmbedding)}
-        identities = resolve(self._clips, embeddings, self._splits)
+        identities = resolve_identities(self._clips, embeddings, self._splits)
         write_identities(self._tracks, identities)
         _logger.info("identities: %s", _summary(identities))
 

@@ -1,7 +1,7 @@
-"""Who is in a clip: embeddings of a few good frames of every clip of a tracked video.
+"""Embeds the faces of a few good frames of every clip of a tracked video.
 
 The frames are chosen from the tracks alone (`choose_faces`), where these are read; a worker gets their numbers and
-landmarks, decodes them, and hands back 128 numbers a clip. What the embeddings say is `people.py`'s matter.
+landmarks, decodes them, and hands back 128 numbers a clip. `resolution.py` derives identities from them.
 """
 
 from collections import defaultdict
@@ -22,7 +22,7 @@ _LEAST_FACES_A_PERSON = 2
 
 
 class FaceEncoder(Protocol):
-    """Turns a face into numbers whose Euclidean distance tells how alike two people look."""
+    """Turns a face into an embedding; the Euclidean distance of two tells how alike the faces are."""
 
     def encode(
         self, image: UInt8[np.ndarray, "height width 3"], landmarks_px: Float[np.ndarray, "num_landmarks 2"]
@@ -33,7 +33,7 @@ class FaceEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipFaces:
-    """The faces of a clip by which its person is known: numbers of frames of the video, rising, and landmarks."""
+    """The faces of a clip that are embedded: indices of frames of the video, rising, and landmarks."""
 
     clip_id: str
     frame_index: Int32[np.ndarray, " num_faces"]
@@ -49,18 +49,18 @@ class VideoFaces:
 
     @property
     def name(self) -> str:
-        """Of the video, for people."""
+        """Name of the video in the recipe."""
         return self.video.name
 
 
 @dataclass(frozen=True, slots=True)
 class ClipEmbedding:
-    """What the person of a clip looks like: plain values, for it is a row of a table as well.
+    """The face embedding of a clip; plain values, because it is a row of a table as well.
 
     Attributes:
         embedding: the mean over the clip's faces.
         change: the largest distance between the mean of its first faces and that of the others, wherever the clip is
-            parted; large where one person takes the place of another. 0 with fewer than 4 faces.
+            parted; large where the person changes. 0 with fewer than 4 faces.
     """
 
     clip_id: str
@@ -99,7 +99,7 @@ class IdentityStage:
 
 
 def choose_video_faces(tracked: TrackedVideo) -> VideoFaces:
-    """Return the faces by which the people of a video are known."""
+    """Return the faces of a video that are embedded."""
     return VideoFaces(tracked.video, tuple(choose_faces(clip) for clip in tracked.clips))
 
 

@@ -1,8 +1,8 @@
-"""Identity and split of every clip: the recipe's label, or the person that the face embeddings find.
+"""Resolves identity and split of every clip: the recipe's label, or the identity that the face embeddings give.
 
-A video without a label counts as a person of its own (`video:HASH`) until its face is found in others. Then all of them
-take the label of those that have one, or else the identity of the video whose hash is the smallest. So nobody is
-renamed but people who are found again, and the result is a function of the videos, not of the order they came in.
+A video without a label has an identity of its own (`video:HASH`) until its face is found in other videos. Then all of
+them take the label of those that have one, or else the identity of the video with the smallest hash. Only identities
+that are found again are renamed, and the result depends on the videos, not on the order in which they came.
 """
 
 from collections import defaultdict
@@ -27,13 +27,13 @@ IDENTITIES_FILE = "identities.parquet"
 
 @dataclass(frozen=True, slots=True)
 class ClipIdentity:
-    """Who a clip shows: a row of `identities.parquet`.
+    """The identity of a clip: a row of `identities.parquet`.
 
     Attributes:
         name: the video's name in the recipe. labelled: the identity that `ingest` gave the video.
-        identity, split: what counts.
-        cluster: the identity of the clip's look-alikes among the unlabelled; differs from `identity` where a label took
-            its place. Empty for labelled videos and without an embedding.
+        identity, split: as resolved.
+        cluster: the identity of the clip's face cluster among the unlabelled; differs from `identity` where a label
+            replaced it. Empty for labelled videos and without an embedding.
         embedding: empty where none could be made. change, num_faces: as in `ClipEmbedding`.
     """
 
@@ -48,10 +48,10 @@ class ClipIdentity:
     num_faces: int
 
 
-def resolve(
+def resolve_identities(
     videos: Mapping[str, VideoRecord], embeddings: Mapping[str, ClipEmbedding], config: IngestConfig
 ) -> list[ClipIdentity]:
-    """Return who is in each clip, sorted by clip id.
+    """Return the identity of each clip, sorted by clip id.
 
     Two people whom the recipe labels stay two, however alike they look: `mggtalk splits check` reports them.
 
@@ -63,10 +63,10 @@ def resolve(
     strangers = {i: embedding for i, embedding in seen.items() if _is_unknown(videos[i])}
     labelled = _labelled_faces({i: embedding for i, embedding in seen.items() if i not in strangers}, identities)
     clusters = {}
-    for people in cluster(cluster_faces(strangers)):
-        name = _name(people[0])
-        label = labelled.nearest(people) or name
-        for clip_id in (clip_id for person in people for clip_id in person.clip_ids):
+    for faces in cluster(cluster_faces(strangers)):
+        name = _name(faces[0])
+        label = labelled.nearest(faces) or name
+        for clip_id in (clip_id for face in faces for clip_id in face.clip_ids):
             identities[clip_id], clusters[clip_id] = label, name
     splits = _splits(videos, identities, config)
     return [
@@ -79,9 +79,9 @@ def split_stays(video: VideoRecord) -> bool:
     return video.split_stated or not _is_unknown(video)
 
 
-def write_identities(tracks: Path, people: Sequence[ClipIdentity]) -> None:
+def write_identities(tracks: Path, identities: Sequence[ClipIdentity]) -> None:
     """Write `identities.parquet` below the folder of the tracks."""
-    write_rows(tracks / IDENTITIES_FILE, people, ClipIdentity)
+    write_rows(tracks / IDENTITIES_FILE, identities, ClipIdentity)
 
 
 def read_identities(tracks: Path) -> dict[str, ClipIdentity] | None:
@@ -98,30 +98,30 @@ def _is_unknown(video: VideoRecord) -> bool:
     return video.identity.startswith(UNKNOWN_IDENTITY)
 
 
-def _name(person: FaceCluster) -> str:
+def _name(face: FaceCluster) -> str:
     """Return the identity of a cluster after its first member, by hash; the second person of a file is its `-2`."""
-    return f"{UNKNOWN_IDENTITY}{person.file}" + (f"-{person.number + 1}" if person.number else "")
+    return f"{UNKNOWN_IDENTITY}{face.file}" + (f"-{face.number + 1}" if face.number else "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Labelled:
-    """The faces that labelled people are known by: an embedding a row, and the number of its owner among `names`."""
+    """The faces of labelled identities: an embedding a row, and the index of its owner in `names`."""
 
     names: tuple[str, ...]
     owners: Int64[np.ndarray, " num_rows"]
     embeddings: Float64[np.ndarray, "num_rows size"]
 
-    def nearest(self, people: Sequence[FaceCluster]) -> str | None:
-        """Return who looks like `people`, on average over all faces of both; None if nobody does."""
+    def nearest(self, faces: Sequence[FaceCluster]) -> str | None:
+        """Return the identity that is close to `faces`, on average over all faces of both; None if there is none."""
         if not self.names:
             return None
-        to_each = cdist(np.stack([person.embedding for person in people]), self.embeddings).mean(axis=0)
+        to_each = cdist(np.stack([face.embedding for face in faces]), self.embeddings).mean(axis=0)
         distances = np.bincount(self.owners, to_each) / np.bincount(self.owners)
         return self.names[int(distances.argmin())] if distances.min() <= SAME_PERSON else None
 
 
 def _labelled_faces(known: Mapping[str, Sequence[float]], identities: Mapping[str, str]) -> _Labelled:
-    """Return for each labelled person, of each file, the face that it shows most."""
+    """Return for each labelled identity, of each file, the face that is in most of its clips."""
     by_identity: defaultdict[str, dict[str, Sequence[float]]] = defaultdict(dict)
     for clip_id, embedding in known.items():
         by_identity[identities[clip_id]][clip_id] = embedding
@@ -138,8 +138,8 @@ def _labelled_faces(known: Mapping[str, Sequence[float]], identities: Mapping[st
 def _splits(videos: Mapping[str, VideoRecord], identities: Mapping[str, str], config: IngestConfig) -> dict[str, Split]:
     """Return the split of each clip.
 
-    That of a labelled video, and one that the recipe states, stays. The others go with their person: where such clips
-    of the person are, if they are all in one part, or else by the hash of the identity.
+    That of a labelled video, and one that the recipe states, stays. The others go with their identity: where such
+    clips of the identity are, if they are all in one split, or else by the hash of the identity.
     """
     stays = {clip_id for clip_id, video in videos.items() if split_stays(video)}
     settled: defaultdict[str, set[Split]] = defaultdict(set)

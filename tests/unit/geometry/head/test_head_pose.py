@@ -3,14 +3,14 @@ import pytest
 
 from mggtalk.geometry.head.head_pose import rotation_angles
 from mggtalk.stages.track.clip_segmentation import FrameRun
-from mggtalk.stages.track.head_fitting import HeadSolver
+from mggtalk.stages.track.head_fitting import HeadFitter
 from tests.support.heads import FRAME_SIZE, LANDMARKS, RIGID, angle_deg, filmed_head, jaw_share, turned
 
 
 def solve(head):
     run = FrameRun(0, len(head.observed), None)
-    solver = HeadSolver(LANDMARKS, 60.0, FRAME_SIZE)
-    return solver.solve(run, head.observed, solver.focal(head.observed)).pose(run)
+    fitter = HeadFitter(LANDMARKS, 60.0, FRAME_SIZE)
+    return fitter.fit(run, head.observed, fitter.focal(head.observed)).pose(run)
 
 
 def plane_offset(landmarks):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mggtalk.records import AudioState, ClipTrack
-from mggtalk.stages.shards.audio import ClipSound, clip_sound
+from mggtalk.stages.shards.audio import ClipAudio, clip_audio
 from mggtalk.video.audio import SAMPLE_RATE_HZ
 from mggtalk.video.container import UnsupportedFileError
 from mggtalk.video.decode import open_video
@@ -99,7 +99,7 @@ def seen_and_heard(clip: ClipTrack) -> tuple[Sequence[int], Sequence[float]]:
     video = open_video(clip.video.path, clip.fps, clip.video.start_s, clip.video.end_s)
     images = video.frames(clip.start_frame, clip.start_frame + clip.num_frames)
     bright = np.array([image.mean() > 128 for image in images])
-    sound = clip_sound(clip, float(video.times_s[0]))
+    sound = clip_audio(clip, float(video.times_s[0]))
     assert sound.state is AudioState.PRESENT
     loud = np.flatnonzero(np.abs(sound.samples.astype(int)) > 3000) / SAMPLE_RATE_HZ
     begins = loud[np.diff(loud, prepend=-1.0) > SIGNAL_S]
@@ -128,7 +128,7 @@ def test_a_beep_is_heard_within_a_frame_of_its_flash(signals, start_frame, num_f
 
 def test_pieces_make_up_the_whole_without_a_seam(tmp_path):
     path = write_video(tmp_path / "a.mov", 100, audio=tone(4.0), audio_codec="pcm_s16le")
-    sound = clip_sound(clip_of(path, 3, 95, fps=29.97), 0.0)
+    sound = clip_audio(clip_of(path, 3, 95, fps=29.97), 0.0)
     pieces = [sound.member(start, min(start + 32, 95)) for start in range(0, 95, 32)]
     np.testing.assert_array_equal(np.concatenate([decoded(piece) for piece in pieces]), sound.samples)
     assert len(sound.samples) == round(95 / 29.97 * SAMPLE_RATE_HZ)
@@ -143,7 +143,7 @@ def decoded(member: bytes | None) -> np.ndarray:
 def test_every_piece_has_its_own_level(tmp_path):
     sound = np.concatenate([tone(1.0, amplitude=1.0), tone(1.0, amplitude=0.1), np.zeros(SAMPLE_RATE_HZ, np.float32)])
     path = write_video(tmp_path / "a.mov", 75, audio=sound, audio_codec="pcm_s16le")
-    whole = clip_sound(clip_of(path, 0, 75), 0.0)
+    whole = clip_audio(clip_of(path, 0, 75), 0.0)
     assert whole.state is AudioState.PRESENT
     levels = [whole.level_dbfs(start, start + 25) for start in (0, 25, 50)]
     assert levels == [pytest.approx(-3.01, abs=0.01), pytest.approx(-23.01, abs=0.01), None]
@@ -161,8 +161,8 @@ def test_a_silent_stream_is_told_from_none_and_from_faint_sound(tmp_path):
     assert (none.state, none.member(0, 50), none.level_dbfs(0, 50)) == (AudioState.NONE, None, None)
 
 
-def sound_of(path: Path) -> ClipSound:
-    return clip_sound(clip_of(path, 0, 50), 0.0)
+def sound_of(path: Path) -> ClipAudio:
+    return clip_audio(clip_of(path, 0, 50), 0.0)
 
 
 def test_a_clip_before_the_sound_begins_is_silent(tmp_path):
@@ -190,8 +190,8 @@ def test_damage_elsewhere_costs_a_clip_nothing(tmp_path):
     noise = rng.uniform(-0.9, 0.9, 6 * SAMPLE_RATE_HZ).astype(np.float32)
     path = write_video(tmp_path / "a.mp4", 2, audio=noise)
     damaged = corrupted_copy(path, tmp_path / "b.mp4", 0.1, 0.2)
-    assert clip_sound(clip_of(damaged, 0, 140), 0.0).state is AudioState.BROKEN
-    late = [clip_sound(clip_of(file, 100, 40), 0.0) for file in (path, damaged)]
+    assert clip_audio(clip_of(damaged, 0, 140), 0.0).state is AudioState.BROKEN
+    late = [clip_audio(clip_of(file, 100, 40), 0.0) for file in (path, damaged)]
     np.testing.assert_array_equal(late[0].samples, late[1].samples)
     assert late[1].state is AudioState.PRESENT
 
@@ -201,4 +201,4 @@ def test_a_file_that_is_gone_is_no_broken_sound(tmp_path):
     clip = clip_of(path, 0, 5)
     path.unlink()
     with pytest.raises(UnsupportedFileError):
-        clip_sound(clip, 0.0)
+        clip_audio(clip, 0.0)

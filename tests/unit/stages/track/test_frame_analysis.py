@@ -6,7 +6,7 @@ import pytest
 from mggtalk.geometry.head.landmark_sets import mediapipe_478
 from mggtalk.perception.landmarks.protocol import FaceDetection
 from mggtalk.records import RejectReason
-from mggtalk.stages.track.frame_analysis import FrameLimits, FrameObserver
+from mggtalk.stages.track.frame_analysis import FrameAnalyzer, FrameLimits
 
 LIMITS = FrameLimits(min_face_px=40.0, second_face_ratio=0.5, min_sharpness=0.0, max_hand_over_face=0.5)
 NOISE = np.random.default_rng(0).integers(0, 255, (360, 640, 3), np.uint8)
@@ -54,8 +54,8 @@ class Cuts:
         return self.frame in self.cuts
 
 
-def observe(*frames, hands=None, cuts=(), box=(), limits=LIMITS, background_faces=(), image=NOISE, every=25):
-    observer = FrameObserver(
+def analyze(*frames, hands=None, cuts=(), box=(), limits=LIMITS, background_faces=(), image=NOISE, every=25):
+    analyzer = FrameAnalyzer(
         limits,
         Finder(*frames, background_faces=background_faces),
         hands,
@@ -65,7 +65,7 @@ def observe(*frames, hands=None, cuts=(), box=(), limits=LIMITS, background_face
         box=box,
         step_ms=40,
     )
-    return [observer.observe(image) for _ in frames]
+    return [analyzer.analyze(image) for _ in frames]
 
 
 def lefts(observations):
@@ -73,7 +73,7 @@ def lefts(observations):
 
 
 def test_the_main_face_is_followed_though_a_larger_one_comes():
-    seen = observe([face(100)], [face(300, side=190), face(110)], [face(290, side=190), face(120)])
+    seen = analyze([face(100)], [face(300, side=190), face(110)], [face(290, side=190), face(120)])
     assert lefts(seen) == [100, 110, 120]
     assert [frame.num_faces for frame in seen] == [1, 2, 2]
     assert [frame.status.begins_run for frame in seen] == [True, False, False]
@@ -81,27 +81,27 @@ def test_the_main_face_is_followed_though_a_larger_one_comes():
 
 
 def test_a_cut_begins_with_the_largest_face_anew():
-    seen = observe([face(100)], [face(105), face(300, side=190)], cuts=(1,))
+    seen = analyze([face(100)], [face(105), face(300, side=190)], cuts=(1,))
     assert lefts(seen) == [100, 300]
     assert seen[1].status.begins_run
 
 
 def test_a_face_that_jumps_or_comes_back_begins_a_run():
-    seen = observe([face(100)], [face(201)], [], [face(201)], [face(290)])
+    seen = analyze([face(100)], [face(201)], [], [face(201)], [face(290)])
     assert [frame.status.begins_run for frame in seen] == [True, True, False, True, False]
     assert seen[2].status.reason is RejectReason.NO_FACE
     assert seen[2].landmarks is None
 
 
 def test_a_small_bystander_is_counted_and_no_fault():
-    (seen,) = observe([face(100), face(300, side=49)])
+    (seen,) = analyze([face(100), face(300, side=49)])
     assert (seen.status.reason, seen.num_faces) == (None, 2)
-    (seen,) = observe([face(100)], background_faces=(60.0, 20.0))
+    (seen,) = analyze([face(100)], background_faces=(60.0, 20.0))
     assert (seen.status.reason, seen.num_faces) == (RejectReason.MULTIPLE_FACES, 3)
 
 
 def test_a_box_says_whom_the_video_is_about():
-    seen = observe([face(300, side=190), face(100)], box=(90.0, 90.0, 210.0, 210.0))
+    seen = analyze([face(300, side=190), face(100)], box=(90.0, 90.0, 210.0, 210.0))
     assert lefts(seen) == [100]
     assert seen[0].status.reason is None
     assert seen[0].num_faces == 2
@@ -110,32 +110,32 @@ def test_a_box_says_whom_the_video_is_about():
 def test_reasons_that_a_face_gives():
     flat = np.full_like(NOISE, 90)
     limits = FrameLimits(40.0, 0.5, min_sharpness=10.0, max_hand_over_face=0.5)
-    assert observe([face(100, side=39)])[0].status.reason is RejectReason.FACE_TOO_SMALL
-    assert observe([face(100)], limits=limits, image=flat)[0].status.reason is RejectReason.BLURRED
-    assert observe([face(100)], limits=limits)[0].status.reason is None
-    covered = observe([face(100)], hands=Hands(lambda _: 0.6))[0]
+    assert analyze([face(100, side=39)])[0].status.reason is RejectReason.FACE_TOO_SMALL
+    assert analyze([face(100)], limits=limits, image=flat)[0].status.reason is RejectReason.BLURRED
+    assert analyze([face(100)], limits=limits)[0].status.reason is None
+    covered = analyze([face(100)], hands=Hands(lambda _: 0.6))[0]
     assert covered.status.reason is RejectReason.HAND_OVER_FACE
     assert covered.hand_over_face == pytest.approx(0.6)
 
 
 def test_hands_are_looked_for_rarely_and_often_while_they_are_there():
     none, some = Hands(lambda _: 0.0), Hands(lambda asked: 0.2 if asked < 4 else 0.0)
-    observe(*[[face(100)]] * 51, hands=none)
+    analyze(*[[face(100)]] * 51, hands=none)
     assert none.asked == 3  # frames 0, 25 and 50
     assert none.forgot == 1
-    seen = observe(*[[face(100)]] * 51, hands=some)
+    seen = analyze(*[[face(100)]] * 51, hands=some)
     assert some.asked == 5  # 0, 5, 10 with hands; 15, 40 without
     assert [frame.hand_over_face > 0 for frame in seen] == [True] * 15 + [False] * 36
 
 
 def test_another_face_is_looked_at_for_hands_at_once():
     hands = Hands(lambda _: 0.0)
-    observe([face(100)], [face(100)], [face(300)], [], [face(300)], hands=hands)
+    analyze([face(100)], [face(100)], [face(300)], [], [face(300)], hands=hands)
     assert hands.asked == 3
 
 
 def test_near_the_border_a_face_is_measured_as_far_as_it_is_there():
-    (seen,) = observe([face(-60, top=-70)])
+    (seen,) = analyze([face(-60, top=-70)])
     assert seen.sharpness > 0
 
 
@@ -146,7 +146,7 @@ def test_of_several_reasons_the_first_one_counts():
     small, large = face(100, side=39), face(100)
 
     def reason(*faces, image=flat):
-        return observe(list(faces), hands=Hands(lambda _: 0.6), limits=limits, image=image)[0].status.reason
+        return analyze(list(faces), hands=Hands(lambda _: 0.6), limits=limits, image=image)[0].status.reason
 
     assert reason(small, face(300, side=38)) is RejectReason.MULTIPLE_FACES
     assert reason(small) is RejectReason.FACE_TOO_SMALL
@@ -155,24 +155,24 @@ def test_of_several_reasons_the_first_one_counts():
 
 
 def test_limits_are_where_they_are_stated():
-    assert observe([face(100), face(300, side=50)])[0].status.reason is RejectReason.MULTIPLE_FACES  # at least half
-    assert observe([face(100)], hands=Hands(lambda _: 0.5))[0].status.reason is None  # no more than half
+    assert analyze([face(100), face(300, side=50)])[0].status.reason is RejectReason.MULTIPLE_FACES  # at least half
+    assert analyze([face(100)], hands=Hands(lambda _: 0.5))[0].status.reason is None  # no more than half
     everything = FrameLimits(40.0, 0.5, min_sharpness=0.0, max_hand_over_face=1.0)
-    assert observe([face(100)], hands=Hands(lambda _: 1.0), limits=everything)[0].status.reason is None
+    assert analyze([face(100)], hands=Hands(lambda _: 1.0), limits=everything)[0].status.reason is None
 
 
 def test_who_stands_aside_is_counted_where_the_main_face_is_lost():
-    (seen,) = observe([], background_faces=(60.0, 20.0))
+    (seen,) = analyze([], background_faces=(60.0, 20.0))
     assert (seen.status.reason, seen.num_faces) == (RejectReason.NO_FACE, 2)
 
 
 def test_hands_are_never_looked_for_more_rarely_than_asked():
     hands = Hands(lambda _: 0.2)
-    observe(*[[face(100)]] * 12, hands=hands, every=3)
+    analyze(*[[face(100)]] * 12, hands=hands, every=3)
     assert hands.asked == 4
 
 
 def test_a_box_does_not_take_the_face_that_is_followed_away():
-    seen = observe([face(100)], [face(150), face(300, side=60)], box=(90.0, 90.0, 210.0, 210.0))
-    seen += observe([face(300)], [face(310), face(100)], box=(290.0, 90.0, 410.0, 210.0), cuts=(1,))
+    seen = analyze([face(100)], [face(150), face(300, side=60)], box=(90.0, 90.0, 210.0, 210.0))
+    seen += analyze([face(300)], [face(310), face(100)], box=(290.0, 90.0, 410.0, 210.0), cuts=(1,))
     assert lefts(seen) == [100, 150, 300, 310]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mggtalk.stages.track.clip_segmentation import FrameRun
-from mggtalk.stages.track.head_fitting import HeadSolver
+from mggtalk.stages.track.head_fitting import HeadFitter
 from tests.support.heads import FRAME_SIZE, LANDMARKS, filmed_head
 
 RUN = FrameRun(100, 125, None)
@@ -16,8 +16,8 @@ def head():
 
 
 def solved(landmarks):
-    solver = HeadSolver(LANDMARKS, 70.0, FRAME_SIZE)
-    return solver.solve(RUN, landmarks, solver.focal(landmarks))
+    fitter = HeadFitter(LANDMARKS, 70.0, FRAME_SIZE)
+    return fitter.fit(RUN, landmarks, fitter.focal(landmarks))
 
 
 def test_landmarks_that_are_elsewhere_have_no_confidence(head):

@@ -10,7 +10,7 @@ from mggtalk.stages.tables import CLIPS_FILE, read_rows
 from mggtalk.stages.track.identity.clustering import CHANGED_PERSON
 from mggtalk.stages.track.identity.leakage import (
     CheckedClip,
-    Look,
+    LabelledFace,
     SharedIdentity,
     SplitCount,
     checked_clips,
@@ -54,7 +54,7 @@ def test_one_face_under_two_names_in_two_parts_is_a_leak_and_its_closest_pair_is
     )
     (leak,) = report.leaked_faces
     assert leak.distance == pytest.approx(0.1)
-    assert (leak.first, leak.second) == (Look("ada", TRAIN, "2.mp4"), Look("eve", TEST, "3.mp4"))
+    assert (leak.first, leak.second) == (LabelledFace("ada", TRAIN, "2.mp4"), LabelledFace("eve", TEST, "3.mp4"))
     assert report.num_leaks == 1
 
 

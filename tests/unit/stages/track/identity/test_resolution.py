@@ -10,7 +10,12 @@ from mggtalk.records import Split, VideoRecord
 from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.ingest.splits import split_of
 from mggtalk.stages.track.identity.embedding import ClipEmbedding
-from mggtalk.stages.track.identity.resolution import IDENTITIES_FILE, read_identities, resolve, write_identities
+from mggtalk.stages.track.identity.resolution import (
+    IDENTITIES_FILE,
+    read_identities,
+    resolve_identities,
+    write_identities,
+)
 from tests.support.footage import record_of
 
 CONFIG = IngestConfig(recipe="", watch="", val_fraction=0.2, test_fraction=0.3)
@@ -37,7 +42,7 @@ class Data:
         return self
 
     def resolved(self):
-        return resolve(self.videos, self.embeddings, CONFIG)
+        return resolve_identities(self.videos, self.embeddings, CONFIG)
 
     def identities(self):
         return {f"{row.clip_id[0]}{int(row.clip_id[-6:]) // 100}": row.identity for row in self.resolved()}

@@ -13,8 +13,9 @@ def uncovered(module: str, deps: Iterable[str], root: Path) -> list[str]:
 
     These are the sources of its imports inside the project, and the data files beside them.
     """
-    sources = {source_file(name, root) for name in import_closure(module)}
-    data = {path for name in import_closure(module) for path in data_files(name, root)}
+    modules = import_closure(module)
+    sources = {source_file(name, root) for name in modules}
+    data = {path for name in modules for path in data_files(name, root)}
     files = {path.relative_to(root).as_posix() for path in sources | data}
     listed = [PurePosixPath(dep) for dep in deps]
     return sorted(name for name in files if not any(PurePosixPath(name).is_relative_to(dep) for dep in listed))

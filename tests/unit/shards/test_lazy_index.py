@@ -14,7 +14,7 @@ from mggtalk.shards.lazy_index import LazyIndex
 from mggtalk.shards.storage.local import LocalStorage
 from tests.support.shard_samples import make_clip
 
-NUM_CLIPS = 1500
+NUM_CLIPS, NUM_MEMBERS = 1500, 100
 
 
 class CountingStorage(LocalStorage):
@@ -34,7 +34,7 @@ def rows_of_many_clips(row: SampleRow) -> list[SampleRow]:
         for chunk in range(2):
             clip_id = f"{clip * 7919 % 2**32:016x}-f000000"
             number = 2 * clip + chunk
-            places = tuple(1000 * number + place for place in range(400))
+            places = tuple(1000 * number + place for place in range(NUM_MEMBERS))
             rows.append(
                 dataclasses.replace(
                     row,
@@ -44,7 +44,7 @@ def rows_of_many_clips(row: SampleRow) -> list[SampleRow]:
                     num_frames=64,
                     clip_num_frames=128,
                     source_frames=tuple(range(chunk, 64, 1 + clip % 64)),
-                    member_names=tuple(f"{place:03d}" for place in range(400)),
+                    member_names=tuple(f"{place:03d}" for place in range(NUM_MEMBERS)),
                     member_offsets=places,
                     member_sizes=places,
                     member_crc32=places,

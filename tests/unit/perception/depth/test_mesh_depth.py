@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -37,7 +37,6 @@ def brute_force(pixels, depth, triangles, height, width):
     return image
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
 def test_rasterised_depth_agrees_with_a_loop_over_pixels(seed, count):
     """Random triangles that overlap, leave the picture and lie behind each other."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mggtalk.shards import Shards
@@ -17,7 +17,6 @@ from mggtalk.shards.codecs.resample import (
 from tests.support.shard_samples import make_clip
 
 
-@settings(deadline=None)
 @given(st.integers(1, 64), st.tuples(*[st.floats(-5, 5)] * 2, st.floats(20, 90)))
 def test_a_point_projects_to_the_same_relative_place_at_any_size(size, point):
     intrinsics = np.array([[90, 0.0, 31], [0, 95, 33], [0, 0, 1]], np.float32)
@@ -77,7 +76,6 @@ def test_normals_at_an_edge_are_the_unit_mean_of_what_is_known():
     assert not small[1].any()
 
 
-@settings(deadline=None)
 @given(st.integers(1, 48))
 def test_a_plane_keeps_its_depth_and_normal_to_its_very_edge(size):
     known = np.zeros((48, 48), bool)

@@ -56,7 +56,7 @@ class Faces(Protocol):
     """Finds faces; see `FaceFinder`."""
 
     @property
-    def bystanders(self) -> tuple[float, ...]:
+    def background_faces(self) -> tuple[float, ...]:
         """Sizes of faces that stand aside."""
         ...
 
@@ -72,7 +72,7 @@ class Hands(Protocol):
         """Forget all hands."""
         ...
 
-    def share_covered(
+    def covered_fraction(
         self, image: UInt8[np.ndarray, "height width 3"], outline: Float[np.ndarray, "num_points 2"]
     ) -> float:
         """Return the share of the face that hands cover."""
@@ -127,7 +127,7 @@ class FrameObserver:
         """Return what is seen in `image` (RGB), the frame after the one before."""
         cut = self._cuts.begins_shot(image)
         faces = self._finder.detect(image, self._step_ms)
-        others = [*(face.size for face in faces), *self._finder.bystanders]
+        others = [*(face.size for face in faces), *self._finder.background_faces]
         if not faces:
             self._previous = None
             return FrameObservation(FrameStatus(RejectReason.NO_FACE, cut), num_faces=len(others))
@@ -175,7 +175,7 @@ class FrameObserver:
         if self._hands is None:
             return 0.0
         if self._until_hands == 0:
-            self._hand_over_face = self._hands.share_covered(image, main.landmarks[self._outline, :2])
+            self._hand_over_face = self._hands.covered_fraction(image, main.landmarks[self._outline, :2])
             self._until_hands = (
                 min(_HANDS_CLOSE_FRAMES, self._hands_every) if self._hand_over_face else self._hands_every
             )

@@ -23,9 +23,9 @@ def face(left, top=100.0, side=100.0):
 class Finder:
     """Says what it is told to, frame by frame."""
 
-    def __init__(self, *frames, bystanders=()):
+    def __init__(self, *frames, background_faces=()):
         self.frames = list(frames)
-        self.bystanders: tuple[float, ...] = bystanders
+        self.background_faces: tuple[float, ...] = background_faces
 
     def detect(self, image, step_ms):
         return self.frames.pop(0)
@@ -40,7 +40,7 @@ class Hands:
     def forget(self):
         self.forgot += 1
 
-    def share_covered(self, image, outline):
+    def covered_fraction(self, image, outline):
         self.asked += 1
         return self.share(self.asked)
 
@@ -54,10 +54,10 @@ class Cuts:
         return self.frame in self.cuts
 
 
-def observe(*frames, hands=None, cuts=(), box=(), limits=LIMITS, bystanders=(), image=NOISE, every=25):
+def observe(*frames, hands=None, cuts=(), box=(), limits=LIMITS, background_faces=(), image=NOISE, every=25):
     observer = FrameObserver(
         limits,
-        Finder(*frames, bystanders=bystanders),
+        Finder(*frames, background_faces=background_faces),
         hands,
         mediapipe_478(),
         Cuts(*cuts),
@@ -96,7 +96,7 @@ def test_a_face_that_jumps_or_comes_back_begins_a_run():
 def test_a_small_bystander_is_counted_and_no_fault():
     (seen,) = observe([face(100), face(300, side=49)])
     assert (seen.fate.reason, seen.num_faces) == (None, 2)
-    (seen,) = observe([face(100)], bystanders=(60.0, 20.0))
+    (seen,) = observe([face(100)], background_faces=(60.0, 20.0))
     assert (seen.fate.reason, seen.num_faces) == (RejectReason.MULTIPLE_FACES, 3)
 
 
@@ -162,7 +162,7 @@ def test_limits_are_where_they_are_stated():
 
 
 def test_who_stands_aside_is_counted_where_the_main_face_is_lost():
-    (seen,) = observe([], bystanders=(60.0, 20.0))
+    (seen,) = observe([], background_faces=(60.0, 20.0))
     assert (seen.fate.reason, seen.num_faces) == (RejectReason.NO_FACE, 2)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from mggtalk.cli.inspect import find_clip
-from mggtalk.errors import ShardError, UnsoundError
+from mggtalk.errors import ShardError, VerificationError
 from mggtalk.runtime.progress import Progress
 from mggtalk.shards.card.card import CARD_TEXT
 from mggtalk.shards.card.stats import light_rows, statistics
@@ -26,7 +26,7 @@ def verify_shards(root: Path, *, fast: bool, as_json: bool) -> None:
     """Print everything that is wrong with the shards at `root`, or one line if nothing is.
 
     Raises:
-        UnsoundError: something is. ShardError: as `verify`.
+        VerificationError: something is. ShardError: as `verify`.
     """
     size = sum((root / shard).stat().st_size for shard in shard_names(root))
     done = 0
@@ -39,8 +39,8 @@ def verify_shards(root: Path, *, fast: bool, as_json: bool) -> None:
 
         result = verify(root, fast=fast, advance=advance)
     print(json.dumps(asdict(result), indent=2, ensure_ascii=False) if as_json else "\n".join(_verdict(root, result)))
-    if result.findings:
-        raise UnsoundError(f"{root}: {_findings(result)}")
+    if result.issues:
+        raise VerificationError(f"{root}: {_issues(result)}")
 
 
 def print_stats(root: Path, *, as_json: bool) -> None:
@@ -85,16 +85,16 @@ def list_samples(root: Path, clip: str | None = None, *, split: str | None = Non
 
 
 def _verdict(root: Path, result: Verification) -> Iterator[str]:
-    for finding in result.findings:
-        yield f"WRONG  {finding}"
+    for issue in result.issues:
+        yield f"WRONG  {issue}"
     for note in result.notes:
         yield f"note   {note}"
     checked = f"{result.num_samples} samples in {result.num_shards} shards, {result.num_bytes / _MB:.1f} MB"
-    yield f"{root}: {_findings(result) if result.findings else 'sound'}: {checked}"
+    yield f"{root}: {_issues(result) if result.issues else 'sound'}: {checked}"
 
 
-def _findings(result: Verification) -> str:
-    return f"{len(result.findings)} finding{'s' if len(result.findings) > 1 else ''}"
+def _issues(result: Verification) -> str:
+    return f"{len(result.issues)} issue{'s' if len(result.issues) > 1 else ''}"
 
 
 def _stats_lines(content: dict[str, Any]) -> Iterator[str]:

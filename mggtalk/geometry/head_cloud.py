@@ -50,7 +50,7 @@ class SymmetricPoints:
                     positions=torch.cat((positions, mirror_points(positions[twin]))).numpy(),
                     normals=torch.cat((normals, mirror_points(normals[twin]))).numpy(),
                     source_pixel=torch.cat((pixel, pixel[twin])).numpy(),
-                    twin=np.concatenate((np.full(len(positions), -1, np.int32), twin.numpy().astype(np.int32))),
+                    mirrored_of=np.concatenate((np.full(len(positions), -1, np.int32), twin.numpy().astype(np.int32))),
                 )
             )
         return clouds

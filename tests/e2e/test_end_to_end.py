@@ -119,7 +119,7 @@ def test_every_video_ends_as_clips_or_as_a_rejection(project):
 
 
 def test_the_shards_hold_every_tracked_clip_under_its_split(project):
-    assert verify(project.artifacts.shards).findings == []
+    assert verify(project.artifacts.shards).issues == []
     data_set = Shards(project.artifacts.shards)
     clips = parquet.read_table(project.artifacts.tracks / "clips.parquet").to_pylist()
     assert {clip.clip_id: clip.num_frames for clip in data_set.clips()} == {
@@ -229,4 +229,4 @@ def test_one_more_video_makes_its_own_clips_alone_and_changes_its_own_shard(samp
     after = project.files(project.artifacts.shards)
     changed = {path.name if path.suffix != ".tar" else path for path in after if after[path] != before.get(path)}
     assert changed == {Path("shards/test/all.tar"), "index.parquet", "CARD.md", "card.json", "examples.jpg"}
-    assert verify(project.artifacts.shards).findings == []
+    assert verify(project.artifacts.shards).issues == []

@@ -17,7 +17,7 @@ from mggtalk.errors import ShardError
 from mggtalk.params import Params
 from mggtalk.records import Split
 from mggtalk.runtime.stage_command import StageArguments
-from mggtalk.shards import Shards, spool_clip, write_index, write_shards
+from mggtalk.shards import Shards, write_index, write_shards, write_staged_clip
 from pipelines import train
 from tests.support import object_store
 from tests.support.object_store import ObjectStore
@@ -70,7 +70,7 @@ def make_clips(count: int) -> list[MadeClip]:
 
 
 def write(root: Path, clips: Sequence[MadeClip], spool: Path) -> None:
-    stored = [spool_clip(spool / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in clips]
+    stored = [write_staged_clip(spool / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in clips]
     write_index(root, write_shards(root, stored, target_bytes=30_000))
 
 

@@ -23,9 +23,9 @@ from mggtalk.shards import (
     SampleMeta,
     Shards,
     SourceGeometry,
-    spool_clip,
     write_index,
     write_shards,
+    write_staged_clip,
 )
 from tests.support.shard_samples import MadeClip
 
@@ -157,7 +157,7 @@ def make_talking_clip(
 
 def write_talking_shards(root: Path, clips: Sequence[MadeClip]) -> Shards:
     """Write the clips as a data set under `root` and open it."""
-    stored = [spool_clip(root / "spool" / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in clips]
+    stored = [write_staged_clip(root / "spool" / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in clips]
     write_index(root, write_shards(root, stored, target_bytes=10**9))
     return Shards(root)
 

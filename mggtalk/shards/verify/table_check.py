@@ -1,4 +1,4 @@
-"""Checks Parquet files whose bytes follow from their rows: written once more, they must be the same."""
+"""Checks Parquet files whose bytes follow from their rows: written again, they must be the same."""
 
 import re
 import tempfile
@@ -13,13 +13,14 @@ from mggtalk.shards.verify.issues import Issue
 _VERSION = re.compile(r"parquet-cpp-arrow version \d+\.\d+\.\d+")
 
 
-def check_table(path: Path, write: Callable[[Path], object], findings: list[Issue], notes: list[str]) -> None:
+def check_table(path: Path, write: Callable[[Path], object], issues: list[Issue], notes: list[str]) -> None:
     """Compare a Parquet file, which has been read without an error, to its rows written again.
 
-    Another version of Arrow may write other bytes. Then there is a note: what a reader gets is right all the same.
+    Another version of Arrow may write other bytes. That is a note, not an issue, because the rows themselves were
+    compared.
 
     Args:
-        write: writes the rows of `path` to the path given, which has the same name in another folder.
+        write: writes the rows of `path` to the given path, which has the same name in another folder.
     """
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / path.name
@@ -33,10 +34,10 @@ def check_table(path: Path, write: Callable[[Path], object], findings: list[Issu
             f"{path.name}: its rows are right; its bytes cannot be compared: {theirs} wrote it, this is {ours}"
         )
         return
-    place = next((n for n, pair in enumerate(zip(got, expected, strict=False)) if pair[0] != pair[1]), None)
-    where = f"from byte {place} on" if place is not None else "in length"
+    offset = next((n for n, pair in enumerate(zip(got, expected, strict=False)) if pair[0] != pair[1]), None)
+    where = f"from byte {offset} on" if offset is not None else "in length"
     sizes = (f"{len(expected)} bytes", f"{len(got)} bytes")
-    findings.append(Issue(path.name, f"not the bytes that its rows give: differs {where}", "", "", *sizes))
+    issues.append(Issue(path.name, f"not the bytes that its rows give: differs {where}", "", "", *sizes))
 
 
 def _writer(path: Path) -> str:
@@ -46,17 +47,17 @@ def _writer(path: Path) -> str:
         return ""
 
 
-def check_rejects(path: Path, findings: list[Issue], notes: list[str]) -> None:
-    """Check `rejects.parquet`, in which the stage `shards` lists the clips that it left out."""
+def check_rejects(path: Path, issues: list[Issue], notes: list[str]) -> None:
+    """Check `rejects.parquet`, in which the stage `shards` lists the clips that it rejected."""
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()
         table.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as cause:
-        findings.append(Issue(path.name, f"cannot be read: {' '.join(str(cause).split())}"))
+        issues.append(Issue(path.name, f"cannot be read: {' '.join(str(cause).split())}"))
         return
     if table.schema.names != ["key", "reason", "detail"]:
-        findings.append(Issue(path.name, "columns", "", "", "key, reason, detail", ", ".join(table.schema.names)))
+        issues.append(Issue(path.name, "columns", "", "", "key, reason, detail", ", ".join(table.schema.names)))
         return
     plain = pa.schema([field.remove_metadata() for field in table.schema])
     columns = table.combine_chunks().columns
@@ -64,4 +65,4 @@ def check_rejects(path: Path, findings: list[Issue], notes: list[str]) -> None:
     def write(target: Path) -> None:
         pq.write_table(pa.Table.from_arrays(columns, schema=plain), target, compression="zstd")
 
-    check_table(path, write, findings, notes)
+    check_table(path, write, issues, notes)

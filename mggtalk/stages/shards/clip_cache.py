@@ -20,7 +20,7 @@ from mggtalk.errors import ShardError
 from mggtalk.records import Rejected, RejectReason, ShardSample
 from mggtalk.result_cache import ResultCache
 from mggtalk.shards.index import SampleRow, iterate_rows, read_index
-from mggtalk.shards.writing.staging import StoredClip, open_spooled, scan_tar, spool_clip
+from mggtalk.shards.writing.staging import StagedClip, open_staged, scan_tar, write_staged_clip
 
 _logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class ClipCache:
         self._tars = ResultCache(spool, ".tar")
         self._shards = shards
 
-    def find(self, key: str) -> StoredClip | Rejected | None:
+    def find(self, key: str) -> StagedClip | Rejected | None:
         """Return what became of the clip with this content key; None if that is not known, or its bytes are lost."""
         if not self._notes.path(key).is_file():
             return None
@@ -48,14 +48,14 @@ class ClipCache:
         samples = tuple(note["samples"])
         return self._spooled(key, samples) or self._intact(self._in_shards.get(samples))
 
-    def keep(self, key: str, results: Sequence[ShardSample | Rejected]) -> StoredClip | Rejected:
+    def keep(self, key: str, results: Sequence[ShardSample | Rejected]) -> StagedClip | Rejected:
         """Store a clip's samples, or the one rejection, and return it as `find` does."""
         samples = [result for result in results if isinstance(result, ShardSample)]
         if not samples:
             (rejected,) = (result for result in results if isinstance(result, Rejected))
             self._notes.write(key, json.dumps({"rejected": asdict(rejected)}).encode())
             return rejected
-        stored = spool_clip(self._tars.path(key), samples)
+        stored = write_staged_clip(self._tars.path(key), samples)
         self._notes.write(key, json.dumps({"samples": [row.sha256 for row in stored.rows]}).encode())
         return stored
 
@@ -63,12 +63,12 @@ class ClipCache:
         """Remove the notes of other clips, and all spooled clips: call this when the shards are assembled."""
         self._notes.prune(list(keys))
 
-    def _spooled(self, key: str, samples: tuple[str, ...]) -> StoredClip | None:
+    def _spooled(self, key: str, samples: tuple[str, ...]) -> StagedClip | None:
         path = self._tars.path(key)
         if not path.is_file():
             return None
         try:
-            clip = open_spooled(path)
+            clip = open_staged(path)
         except ShardError as damage:
             _logger.warning("shards: %s; the clip is made again", damage)
             return None
@@ -78,7 +78,7 @@ class ClipCache:
         return None
 
     @staticmethod
-    def _intact(clip: StoredClip | None) -> StoredClip | None:
+    def _intact(clip: StagedClip | None) -> StagedClip | None:
         """Return the clip if its bytes are what its rows say; the index alone cannot know."""
         if clip is None:
             return None
@@ -92,13 +92,13 @@ class ClipCache:
         return clip if intact else None
 
     @cached_property
-    def _in_shards(self) -> dict[tuple[str, ...], StoredClip]:
+    def _in_shards(self) -> dict[tuple[str, ...], StagedClip]:
         """Clips in the shards by the hashes of their samples."""
         rows: defaultdict[tuple[str, str], list[SampleRow]] = defaultdict(list)
         for row in self._rows():
             rows[row.shard, row.clip_id].append(row)
         clips = [
-            StoredClip(self._shards / shard, tuple(sorted(members, key=lambda row: row.start_frame)))
+            StagedClip(self._shards / shard, tuple(sorted(members, key=lambda row: row.start_frame)))
             for (shard, _), members in rows.items()
         ]
         return {tuple(row.sha256 for row in clip.rows): clip for clip in clips}
@@ -110,7 +110,7 @@ class ClipCache:
             for path in sorted(self._shards.glob("*/*.tar")):
                 try:
                     yield from [
-                        row.moved(path.relative_to(self._shards).as_posix(), row.offset) for row in scan_tar(path)
+                        row.relocated(path.relative_to(self._shards).as_posix(), row.offset) for row in scan_tar(path)
                     ]
                 except ShardError as damage:
                     _logger.warning("shards: %s; its clips are made again", damage)

@@ -17,7 +17,7 @@ from mggtalk.shards.card.card import CardContext, write_card
 from mggtalk.shards.card.examples import write_examples
 from mggtalk.shards.index import write_index
 from mggtalk.shards.protocol import shards_protocol
-from mggtalk.shards.writing.staging import StoredClip
+from mggtalk.shards.writing.staging import StagedClip
 from mggtalk.shards.writing.writer import write_shards
 from mggtalk.stages.cached_stage import CachedStage, StoreByRecord, describe_counts
 from mggtalk.stages.ingest.config import IngestConfig
@@ -35,7 +35,7 @@ _logger = logging.getLogger(__name__)
 LIBRARIES = ("av", "numpy", "opencv-contrib-python", "scipy", "torch")
 
 
-class ShardsDefinition(CachedStage[ClipTrack, ShardSample, StoredClip]):
+class ShardsDefinition(CachedStage[ClipTrack, ShardSample, StagedClip]):
     """Encodes every tracked clip, and writes the data set.
 
     Args:
@@ -78,7 +78,7 @@ class ShardsDefinition(CachedStage[ClipTrack, ShardSample, StoredClip]):
         """Return the number of frames."""
         return record.num_frames
 
-    def assemble(self, results: Mapping[str, StoredClip | Rejected]) -> None:
+    def assemble(self, results: Mapping[str, StagedClip | Rejected]) -> None:
         """Write shards, card, rejections and index.
 
         Raises:
@@ -86,7 +86,7 @@ class ShardsDefinition(CachedStage[ClipTrack, ShardSample, StoredClip]):
         """
         directory = self._artifacts.shards
         _logger.info("%s", describe_counts("shards in all", results.values()))
-        stored = [result for result in results.values() if isinstance(result, StoredClip)]
+        stored = [result for result in results.values() if isinstance(result, StagedClip)]
         rejects = [result for result in results.values() if isinstance(result, Rejected)]
         rows = write_shards(directory, stored, target_bytes=round(self._config.target_shard_mb * 1e6))
         write_card(directory, rows, self._card_context(write_examples(directory, rows), rejects))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mggtalk.records import Rejected, RejectReason
-from mggtalk.shards import StoredClip, write_index, write_shards
+from mggtalk.shards import StagedClip, write_index, write_shards
 from mggtalk.shards.schema import INDEX_NAME
 from mggtalk.stages.shards.clip_cache import ClipCache
 from tests.support.shard_samples import make_clip
@@ -23,21 +23,21 @@ def shards(tmp_path: Path) -> Path:
     return tmp_path / "shards"
 
 
-def keep(spool: Path, shards: Path, seed: int = 0) -> list[StoredClip]:
+def keep(spool: Path, shards: Path, seed: int = 0) -> list[StagedClip]:
     """Finish both clips under the keys `SEED-0` and `SEED-1`."""
     finished = ClipCache(spool, shards)
     samples = [list(make_clip(clip_id, num_frames=70, size=16, seed=seed).samples()) for clip_id in CLIP_IDS]
     stored = [finished.keep(f"{seed}-{number}", clip) for number, clip in enumerate(samples)]
-    return [clip for clip in stored if isinstance(clip, StoredClip)]
+    return [clip for clip in stored if isinstance(clip, StagedClip)]
 
 
-def assemble(spool: Path, shards: Path, stored: list[StoredClip], keys: list[str]) -> None:
+def assemble(spool: Path, shards: Path, stored: list[StagedClip], keys: list[str]) -> None:
     write_index(shards, write_shards(shards, stored, target_bytes=1))
     ClipCache(spool, shards).forget_all_but(keys)
 
 
-def sample_hashes(clip: StoredClip | Rejected | None) -> list[str]:
-    assert isinstance(clip, StoredClip)
+def sample_hashes(clip: StagedClip | Rejected | None) -> list[str]:
+    assert isinstance(clip, StagedClip)
     return [row.sha256 for row in clip.rows]
 
 
@@ -57,7 +57,7 @@ def test_a_clip_is_found_in_the_spool_before_the_assembly_and_in_the_shards_afte
     assert names_in(spool) == ["0-0.json", "0-1.json"]  # nothing is stored twice
     found = ClipCache(spool, shards).find("0-1")
     assert sample_hashes(found) == sample_hashes(stored[1])
-    assert isinstance(found, StoredClip)
+    assert isinstance(found, StagedClip)
     assert found.path == shards / "train" / "all.1.tar"
 
 
@@ -65,7 +65,7 @@ def test_assembling_again_from_the_shards_themselves_changes_no_byte(spool, shar
     assemble(spool, shards, keep(spool, shards), ["0-0", "0-1"])
     before = {path: path.read_bytes() for path in shards.rglob("*") if path.is_file()}
     finished = ClipCache(spool, shards)
-    again = [clip for key in ("0-0", "0-1") if isinstance(clip := finished.find(key), StoredClip)]
+    again = [clip for key in ("0-0", "0-1") if isinstance(clip := finished.find(key), StagedClip)]
     assemble(spool, shards, again, ["0-0", "0-1"])
     assert {path: path.read_bytes() for path in shards.rglob("*") if path.is_file()} == before
 

@@ -9,7 +9,7 @@ import pytest
 
 from mggtalk.cli.main import main
 from mggtalk.records import Split
-from mggtalk.shards import CardContext, SampleRow, spool_clip, write_card, write_index, write_shards
+from mggtalk.shards import CardContext, SampleRow, write_card, write_index, write_shards, write_staged_clip
 from tests.support.shard_samples import make_clip
 
 ADA, BOB = "ab" * 8, "cd" * 8
@@ -19,7 +19,7 @@ ADA, BOB = "ab" * 8, "cd" * 8
 def dataset(tmp_path) -> tuple[Path, tuple[SampleRow, ...]]:
     root = tmp_path / "shards"
     clips = [make_clip(ADA, num_frames=66, size=8, geometry_stride=10), make_clip(BOB, size=8, split=Split.VAL)]
-    stored = [spool_clip(tmp_path / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in clips]
+    stored = [write_staged_clip(tmp_path / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in clips]
     rows = write_shards(root, stored, target_bytes=10**9)
     write_card(root, rows, CardContext("people"))
     write_index(root, rows)
@@ -57,8 +57,8 @@ def test_damage_gives_1_and_a_line_for_each_finding(dataset, capsys):
     assert lines[0].startswith(f"WRONG  val/all.tar: sample {BOB}-0000: member 000.rgb.jpg: damaged: CRC-32: got ")
     assert lines[1].startswith(f"WRONG  val/all.tar: sample {BOB}-0000: member 001.head.png: damaged: CRC-32: got ")
     assert lines[2] == "WRONG  notes.txt: a file that does not belong here"
-    assert lines[3].startswith(f"{root}: 3 findings: 3 samples in 2 shards")
-    assert printed.err == f"error: {root}: 3 findings\n"
+    assert lines[3].startswith(f"{root}: 3 issues: 3 samples in 2 shards")
+    assert printed.err == f"error: {root}: 3 issues\n"
 
 
 def test_verify_for_programs(dataset, capsys):
@@ -67,10 +67,10 @@ def test_verify_for_programs(dataset, capsys):
     assert shards("verify", root, "--json") == 1
     content = json.loads(capsys.readouterr().out)
     assert (content["num_shards"], content["num_samples"], content["notes"]) == (2, 3, [])
-    (finding,) = content["findings"]
+    (issue,) = content["issues"]
     crc = rows[2].member_crc32[rows[2].member_names.index("000.rgb.jpg")]
-    assert finding.pop("got") != f"{crc:08x}"
-    assert finding == {
+    assert issue.pop("got") != f"{crc:08x}"
+    assert issue == {
         "file": "val/all.tar",
         "sample": f"{BOB}-0000",
         "member": "000.rgb.jpg",

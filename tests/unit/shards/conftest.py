@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mggtalk.shards import SampleRow, spool_clip, write_index, write_shards
+from mggtalk.shards import SampleRow, write_index, write_shards, write_staged_clip
 from tests.support.shard_samples import MadeClip
 
 WriteDataset = Callable[..., tuple[SampleRow, ...]]
@@ -11,11 +11,13 @@ WriteDataset = Callable[..., tuple[SampleRow, ...]]
 
 @pytest.fixture
 def write_dataset(tmp_path: Path) -> WriteDataset:
-    """Spool, assemble and index clips under a root."""
+    """Stage, assemble and index clips under a root."""
 
     def write(root: Path, clips: Iterable[MadeClip], target_bytes: int = 10**9) -> tuple[SampleRow, ...]:
-        stored = [spool_clip(tmp_path / "spool" / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in clips]
-        rows = write_shards(root, stored, target_bytes=target_bytes)
+        staged = [
+            write_staged_clip(tmp_path / "staging" / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in clips
+        ]
+        rows = write_shards(root, staged, target_bytes=target_bytes)
         write_index(root, rows)
         return rows
 

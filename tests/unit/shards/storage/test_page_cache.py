@@ -74,7 +74,7 @@ def test_several_processes_share_a_folder_within_the_limit(tmp_path):
 
 
 def _size_now(folder: Path) -> int:
-    """Return the size of what is there, while others add and remove."""
+    """Return the total size while other processes add and remove files."""
     total = 0
     for path in folder.glob("*/*"):
         try:

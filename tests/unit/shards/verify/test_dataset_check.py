@@ -1,4 +1,4 @@
-"""`verify` finds whatever is not as it should be, and says where; a sound data set has no finding."""
+"""`verify` finds whatever is not as it should be, and says where; a sound data set has no issue."""
 
 import hashlib
 import json
@@ -20,11 +20,11 @@ from mggtalk.shards import (
     CardContext,
     SampleRow,
     Shards,
-    spool_clip,
     write_card,
     write_examples,
     write_index,
     write_shards,
+    write_staged_clip,
 )
 from mggtalk.shards.codecs import images
 from mggtalk.shards.index import iterate_rows, read_index
@@ -57,15 +57,15 @@ def clips() -> list[MadeClip]:
 
 def write(root: Path, made: list[MadeClip]) -> dict[str, SampleRow]:
     """Write what the stage `shards` writes; return the rows by clip."""
-    spool = root.parent / "spool"
-    stored = [spool_clip(spool / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in made]
-    rows = write_shards(root, stored, target_bytes=round(TARGET_MB * 1e6))
+    spool = root.parent / "staging"
+    staged = [write_staged_clip(spool / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in made]
+    rows = write_shards(root, staged, target_bytes=round(TARGET_MB * 1e6))
     finish(root, rows)
     return {row.clip_id: row for row in rows}
 
 
 def finish(root: Path, rows, examples: str | None = None) -> None:
-    """Write what follows from the shards; `examples` is the hash of the pictures, if not of those that they give."""
+    """Write what follows from the shards; `examples` is the hash of the images, if not of those that they give."""
     digest = write_examples(root, rows) if examples is None else examples
     write_card(root, rows, replace(CONTEXT, examples=digest))
     write_rejects(root, [Rejected("x" * 16, RejectReason.NO_HEAD, "small")])
@@ -100,12 +100,12 @@ def place(row: SampleRow, member: str) -> tuple[int, int]:
     return row.member_offsets[number], row.member_sizes[number]
 
 
-def findings(root: Path, *, fast: bool = False) -> list[Issue]:
-    return verify(root, fast=fast).findings
+def issues(root: Path, *, fast: bool = False) -> list[Issue]:
+    return verify(root, fast=fast).issues
 
 
 def places(root: Path) -> list[tuple[str, str, str]]:
-    return [(finding.file, finding.sample, finding.member) for finding in findings(root)]
+    return [(issue.file, issue.sample, issue.member) for issue in issues(root)]
 
 
 def read_all(root: Path) -> list[object]:
@@ -133,18 +133,18 @@ def try_to_read_all(root: Path) -> tuple[list[object], ShardError | None]:
         return [], error
 
 
-def test_a_sound_data_set_has_no_finding(pristine):
+def test_a_sound_data_set_has_no_issue(pristine):
     result = verify(pristine[0])
-    assert (result.findings, result.notes) == ([], [])
+    assert (result.issues, result.notes) == ([], [])
     assert (result.num_shards, result.num_samples) == (4, 4)
     assert result.num_bytes == sum(path.stat().st_size for path in pristine[0].glob("*/*.tar"))
 
 
 def test_a_clip_of_several_samples_and_an_empty_data_set_are_sound(tmp_path):
     write(tmp_path / "long" / "shards", [make_clip(ADA, num_frames=130, size=8, geometry_stride=50)])
-    assert findings(tmp_path / "long" / "shards") == []
+    assert issues(tmp_path / "long" / "shards") == []
     write(tmp_path / "none" / "shards", [])
-    assert findings(tmp_path / "none" / "shards") == []
+    assert issues(tmp_path / "none" / "shards") == []
 
 
 def test_200_wrong_bytes_are_all_found_and_the_reader_names_them_or_never_reads_them(dataset):
@@ -158,7 +158,7 @@ def test_200_wrong_bytes_are_all_found_and_the_reader_names_them_or_never_reads_
         offset, mask = choose.randrange(path.stat().st_size), choose.randrange(1, 256)
         flip(path, offset, mask)
         where = f"{path.name}, byte {offset}, mask {mask}"
-        assert verify(root, fast=choose.random() < 0.5).findings, where
+        assert verify(root, fast=choose.random() < 0.5).issues, where
         shard = path.relative_to(root).as_posix()
         blamed = [
             (row.shard, row.key, name)
@@ -176,7 +176,7 @@ def test_200_wrong_bytes_are_all_found_and_the_reader_names_them_or_never_reads_
             assert (shard if blamed else "index.parquet") in str(error), where
         flip(path, offset, mask)
     assert 50 < refused < 150
-    assert findings(root) == []
+    assert issues(root) == []
 
 
 @pytest.mark.parametrize("name", ["card.json", "CARD.md", "examples.jpg", "rejects.parquet"])
@@ -188,7 +188,7 @@ def test_wrong_bytes_beside_the_shards_are_found(dataset, name):
         if name == "rejects.parquet":  # its rows follow from nothing here: their values are taken as they are
             offset = choose.choice([choose.randrange(4), (root / name).stat().st_size - 1 - choose.randrange(8)])
         flip(root / name, offset, mask)
-        assert findings(root, fast=True), f"{name}, byte {offset}, mask {mask}"
+        assert issues(root, fast=True), f"{name}, byte {offset}, mask {mask}"
         flip(root / name, offset, mask)
 
 
@@ -196,12 +196,12 @@ def test_damaged_data_is_told_once_with_sample_and_member(dataset):
     root, rows = dataset
     row = rows[BOB]
     flip(root / row.shard, place(row, "000.rgb.jpg")[0] + 40)
-    (finding,) = findings(root)
-    assert (finding.file, finding.sample, finding.member) == (row.shard, row.key, "000.rgb.jpg")
+    (issue,) = issues(root)
+    assert (issue.file, issue.sample, issue.member) == (row.shard, row.key, "000.rgb.jpg")
     crc = row.member_crc32[row.member_names.index("000.rgb.jpg")]
-    assert (finding.what, finding.expected) == ("damaged: CRC-32", f"{crc:08x}")
-    assert str(finding) == (
-        f"train/a.0.tar: sample {BOB}-0000: member 000.rgb.jpg: damaged: CRC-32: got {finding.got}, expected {crc:08x}"
+    assert (issue.what, issue.expected) == ("damaged: CRC-32", f"{crc:08x}")
+    assert str(issue) == (
+        f"train/a.0.tar: sample {BOB}-0000: member 000.rgb.jpg: damaged: CRC-32: got {issue.got}, expected {crc:08x}"
     )
 
 
@@ -215,8 +215,8 @@ def test_a_damaged_header_is_told_with_its_field_and_the_rest_is_still_checked(d
     flip(root / ada.shard, place(ada, "001.head.png")[0] + 20)
     flip(root / ada.shard, ada.size_bytes + 700)
     flip(root / dee.shard, place(dee, "tracks.npz")[0] + 9)
-    told = findings(root)
-    assert [(finding.sample, finding.member) for finding in told] == [
+    told = issues(root)
+    assert [(issue.sample, issue.member) for issue in told] == [
         (dee.key, "tracks.npz"),
         (ada.key, "001.head.png"),
         ("", ""),  # the end is reached before the sample is whole
@@ -230,11 +230,11 @@ def test_a_damaged_header_is_told_with_its_field_and_the_rest_is_still_checked(d
 def test_without_an_index_shards_are_still_checked(dataset):
     root, rows = dataset
     (root / "index.parquet").unlink()
-    assert [finding.file for finding in findings(root)] == ["index.parquet"]
+    assert [issue.file for issue in issues(root)] == ["index.parquet"]
     row = rows[ADA]
     flip(root / row.shard, place(row, "000.head.png")[0] - 400)
-    told = findings(root)
-    assert [(finding.file, finding.sample, finding.member) for finding in told] == [
+    told = issues(root)
+    assert [(issue.file, issue.sample, issue.member) for issue in told] == [
         ("index.parquet", "", ""),
         (row.shard, "", ""),
         (row.shard, row.key, "000.head.png"),
@@ -255,34 +255,34 @@ def test_a_truncated_shard_names_the_member_where_it_ends_and_those_that_are_gon
     root, rows = dataset
     row = rows[ADA]
     edit(root / row.shard, lambda data: data.__delitem__(slice(place(row, "001.head.png")[0] + 5, None)))
-    told = findings(root)
+    told = issues(root)
     assert (row.shard, row.key, "001.head.png") in places(root)
-    assert any(finding.what == "the file ends within" and finding.got == "5" for finding in told)
+    assert any(issue.what == "the file ends within" and issue.got == "5" for issue in told)
 
 
 def test_what_follows_a_shard_is_found(dataset):
     root, rows = dataset
     edit(root / rows[ADA].shard, lambda data: data.extend(bytes(512)))
-    assert [finding.file for finding in findings(root)] == [rows[ADA].shard]
+    assert [issue.file for issue in issues(root)] == [rows[ADA].shard]
 
 
 def test_a_shard_that_is_gone_is_told(dataset):
     root, rows = dataset
     (root / rows[DEE].shard).unlink()
     (root / "test").rmdir()
-    assert [str(finding) for finding in findings(root)] == ["test/all.tar: missing, but the index has samples in it"]
+    assert [str(issue) for issue in issues(root)] == ["test/all.tar: missing, but the index has samples in it"]
 
 
 def test_a_sample_in_the_tar_but_not_in_the_index_and_the_reverse(dataset):
     root, rows = dataset
     write_index(root, [row for row in rows.values() if row.clip_id != ADA])
-    told = findings(root)
+    told = issues(root)
     assert (told[0].file, told[0].sample) == ("index.parquet", f"{ADA}-0000")
-    assert "total.clips: not what the index gives" in {finding.what for finding in told}
+    assert "total.clips: not what the index gives" in {issue.what for issue in told}
     write_index(root, [*rows.values(), replace(rows[ADA], key=f"{ADA}-0001")])
-    assert any((finding.file, finding.sample) == (rows[ADA].shard, f"{ADA}-0001") for finding in findings(root))
+    assert any((issue.file, issue.sample) == (rows[ADA].shard, f"{ADA}-0001") for issue in issues(root))
     write_index(root, [*rows.values(), rows[ADA]])
-    assert findings(root)[0].what == "a sample has several rows"
+    assert issues(root)[0].what == "a sample has several rows"
 
 
 @pytest.mark.parametrize(
@@ -302,8 +302,8 @@ def test_a_sample_in_the_tar_but_not_in_the_index_and_the_reverse(dataset):
 def test_an_index_that_does_not_follow_from_the_shards_is_blamed_itself(dataset, change, what, member):
     root, rows = dataset
     write_index(root, [change(row) if row.clip_id == ADA else row for row in rows.values()])
-    told = [finding for finding in findings(root) if finding.what == what]
-    assert [(finding.file, finding.sample, finding.member) for finding in told][:1] == [
+    told = [issue for issue in issues(root) if issue.what == what]
+    assert [(issue.file, issue.sample, issue.member) for issue in told][:1] == [
         ("index.parquet", f"{ADA}-0000", member)
     ]
 
@@ -312,10 +312,10 @@ def test_rows_in_another_order_or_otherwise_compressed_are_found(dataset):
     root, rows = dataset
     table = pq.read_table(root / "index.parquet")
     pq.write_table(table, root / "index.parquet")
-    (finding,) = findings(root)
-    assert "not the bytes that its rows give" in finding.what
+    (issue,) = issues(root)
+    assert "not the bytes that its rows give" in issue.what
     write_index(root, rows.values())
-    assert findings(root) == []
+    assert issues(root) == []
 
 
 def test_an_index_by_another_arrow_is_a_note(dataset):
@@ -325,7 +325,7 @@ def test_an_index_by_another_arrow_is_a_note(dataset):
     path = root / "index.parquet"
     path.write_bytes(path.read_bytes().replace(ours, other))
     result = verify(root)
-    assert result.findings == []
+    assert result.issues == []
     assert other.decode() in result.notes[0]
 
 
@@ -333,7 +333,7 @@ def test_an_index_of_another_schema_version_is_refused_unless_it_stands_alone_wi
     root, rows = dataset
     table = pq.read_table(root / "index.parquet")
     pq.write_table(table.replace_schema_metadata({b"mggtalk.schema_version": b"9"}), root / "index.parquet")
-    assert "schema version 9" in findings(root)[0].what
+    assert "schema version 9" in issues(root)[0].what
     for row in rows.values():
         offset, size = place(row, "meta.json")
         path = root / row.shard
@@ -347,9 +347,9 @@ def test_an_index_of_another_schema_version_is_refused_unless_it_stands_alone_wi
 def test_an_index_with_values_that_none_can_be_is_found(dataset):
     root, rows = dataset
     write_index(root, [replace(row, source_frames=(None,)) for row in rows.values()])
-    assert findings(root)[0].what == "cannot be read: column source_frames: a row has no value"
+    assert issues(root)[0].what == "cannot be read: column source_frames: a row has no value"
     write_index(root, [replace(row, split="dev") for row in rows.values()])
-    assert "'dev' is not a valid Split" in findings(root)[0].what
+    assert "'dev' is not a valid Split" in issues(root)[0].what
 
 
 def test_a_link_to_nothing_is_a_missing_shard(dataset):
@@ -357,9 +357,7 @@ def test_a_link_to_nothing_is_a_missing_shard(dataset):
     path = root / rows[CY].shard
     path.unlink()
     path.symlink_to("nowhere")
-    assert [str(finding) for finding in findings(root)] == [
-        "train/all.11.tar: missing, but the index has samples in it"
-    ]
+    assert [str(issue) for issue in issues(root)] == ["train/all.11.tar: missing, but the index has samples in it"]
 
 
 def test_stray_files_and_folders_are_found(dataset):
@@ -368,46 +366,46 @@ def test_stray_files_and_folders_are_found(dataset):
     (root / "more").mkdir()
     (root / "train" / "x.tar.17.partial").write_bytes(b"")
     (root / "notes.txt").write_text("hello")
-    assert {finding.file for finding in findings(root)} == {"val", "more", "train/x.tar.17.partial", "notes.txt"}
+    assert {issue.file for issue in issues(root)} == {"val", "more", "train/x.tar.17.partial", "notes.txt"}
 
 
 def test_shards_in_the_wrong_folder_or_under_a_wrong_name_are_found(dataset):
     root, rows = dataset
     (root / "train" / "a.0.tar").rename(root / "train" / "a.tar")
     write_index(root, [replace(row, shard="train/a.tar") if row.clip_id == BOB else row for row in rows.values()])
-    (finding,) = findings(root)
-    assert (finding.what, finding.expected) == (f"clip {BOB} belongs in another shard", "train/a.0.tar")
+    (issue,) = issues(root)
+    assert (issue.what, issue.expected) == (f"clip {BOB} belongs in another shard", "train/a.0.tar")
     (root / "train" / "a.tar").rename(root / "test" / "a.0.tar")
     write_index(root, [replace(row, shard="test/a.0.tar") if row.clip_id == BOB else row for row in rows.values()])
-    assert ("split", "test", "train") in {(told.what, told.expected, told.got) for told in findings(root)}
+    assert ("split", "test", "train") in {(told.what, told.expected, told.got) for told in issues(root)}
 
 
 def test_without_a_card_any_target_size_will_do_but_the_tree_must_be_one(dataset):
     root, rows = dataset
     (root / "card.json").unlink()
-    assert [finding.file for finding in findings(root)] == ["card.json"]
+    assert [issue.file for issue in issues(root)] == ["card.json"]
     (root / "train" / "a.0.tar").rename(root / "train" / "a.tar")
     write_index(root, [replace(row, shard="train/a.tar") if row.clip_id == BOB else row for row in rows.values()])
-    assert any("belongs in another shard" in finding.what for finding in findings(root))
+    assert any("belongs in another shard" in issue.what for issue in issues(root))
 
 
 def test_a_clip_that_is_not_whole_or_has_two_people_is_found(tmp_path):
     root = tmp_path / "shards"
     made = make_clip(ADA, num_frames=130, size=8, geometry_stride=50)
     samples = list(made.samples())
-    spooled = spool_clip(tmp_path / "whole.tar", samples)
+    spooled = write_staged_clip(tmp_path / "whole.tar", samples)
     rows = write_shards(root, [spooled], target_bytes=10**9)
     content = (root / "train" / "all.tar").read_bytes()
     first, second, third = (content[row.offset : row.offset + row.size_bytes] for row in rows)
     (root / "train" / "all.tar").write_bytes(first + third + TAR_END)
-    finish(root, [rows[0], rows[2].moved("train/all.tar", len(first))])
-    (finding,) = [told for told in findings(root) if "target" not in told.what]
-    assert (finding.what, finding.got) == (f"clip {ADA} is not whole", "0 to 64, 128 to 130")
+    finish(root, [rows[0], rows[2].relocated("train/all.tar", len(first))])
+    (issue,) = [told for told in issues(root) if "target" not in told.what]
+    assert (issue.what, issue.got) == (f"clip {ADA} is not whole", "0 to 64, 128 to 130")
 
     (root / "train" / "all.tar").write_bytes(second + first + third + TAR_END)
-    moved = [rows[1].moved("train/all.tar", 0), rows[0].moved("train/all.tar", len(second)), rows[2]]
+    moved = [rows[1].relocated("train/all.tar", 0), rows[0].relocated("train/all.tar", len(second)), rows[2]]
     finish(root, moved)
-    assert [(told.sample, told.what) for told in findings(root)] == [
+    assert [(told.sample, told.what) for told in issues(root)] == [
         (f"{ADA}-0000", "not in the order of clips and chunks")
     ]
 
@@ -433,7 +431,7 @@ def test_members_in_another_order_twice_or_of_no_schema_are_found(dataset, index
         (root / "index.parquet").unlink()
 
     def told() -> set[tuple[str, str, str]]:
-        return {(finding.sample, finding.member, finding.what) for finding in findings(root)}
+        return {(issue.sample, issue.member, issue.what) for issue in issues(root)}
 
     write_tar(root, row, [members[0], *members[:0:-1]])
     assert (row.key, "", "members twice or not in the schema's order") in told()
@@ -456,15 +454,15 @@ def test_samples_that_are_mixed_up_are_found(dataset):
     entries = [tar_entry(f"{row.key}.{name}", data) for name, data in members.items()]
     stranger = tar_entry("x.meta.json", members["meta.json"])
     (root / row.shard).write_bytes(entries[0] + stranger + b"".join(entries[1:]) + TAR_END)
-    assert (row.key, "its members are not together") in {(told.sample, told.what) for told in findings(root)}
+    assert (row.key, "its members are not together") in {(told.sample, told.what) for told in issues(root)}
 
 
 def test_more_or_fewer_depth_scales_than_depth_maps_are_found(dataset):
     root, rows = dataset
     meta = json.loads(contents(root, rows[ADA])["meta.json"])
     replaced(root, rows[ADA], "meta.json", dump_meta(meta | {"depth_scale": [1.0, 2.0]}))
-    (finding,) = findings(root)
-    assert (finding.member, finding.what, finding.expected, finding.got) == (
+    (issue,) = issues(root)
+    assert (issue.member, issue.what, issue.expected, issue.got) == (
         "meta.json",
         "depth_scale",
         "1 numbers",
@@ -487,38 +485,38 @@ def replaced(root: Path, row: SampleRow, member: str, data: bytes) -> None:
     finish(root, [*kept, replace(changed, shard=row.shard)], examples="")
 
 
-def picture(extension: str, size: int) -> bytes:
+def blank_image(extension: str, size: int) -> bytes:
     return bytes(cv2.imencode(extension, np.zeros((size, size), np.uint8))[1].tobytes())
 
 
 @pytest.mark.parametrize(
     ("member", "data", "what"),
     [
-        ("000.rgb.jpg", picture(".jpg", 9), r"got shape (9, 9, 3), expected (8, 8, 3)"),
-        ("000.rgb.jpg", b"no picture", "cannot be decoded"),
-        ("000.head.png", picture(".png", 4), "got shape (4, 4), expected (8, 8)"),
-        ("000.depth.png", picture(".png", 8), "expected one 16-bit channel"),
-        ("000.normal.png", picture(".png", 2), "got shape (2, 2, 3), expected (8, 8, 3)"),
+        ("000.rgb.jpg", blank_image(".jpg", 9), r"got shape (9, 9, 3), expected (8, 8, 3)"),
+        ("000.rgb.jpg", b"no image", "cannot be decoded"),
+        ("000.head.png", blank_image(".png", 4), "got shape (4, 4), expected (8, 8)"),
+        ("000.depth.png", blank_image(".png", 8), "expected one 16-bit channel"),
+        ("000.normal.png", blank_image(".png", 2), "got shape (2, 2, 3), expected (8, 8, 3)"),
         ("000.cloud.npz", b"PK\x03\x04 no arrays", "not an .npz"),
-        ("audio.flac", sound_of(3), "1920 samples of sound, expected 1280"),
+        ("audio.flac", sound_of(3), "1920 audio samples, expected 1280"),
         ("audio.flac", b"fLaC", "cannot be decoded as FLAC"),
     ],
 )
 def test_members_that_do_not_decode_to_what_they_should_are_found_unless_fast(dataset, member, data, what):
     root, rows = dataset
     replaced(root, rows[ADA], member, data)
-    (finding,) = findings(root)
-    assert (finding.file, finding.sample, finding.member) == (rows[ADA].shard, f"{ADA}-0000", member)
-    assert what in finding.what
-    assert findings(root, fast=True) == []
+    (issue,) = issues(root)
+    assert (issue.file, issue.sample, issue.member) == (rows[ADA].shard, f"{ADA}-0000", member)
+    assert what in issue.what
+    assert issues(root, fast=True) == []
 
 
 def test_metadata_that_is_not_written_as_it_should_be_is_found(dataset):
     root, rows = dataset
     meta = json.loads(contents(root, rows[ADA])["meta.json"])
     replaced(root, rows[ADA], "meta.json", json.dumps(meta).encode())
-    (finding,) = findings(root, fast=True)
-    assert (finding.member, finding.what) == ("meta.json", "not as it is written: sorted keys, no spaces")
+    (issue,) = issues(root, fast=True)
+    assert (issue.member, issue.what) == ("meta.json", "not as it is written: sorted keys, no spaces")
 
 
 def test_the_card_is_held_against_the_index(dataset):
@@ -526,13 +524,13 @@ def test_the_card_is_held_against_the_index(dataset):
     card = json.loads((root / "card.json").read_bytes())
     card["splits"]["train"]["clips"] = 4
     (root / "card.json").write_text(json.dumps(card))
-    (finding,) = findings(root)
-    assert str(finding) == "card.json: splits.train.clips: not what the index gives: got 4, expected 3"
+    (issue,) = issues(root)
+    assert str(issue) == "card.json: splits.train.clips: not what the index gives: got 4, expected 3"
     card["splits"]["train"]["clips"] = 3
     (root / "card.json").write_text(json.dumps(card))
-    assert [str(finding) for finding in findings(root)] == ["card.json: not as it is written: sorted keys, two spaces"]
+    assert [str(issue) for issue in issues(root)] == ["card.json: not as it is written: sorted keys, two spaces"]
     edit(root / "CARD.md", lambda text: text.extend(b"More.\n"))
-    assert [finding.file for finding in findings(root)] == ["card.json", "CARD.md"]
+    assert [issue.file for issue in issues(root)] == ["card.json", "CARD.md"]
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
@@ -546,17 +544,17 @@ def test_examples_that_the_shards_do_not_give_are_found(dataset):
     assert images.decode_rgb((root / "examples.jpg").read_bytes()).shape == (256, 384, 3)
     stated = json.loads((root / "card.json").read_bytes())["examples"]
     (root / "examples.jpg").write_bytes(other)
-    (finding,) = findings(root)
-    assert (finding.file, finding.expected) == ("examples.jpg", stated)
+    (issue,) = issues(root)
+    assert (issue.file, issue.expected) == ("examples.jpg", stated)
     write_card(root, rows.values(), replace(CONTEXT, examples=hashlib.sha256(other).hexdigest()))
-    (finding,) = findings(root)
-    assert str(finding) == "examples.jpg: not the picture that the shards give"
+    (issue,) = issues(root)
+    assert str(issue) == "examples.jpg: not the image that the shards give"
 
 
 def test_a_wrong_hash_of_the_examples_is_the_cards_fault(dataset):
     root, rows = dataset
     write_card(root, rows.values(), replace(CONTEXT, examples="0" * 64))
-    assert [finding.file for finding in findings(root)] == ["card.json"]
+    assert [issue.file for issue in issues(root)] == ["card.json"]
 
 
 def test_examples_of_another_jpeg_encoder_are_a_note(dataset):
@@ -565,7 +563,7 @@ def test_examples_of_another_jpeg_encoder_are_a_note(dataset):
     (root / "examples.jpg").write_bytes(content)
     write_card(root, rows.values(), replace(CONTEXT, examples=hashlib.sha256(content).hexdigest()))
     result = verify(root)
-    assert result.findings == []
+    assert result.issues == []
     assert result.notes == ["examples.jpg: shows what the shards hold; another version of OpenCV wrote it"]
 
 
@@ -573,9 +571,7 @@ def test_examples_are_there_if_and_only_if_the_card_names_them(dataset):
     root, rows = dataset
     content = (root / "examples.jpg").read_bytes()
     (root / "examples.jpg").unlink()
-    assert [str(finding) for finding in findings(root)] == ["examples.jpg: missing, but the card names it"]
+    assert [str(issue) for issue in issues(root)] == ["examples.jpg: missing, but the card names it"]
     (root / "examples.jpg").write_bytes(content)
     write_card(root, rows.values(), replace(CONTEXT, examples=""))
-    assert ("examples.jpg", "a file that does not belong here") in [
-        (finding.file, finding.what) for finding in findings(root)
-    ]
+    assert ("examples.jpg", "a file that does not belong here") in [(issue.file, issue.what) for issue in issues(root)]

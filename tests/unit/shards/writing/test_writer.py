@@ -7,7 +7,7 @@ import pytest
 from mggtalk.errors import ShardError
 from mggtalk.files import atomic_path
 from mggtalk.records import ShardSample, Split
-from mggtalk.shards import SampleRow, Shards, StoredClip, open_spooled, spool_clip, write_index, write_shards
+from mggtalk.shards import SampleRow, Shards, StagedClip, open_staged, write_index, write_shards, write_staged_clip
 from mggtalk.shards.index import iterate_rows, read_index
 from mggtalk.shards.writing.staging import scan_tar
 from tests.support.shard_samples import make_clip
@@ -34,7 +34,7 @@ def test_same_bytes_whatever_the_order_of_arrival(tmp_path, write_dataset):
 
 
 def test_encoding_twice_gives_the_same_bytes(tmp_path):
-    paths = [spool_clip(tmp_path / name, CLIPS[2].samples()).path for name in ("a.tar", "b.tar")]
+    paths = [write_staged_clip(tmp_path / name, CLIPS[2].samples()).path for name in ("a.tar", "b.tar")]
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
@@ -71,43 +71,45 @@ def test_clips_of_one_video_split_by_what_follows_its_hash(tmp_path, write_datas
     assert [row.shard for row in rows] == [f"train/{'ab' * 8}-f000.0{bit}.tar" for bit in "01"]
 
 
-def stored_in(root: Path) -> list[StoredClip]:
+def clips_in(root: Path) -> list[StagedClip]:
     by_clip: dict[str, list[SampleRow]] = {}
     for row in iterate_rows(read_index(root)):
         by_clip.setdefault(row.clip_id, []).append(row)
-    return [StoredClip(root / rows[0].shard, tuple(rows)) for rows in by_clip.values()]
+    return [StagedClip(root / rows[0].shard, tuple(rows)) for rows in by_clip.values()]
 
 
-def test_stored_clips_are_copied_from_old_shards_as_bytes(tmp_path, write_dataset):
+def test_staged_clips_are_copied_from_old_shards_as_bytes(tmp_path, write_dataset):
     write_dataset(tmp_path / "old", CLIPS, TARGET)
-    write_index(tmp_path / "new", write_shards(tmp_path / "new", stored_in(tmp_path / "old"), target_bytes=TARGET))
+    write_index(tmp_path / "new", write_shards(tmp_path / "new", clips_in(tmp_path / "old"), target_bytes=TARGET))
     assert contents(tmp_path / "new") == contents(tmp_path / "old")
 
 
 @pytest.mark.parametrize("old_target", [1, TARGET, 10**9])
-def test_stored_clips_may_lie_in_the_shards_that_are_replaced(tmp_path, write_dataset, old_target):
+def test_staged_clips_may_lie_in_the_shards_that_are_replaced(tmp_path, write_dataset, old_target):
     write_dataset(tmp_path / "expected", CLIPS, TARGET)
     root = tmp_path / "shards"
     write_dataset(root, CLIPS[1:], old_target)
-    clips = [*stored_in(root), spool_clip(tmp_path / "new.tar", CLIPS[0].samples())]
+    clips = [*clips_in(root), write_staged_clip(tmp_path / "new.tar", CLIPS[0].samples())]
     write_index(root, write_shards(root, clips, target_bytes=TARGET))
     assert contents(root) == contents(tmp_path / "expected")
 
 
 def test_a_shard_can_be_indexed_from_its_bytes_alone(tmp_path, write_dataset):
     rows = write_dataset(tmp_path / "shards", CLIPS[:3])
-    assert [row.moved("train/all.tar", row.offset) for row in scan_tar(tmp_path / "shards/train/all.tar")] == list(rows)
+    assert [row.relocated("train/all.tar", row.offset) for row in scan_tar(tmp_path / "shards/train/all.tar")] == list(
+        rows
+    )
 
 
-def test_an_opened_spool_is_what_was_spooled(tmp_path):
-    stored = spool_clip(tmp_path / "clip.tar", CLIPS[0].samples())
-    assert open_spooled(stored.path) == stored
+def test_an_opened_clip_is_what_was_staged(tmp_path):
+    staged = write_staged_clip(tmp_path / "clip.tar", CLIPS[0].samples())
+    assert open_staged(staged.path) == staged
 
 
 def test_the_index_is_gone_while_shards_change(tmp_path, write_dataset):
     write_dataset(tmp_path / "shards", CLIPS)
-    stored = spool_clip(tmp_path / "clip.tar", CLIPS[0].samples())
-    write_shards(tmp_path / "shards", [stored], target_bytes=TARGET)
+    staged = write_staged_clip(tmp_path / "clip.tar", CLIPS[0].samples())
+    write_shards(tmp_path / "shards", [staged], target_bytes=TARGET)
     with pytest.raises(ShardError, match="it is written last, so writing these shards may not have finished"):
         Shards(tmp_path / "shards")
 
@@ -118,8 +120,8 @@ def test_a_failure_leaves_no_file_under_the_final_name(tmp_path):
         raise RuntimeError("decoder died")
 
     with pytest.raises(RuntimeError, match="decoder died"):
-        spool_clip(tmp_path / "spool/clip.tar", broken_samples())
-    assert list((tmp_path / "spool").iterdir()) == []
+        write_staged_clip(tmp_path / "staging/clip.tar", broken_samples())
+    assert list((tmp_path / "staging").iterdir()) == []
 
 
 def test_atomic_path_keeps_the_old_file_until_the_new_one_is_whole(tmp_path):
@@ -130,31 +132,31 @@ def test_atomic_path_keeps_the_old_file_until_the_new_one_is_whole(tmp_path):
     assert contents(tmp_path) == {"file": b"new"}
 
 
-def test_a_spooled_clip_that_changed_is_not_assembled(tmp_path):
-    stored = spool_clip(tmp_path / "clip.tar", CLIPS[0].samples())
-    data = bytearray(stored.path.read_bytes())
+def test_a_staged_clip_that_changed_is_not_assembled(tmp_path):
+    staged = write_staged_clip(tmp_path / "clip.tar", CLIPS[0].samples())
+    data = bytearray(staged.path.read_bytes())
     data[3000] ^= 1
-    stored.path.write_bytes(data)
-    with pytest.raises(ShardError, match=rf"clip\.tar: sample {stored.rows[0].key}: changed since it was stored"):
-        write_shards(tmp_path / "shards", [stored], target_bytes=TARGET)
+    staged.path.write_bytes(data)
+    with pytest.raises(ShardError, match=rf"clip\.tar: sample {staged.rows[0].key}: changed since it was staged"):
+        write_shards(tmp_path / "shards", [staged], target_bytes=TARGET)
     assert contents(tmp_path / "shards") == {}
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.95])
-def test_a_truncated_spool_is_refused(tmp_path, keep):
-    path = spool_clip(tmp_path / "clip.tar", CLIPS[2].samples()).path
+def test_a_truncated_staged_clip_is_refused(tmp_path, keep):
+    path = write_staged_clip(tmp_path / "clip.tar", CLIPS[2].samples()).path
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
     with pytest.raises(ShardError, match=r"clip\.tar"):
-        open_spooled(path)
+        open_staged(path)
 
 
-def test_a_damaged_header_in_a_spool_is_noticed(tmp_path):
-    stored = spool_clip(tmp_path / "clip.tar", CLIPS[2].samples())
-    data = bytearray(stored.path.read_bytes())
-    data[stored.rows[0].member_offsets[4] - 500] ^= 1
-    stored.path.write_bytes(data)
+def test_a_damaged_header_of_a_staged_clip_is_noticed(tmp_path):
+    staged = write_staged_clip(tmp_path / "clip.tar", CLIPS[2].samples())
+    data = bytearray(staged.path.read_bytes())
+    data[staged.rows[0].member_offsets[4] - 500] ^= 1
+    staged.path.write_bytes(data)
     with pytest.raises(ShardError, match=r"members missing or not in schema: 000\.cloud\.npz, 000\.depth\.png"):
-        open_spooled(stored.path)
+        open_staged(staged.path)
 
 
 def without(sample: ShardSample, member: str) -> ShardSample:
@@ -175,14 +177,14 @@ def test_incomplete_clips_are_refused(tmp_path):
     }
     for message, samples in wrong.items():
         with pytest.raises(ValueError, match=message):
-            spool_clip(tmp_path / "clip.tar", samples)
+            write_staged_clip(tmp_path / "clip.tar", samples)
         assert not (tmp_path / "clip.tar").exists()
 
 
 def test_a_clip_given_twice_is_refused(tmp_path):
-    stored = [spool_clip(tmp_path / name, CLIPS[0].samples()) for name in ("a.tar", "b.tar")]
+    staged = [write_staged_clip(tmp_path / name, CLIPS[0].samples()) for name in ("a.tar", "b.tar")]
     with pytest.raises(ValueError, match=r"given twice, in .*a\.tar and .*b\.tar"):
-        write_shards(tmp_path / "shards", stored, target_bytes=TARGET)
+        write_shards(tmp_path / "shards", staged, target_bytes=TARGET)
 
 
 def test_tar_members_are_sorted_meta_first_and_anonymous(tmp_path, write_dataset):

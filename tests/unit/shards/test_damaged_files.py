@@ -27,8 +27,8 @@ def dataset(tmp_path, write_dataset):
 
 
 def byte_range(row: SampleRow, member: str) -> tuple[int, int]:
-    number = row.member_names.index(member)
-    return row.member_offsets[number], row.member_sizes[number]
+    index = row.member_names.index(member)
+    return row.member_offsets[index], row.member_sizes[index]
 
 
 def read_everything(shards: Shards) -> None:

@@ -76,9 +76,7 @@ def test_a_broken_connection_is_resumed_where_it_stopped(server: FileServer, des
     assert server.ranges == [None, f"bytes={3 * CHUNK}-", f"bytes={6 * CHUNK}-"]
 
 
-def test_an_interrupted_download_leaves_no_file_and_the_next_call_goes_on(
-    server: FileServer, destination: Path
-) -> None:
+def test_an_interrupted_download_leaves_no_file_and_is_resumed(server: FileServer, destination: Path) -> None:
     server.cut_after = CHUNK + 100
     with pytest.raises(WeightsError, match="download failed"):
         _fetch(server, destination)
@@ -229,7 +227,7 @@ def test_without_a_hash_and_without_a_strong_validator_nothing_is_gone_on_with(
     assert server.ranges == [None, None]
 
 
-def test_a_part_of_another_address_is_not_gone_on_with(server: FileServer, destination: Path) -> None:
+def test_a_part_of_another_address_is_not_resumed(server: FileServer, destination: Path) -> None:
     server.etag = '"one"'
     _interrupt(server, destination, CHUNK)
     server.files["/other.bin"] = CONTENT[::-1]
@@ -237,9 +235,7 @@ def test_a_part_of_another_address_is_not_gone_on_with(server: FileServer, desti
     assert destination.read_bytes() == CONTENT[::-1]
 
 
-def test_a_server_that_changes_the_size_but_not_the_validator_is_not_believed(
-    server: FileServer, destination: Path
-) -> None:
+def test_a_change_of_size_under_the_same_validator_is_not_believed(server: FileServer, destination: Path) -> None:
     server.etag = '"one"'
     _interrupt(server, destination, CHUNK)
     server.files[PATH] = CONTENT[::-1] + b"more"
@@ -247,9 +243,7 @@ def test_a_server_that_changes_the_size_but_not_the_validator_is_not_believed(
     assert destination.read_bytes() == CONTENT[::-1] + b"more"
 
 
-def test_a_download_that_was_killed_when_all_had_arrived_asks_for_nothing(
-    server: FileServer, destination: Path
-) -> None:
+def test_a_download_killed_after_its_last_byte_asks_for_nothing(server: FileServer, destination: Path) -> None:
     part = _part(destination, CONTENT)
     note = {"url": server.url(PATH), "validator": '"one"', "total": len(CONTENT)}
     part_note(part).write_text(json.dumps(note))
@@ -270,7 +264,7 @@ def test_a_web_page_is_no_file(server: FileServer, destination: Path) -> None:
     server.headers = {"Content-Type": "text/html; charset=utf-8"}
     with pytest.raises(DownloadError, match="sent a web page"):
         _fetch(server, destination, known=False)
-    _fetch(server, destination)  # a hash says that it is what is wanted
+    _fetch(server, destination)  # the hash confirms it
     assert destination.read_bytes() == CONTENT
 
 
@@ -295,7 +289,7 @@ def test_a_stopped_download_ends_and_goes_on_later(server: FileServer, destinati
     assert server.ranges[-1] == f"bytes={arrived}-"
 
 
-def test_a_place_that_cannot_be_written_is_an_error_of_the_machine(server: FileServer, tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_an_error_of_the_machine(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(WeightsError, match="cannot be written") as raised:
         _fetch(server, tmp_path / "file" / "weights.bin")

@@ -1,4 +1,5 @@
-# make demo: from nothing to the report of the sample data set.   make test: the tests.   make check: all that is not a test.
+# make demo: from nothing to the report of the sample data set.   make test: what every commit must pass.
+# make check: all that is not a test.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -10,11 +11,13 @@ PYTHON := $(shell for name in python3.11 python3.12 python3; do \
 # Tools that are started by name (python in dvc.yaml) are those of the environment, whatever else is on PATH.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test test-fast test-long check format clean
 
 help:
 	@echo "make demo    environment, model weights, dvc repro; ends with the path of the report"
-	@echo "make test    environment and tests"
+	@echo "make test-fast  tests/unit: no Ray, no processes, no MediaPipe; seconds a change"
+	@echo "make test    environment, and all tests that a commit must pass"
+	@echo "make test-long  proofs that take long; before a release"
 	@echo "make check   format, lint, types, layers"
 	@echo "make format  put the code in order"
 
@@ -26,6 +29,12 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	pytest
+
+test-fast: $(VENV)/.installed
+	pytest tests/unit
+
+test-long: $(VENV)/.installed
+	pytest -m "long and not gpu"
 
 check: $(VENV)/.installed
 	ruff format --check

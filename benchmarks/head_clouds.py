@@ -144,8 +144,8 @@ def time_geometry(views: HeadViews, device: str, repeats: int) -> tuple[float, f
     surface = report(label, lambda: integrate_normals(depth, normals, camera), batch, 5 * planes, device, repeats)
     stride = 1 if device == "cuda" else STRIDE
     points = symmetric_points(depth, normals, pose, camera, empty, stride, VOXEL_CM)
-    moved = 4 * planes + 4 * 6 * len(points.head) + 8 * len(points.twins)
-    label = f"cloud, {len(points.head) // batch} points + {len(points.twins) // batch} mirrored"
+    moved = 4 * planes + 4 * 6 * len(points.batch_index) + 8 * len(points.mirror_index)
+    label = f"cloud, {len(points.batch_index) // batch} points + {len(points.mirror_index) // batch} mirrored"
     cloud = report(
         label,
         lambda: symmetric_points(depth, normals, pose, camera, empty, stride, VOXEL_CM),

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mggtalk.errors import StageError
-from mggtalk.stages.track.identity.clustering import SAME_FILE, SAME_PERSON, Appearance, find_appearances
+from mggtalk.stages.track.identity.clustering import SAME_FILE, SAME_PERSON, FaceCluster, cluster_faces
 from mggtalk.stages.track.identity.resolution import ClipIdentity, read_identities
 
 _PERCENTILES = (0, 5, 50, 95, 100)
@@ -32,12 +32,12 @@ def main() -> None:
     with options.labels.open(newline="", encoding="utf-8") as file:
         labels = {row["file"]: row["identity"] for row in csv.DictReader(file) if row["identity"] not in {"", "-"}}
     clips = {clip_id: row for clip_id, row in people.items() if row.name in labels and row.embedding}
-    looks = find_appearances({clip_id: row.embedding for clip_id, row in clips.items()})
+    looks = cluster_faces({clip_id: row.embedding for clip_id, row in clips.items()})
     print_distances(clips, looks, labels)
     print_clusters(clips, looks, labels)
 
 
-def print_distances(clips: dict[str, ClipIdentity], looks: list[Appearance], labels: dict[str, str]) -> None:
+def print_distances(clips: dict[str, ClipIdentity], looks: list[FaceCluster], labels: dict[str, str]) -> None:
     """Print percentiles of the distances between clips of one file, and between files."""
     print(f"{len(clips)} clips, {len(looks)} faces in files; least, 5 %, median, 95 %, most:")
     within = [
@@ -58,7 +58,7 @@ def print_distances(clips: dict[str, ClipIdentity], looks: list[Appearance], lab
         print(f"  within {threshold}: {found} of {len(same)} pairs of one person, {wrong} of {len(different)} of two")
 
 
-def print_clusters(clips: dict[str, ClipIdentity], looks: list[Appearance], labels: dict[str, str]) -> None:
+def print_clusters(clips: dict[str, ClipIdentity], looks: list[FaceCluster], labels: dict[str, str]) -> None:
     """Print the precision and recall of pairs of faces in one cluster."""
     pairs = [
         (_label(one, clips, labels) == _label(other, clips, labels), _identity(one, clips) == _identity(other, clips))
@@ -74,11 +74,11 @@ def print_clusters(clips: dict[str, ClipIdentity], looks: list[Appearance], labe
             print(f"  wrong: {clips[one.clip_ids[0]].name}, {clips[other.clip_ids[0]].name}")
 
 
-def _label(look: Appearance, clips: dict[str, ClipIdentity], labels: dict[str, str]) -> str:
+def _label(look: FaceCluster, clips: dict[str, ClipIdentity], labels: dict[str, str]) -> str:
     return labels[clips[look.clip_ids[0]].name]
 
 
-def _identity(look: Appearance, clips: dict[str, ClipIdentity]) -> str:
+def _identity(look: FaceCluster, clips: dict[str, ClipIdentity]) -> str:
     return clips[look.clip_ids[0]].identity
 
 

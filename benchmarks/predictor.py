@@ -75,8 +75,10 @@ def make_gaussians(predictor: TalkingHeadPredictor, avatar: Avatar, driver: Driv
 def inpainted(
     predictor: TalkingHeadPredictor, avatar: Avatar, driver: DriverBatch, rendered: Tensor, alpha: Tensor
 ) -> Tensor:
-    """Return the final images of the renders."""
-    return predictor.inpaint(avatar, rendered, alpha, predictor.opened(avatar, driver), driver.expression)
+    """Return the final images of what was rendered."""
+    return predictor.inpaint(
+        avatar, rendered, alpha, predictor.render_condition_masks(avatar, driver), driver.expression
+    )
 
 
 def matrix_rate(device: str) -> float:

@@ -3,6 +3,7 @@
 The names below are imported when they are first used, so that `import mggtalk` costs nothing.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = ["Split", "__version__", "load_model", "open_shards"]
+
+# OpenMP threads that wait for each other sleep instead of spinning, because spinning ones take the cores that others
+# need when a machine is busy (docs/results.md). OpenMP reads this when torch loads; a value of the user's stays.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _MODULES = {
     "Split": "mggtalk.records",

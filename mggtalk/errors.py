@@ -8,7 +8,7 @@ MggtalkError                exit code 2, one line, no stack trace
 ├── ShardError              shards or index: missing, damaged
 │   └── SchemaVersionError  written under a schema version that this reader does not know
 ├── StageError              a stage cannot start or finish: its input is missing or nothing was kept
-├── LeakError               exit code 1: a person is in more than one part of the data set
+├── SplitLeakageError       exit code 1: a person is in more than one part of the data set
 └── VerificationError       exit code 1: `mggtalk shards verify` found issues
 """
 
@@ -60,7 +60,7 @@ class StageError(MggtalkError):
     """A stage cannot start (its input is missing) or kept nothing."""
 
 
-class LeakError(MggtalkError):
+class SplitLeakageError(MggtalkError):
     """A person is in more than one part of the data set; the command itself worked, so its exit code is 1."""
 
     exit_code = 1

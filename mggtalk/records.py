@@ -221,8 +221,7 @@ class ShardSample:
     """One WebDataset sample: up to 64 consecutive frames of a clip as encoded members.
 
     Attributes:
-        key: `clip_id` and the chunk's number (`...-f000120-0000`); no dots, because WebDataset splits names at the
-            first one.
+        key: `clip_id` and the chunk's number (`...-f000120-0000`); no dots, because WebDataset splits names at them.
         members: member suffix (`000.rgb.jpg`, `tracks.npz`) -> encoded bytes, in the order of the tar.
         meta: the content of `meta.json`, which is written first; `index.parquet` is made from it too.
     """
@@ -263,8 +262,7 @@ class SourceFrame:
     """A frame with geometry, from which a head can be reconstructed.
 
     Attributes:
-        depth: z in the camera frame in cm; 0 where unknown.
-        normals: unit, camera frame, towards the camera (z < 0).
+        depth: z in the camera frame in cm; 0 where unknown. normals: unit, camera frame, towards the camera (z < 0).
     """
 
     frame: HeadFrame
@@ -292,8 +290,7 @@ class HeadCloud:
     """The symmetric point cloud of one source frame in head space: visible points first, then mirrored ones.
 
     Attributes:
-        source_pixel: column and row of the crop pixel that a visible point comes from; of a mirrored point, that of the
-            visible point that it mirrors.
+        source_pixel: column and row of the crop pixel that a point, or the visible point that it mirrors, comes from.
         mirrored_of: for a mirrored point the index of the visible point that it mirrors; -1 for visible points.
     """
 

@@ -1,13 +1,38 @@
-"""What the tests of several packages share."""
+"""What the tests of several rooms share, and the order of the rooms: the fast ones come first.
+
+`unit` has no Ray, no MediaPipe and no process; `integration` has them, and servers on this machine; `e2e` runs whole
+stages. See CONTRIBUTING.md.
+"""
 
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["tests.support.samples"]
 
-os.environ.setdefault("MGGTALK_WORKERS", "2")  # before Ray starts: the same number of workers on every machine
+# Before torch loads and Ray starts: networks this small are faster on one thread, and tests run beside others.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MGGTALK_WORKERS", "2")  # the same number of workers on every machine
+
+ROOMS = ("unit", "integration", "e2e")
+LATE = ("ray", "mediapipe")
+"""They load for seconds, so a test that needs them imports them where it does: others may be asked for alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_room)  # stable: within a room the order is pytest's own
+
+
+def _room(item: pytest.Item) -> int:
+    return ROOMS.index(item.path.relative_to(Path(__file__).parent).parts[0])
+
+
+def pytest_collection_finish() -> None:
+    if early := [name for name in LATE if name in sys.modules]:
+        raise pytest.UsageError(f"collecting the tests has loaded {' and '.join(early)}; import it where it is used")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""`mggtalk inspect`: one picture of what the stage `shards` made of a clip."""
+"""`mggtalk inspect`: one image of what the stage `shards` made of a clip."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -13,7 +13,7 @@ _MOST_SHOWN = 5
 
 
 def inspect_clip(root: Path | str, wanted: str, *, frame: int | None = None, output: Path | None = None) -> Path:
-    """Draw a frame of the clip that `wanted` names, and print and return where the picture lies.
+    """Draw a frame of the clip that `wanted` names, and print and return where the image lies.
 
     Args:
         root: folder or URL of the shards.

@@ -1,6 +1,6 @@
 """Looks at the machine for `mggtalk doctor`.
 
-What has native code is imported in a process of its own: a library that is missing, hangs or crashes is then a finding
+What has native code is imported in a process of its own: a library that is missing, hangs or crashes is then an issue
 and not the end of the doctor. Ray and DVC are only asked for their versions.
 """
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from mggtalk.errors import LeakError
+from mggtalk.errors import SplitLeakageError
 from mggtalk.params import Params
 from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.tables import CLIPS_FILE, read_rows
 from mggtalk.stages.track.identity.clustering import SAME_PERSON
-from mggtalk.stages.track.identity.leakage import LeakReport, Look, LookPair, checked_clips, find_leaks
+from mggtalk.stages.track.identity.leakage import Look, LookPair, SplitLeakageReport, checked_clips, find_split_leakage
 from mggtalk.stages.track.identity.resolution import read_identities
 from mggtalk.stages.track.tables import ClipRow
 
@@ -28,20 +28,20 @@ def check_splits(artifacts: Path, params: Params, *, as_json: bool, same_person:
         same_person: faces this close are one person; None for `SAME_PERSON`.
 
     Raises:
-        LeakError: somebody is. StageError: the tables of `track` are missing or damaged. ParamsError: the group
+        SplitLeakageError: somebody is. StageError: the tables of `track` are missing or damaged. ParamsError: the group
             `ingest` does not fit its class.
     """
     config = params.group("ingest", IngestConfig)
     tracks = artifacts / "tracks"
     clips = checked_clips(read_rows(tracks / CLIPS_FILE, ClipRow), read_identities(tracks))
     threshold = SAME_PERSON if same_person is None else same_person
-    report = find_leaks(clips, config.val_fraction, config.test_fraction, threshold)
+    report = find_split_leakage(clips, config.val_fraction, config.test_fraction, threshold)
     print(json.dumps(asdict(report), indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(report)))
     if report.num_leaks:
-        raise LeakError(f"{report.num_leaks} people are in more than one part of the data set")
+        raise SplitLeakageError(f"{report.num_leaks} people are in more than one part of the data set")
 
 
-def _lines(report: LeakReport) -> Iterator[str]:
+def _lines(report: SplitLeakageReport) -> Iterator[str]:
     for split, count in report.splits.items():
         yield f"{split:6} {count.identities:6} identities {count.clips:8} clips {count.hours:10.2f} h"
     if report.not_by_hash:
@@ -49,7 +49,7 @@ def _lines(report: LeakReport) -> Iterator[str]:
     for shared in report.shared[:_MOST_SHOWN]:
         parts = ", ".join(f"{split} {count}" for split, count in shared.clips.items())
         yield f"LEAK   {shared.identity}: clips in {parts}: {', '.join(shared.videos[:_MOST_SHOWN])}"
-    for pair in report.leaks[:_MOST_SHOWN]:
+    for pair in report.leaked_faces[:_MOST_SHOWN]:
         yield f"LEAK   one face, two identities: {_pair(pair)}"
     for pair in report.twins[:_MOST_SHOWN]:
         yield f"note   one face, two identities in one part: {_pair(pair)}"
@@ -57,13 +57,13 @@ def _lines(report: LeakReport) -> Iterator[str]:
         yield f"note   one identity, two faces: {_pair(pair)}"
     for name in report.changed[:_MOST_SHOWN]:
         yield f"note   one person seems to take another's place: {name}"
-    shown = (report.shared, report.leaks, report.twins, report.strangers, report.changed)
+    shown = (report.shared, report.leaked_faces, report.twins, report.strangers, report.changed)
     if hidden := sum(max(len(rows) - _MOST_SHOWN, 0) for rows in shown):
         yield f"... and {hidden} more; --json has all"
     yield from _faces(report)
 
 
-def _faces(report: LeakReport) -> Iterator[str]:
+def _faces(report: SplitLeakageReport) -> Iterator[str]:
     if not report.num_embedded:
         yield _NO_EMBEDDINGS
         return

@@ -1,10 +1,10 @@
-"""Scale and shift from what a depth network says to where landmarks lie, robustly, for a batch of images at once.
+"""Fits scale and shift of network depth to landmarks, robustly, for a batch of images at once.
 
 A monocular network gives depth, or inverse depth, up to an affine map. A face's mesh covers a part of the image; there
 the map is fitted, and holds for the rest of the head. Hands, microphones and hair in front of the face are outliers.
 
-A start that no fifth of outliers moves (the median of slopes, as Theil and Sen have it, over half as many pairs of
-points as there are points, far apart from each other) is refined by least squares with Cauchy weights.
+An initial fit that tolerates a fifth of outliers (the Theil-Sen median of slopes, over half as many pairs of points as
+there are points, far apart from each other) is refined by least squares with Cauchy weights.
 
 Source: Sen, Estimates of the regression coefficient based on Kendall's tau, JASA 1968; for the weights Holland and
 Welsch, Robust regression using iteratively reweighted least-squares, 1977.
@@ -27,8 +27,8 @@ class Alignment:
     """`scale * predicted + shift` is the anchor.
 
     Attributes:
-        unexplained: median absolute error over that of a constant: 0 for a perfect fit, 1 for one that knows nothing.
-        found: False where there are too few points, or no positive scale; there all else means nothing.
+        unexplained: median absolute error over that of a constant: 0 for a perfect fit, 1 for a useless one.
+        found: False where there are too few points, or no positive scale; the other values are then meaningless.
     """
 
     scale: Float[Tensor, " batch"]

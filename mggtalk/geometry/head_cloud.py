@@ -1,4 +1,4 @@
-"""Depth maps -> symmetric head clouds (METHOD: coarse cloud P_c, mirrored and filtered)."""
+"""Depth maps -> symmetric head clouds (the paper's coarse cloud P_c, mirrored and filtered)."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from mggtalk.geometry.cameras import (
     transform_points,
     unproject,
 )
-from mggtalk.geometry.symmetry import mirror_points, stands_for_hidden
+from mggtalk.geometry.symmetry import mirror_points, select_mirrored
 from mggtalk.records import HeadCloud
 
 
@@ -23,34 +23,36 @@ class SymmetricPoints:
     """The points of a batch of heads in head space, cm: one list, ordered by head.
 
     Attributes:
-        head: which head of the batch a visible point belongs to. pixel: its column and row.
+        batch_index: which head of the batch a visible point belongs to. pixel: its column and row.
         normals: unit.
-        twins: numbers of the visible points whose mirror images are kept.
+        mirror_index: indices of the visible points whose mirror images are kept.
     """
 
-    head: Int64[Tensor, " num_points"]
+    batch_index: Int64[Tensor, " num_points"]
     pixel: Int64[Tensor, "num_points 2"]
     positions: Float[Tensor, "num_points 3"]
     normals: Float[Tensor, "num_points 3"]
-    twins: Int64[Tensor, " num_mirrored"]
+    mirror_index: Int64[Tensor, " num_mirrored"]
 
     def clouds(self, num_heads: int) -> list[HeadCloud]:
         """Return the cloud of each head of the batch."""
-        counts = torch.bincount(self.head, minlength=num_heads).tolist()
-        mirrored = torch.bincount(self.head[self.twins], minlength=num_heads).tolist()
+        counts = torch.bincount(self.batch_index, minlength=num_heads).tolist()
+        mirrored = torch.bincount(self.batch_index[self.mirror_index], minlength=num_heads).tolist()
         planes = (self.positions, self.normals, self.pixel.to(torch.int16))
         arrays = [tuple(plane.cpu().split(counts)) for plane in planes]
         clouds, first = [], 0
-        for number, twins in enumerate(self.twins.cpu().split(mirrored)):
+        for number, mirror_index in enumerate(self.mirror_index.cpu().split(mirrored)):
             positions, normals, pixel = (parts[number] for parts in arrays)
-            twin = twins - first
+            visible = mirror_index - first
             first += counts[number]
             clouds.append(
                 HeadCloud(
-                    positions=torch.cat((positions, mirror_points(positions[twin]))).numpy(),
-                    normals=torch.cat((normals, mirror_points(normals[twin]))).numpy(),
-                    source_pixel=torch.cat((pixel, pixel[twin])).numpy(),
-                    mirrored_of=np.concatenate((np.full(len(positions), -1, np.int32), twin.numpy().astype(np.int32))),
+                    positions=torch.cat((positions, mirror_points(positions[visible]))).numpy(),
+                    normals=torch.cat((normals, mirror_points(normals[visible]))).numpy(),
+                    source_pixel=torch.cat((pixel, pixel[visible])).numpy(),
+                    mirrored_of=np.concatenate(
+                        (np.full(len(positions), -1, np.int32), visible.numpy().astype(np.int32))
+                    ),
                 )
             )
         return clouds
@@ -71,7 +73,7 @@ def symmetric_points(
 
     Args:
         depth: z in cm, 0 where unknown. normals: unit, camera frame; zero where unknown, and such pixels give no point.
-        empty: where the picture shows that no head is.
+        empty: where the image shows that no head is.
         stride: take every `stride`-th pixel in both directions. voxel_size: cm.
     """
     batch, height, width = depth.shape
@@ -80,14 +82,14 @@ def symmetric_points(
     pixels = pixel_centers(height, width, depth.device)[every[1:]].reshape(1, -1, 2).expand(batch, -1, -1)
     camera_to_head = invert_rigid(head_to_camera)
     points = transform_points(camera_to_head, unproject(pixels, depth[every].reshape(batch, -1), intrinsics))
-    head = taken // pixels.shape[1]
+    batch_index = taken // pixels.shape[1]
     visible = points.reshape(-1, 3)[taken]
     surface = depth.masked_fill(empty, float("inf"))
-    kept = stands_for_hidden(visible, head, surface, head_to_camera, intrinsics, voxel_size)
+    kept = select_mirrored(visible, batch_index, surface, head_to_camera, intrinsics, voxel_size)
     return SymmetricPoints(
-        head=head,
+        batch_index=batch_index,
         pixel=pixels.reshape(-1, 2)[taken].floor().long(),
         positions=visible,
         normals=rotate_directions(camera_to_head, normals[every].reshape(batch, -1, 3)).reshape(-1, 3)[taken],
-        twins=kept.nonzero()[:, 0],
+        mirror_index=kept.nonzero()[:, 0],
     )

@@ -10,7 +10,7 @@ is, and a term that ties the result to a known depth. From the equations; no cod
   2 x 2 and whose coarser edges are those that cross between blocks (Braess, 1995).
 * The rough depth counts much at first and less from round to round: a first surface that knows where the depth jumps
   spares most rounds.
-* The number of steps is fixed: a frame's result does not hang on its batch, and nothing waits for the GPU.
+* The number of steps is fixed: a frame's result does not depend on its batch, and nothing waits for the GPU.
 """
 
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ _FIRST_REACH_PX = 3.0
 """In the first round: noise is averaged already, and jumps of the rough depth are still seen."""
 _DAMPING = 0.8
 _GRIDS = 4
-"""More change nothing: what is farther than some 30 pixels away is for the rough depth to say."""
+"""More change nothing: farther than some 30 pixels away the rough depth decides."""
 _BLOCK = 1 << (_GRIDS - 1)
-"""Side of a pixel of the coarsest grid; what is solved begins and ends at multiples of it."""
+"""Side of a pixel of the coarsest grid; the solved region begins and ends at multiples of it."""
 _COARSEST_STEPS = 4
 _COARSE_EDGE = 0.5
 """Two edges in a row between the centres of two blocks, but only the middle one is counted: half its weight."""
@@ -38,11 +38,12 @@ _COARSE_EDGE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class IntegrationSettings:
-    """How a surface is reconstructed.
+    """Settings of the reconstruction.
 
     Attributes:
-        reach: how far along the surface the normals are trusted; beyond, the rough depth decides. In its unit.
-        sharpness: k of the paper's weights: how surely the steeper side of a pixel is cut off. 0 is least squares.
+        reach: distance along the surface within which normals are trusted, in the unit of depth; beyond, the rough
+            depth decides.
+        sharpness: k of the paper's weights: how firmly the steeper side of a pixel is cut off; 0 is least squares.
         rounds: how often the weights follow the surface. steps: of conjugate gradients in each round.
     """
 
@@ -84,8 +85,8 @@ def integrate_normals(
     reach_px = settings.reach * _per_image(intrinsics[:, 0, 0]) / middle
     surface = rough
     for number in range(settings.rounds):
-        share = number / max(settings.rounds - 1, 1)
-        own = known * (_FIRST_REACH_PX ** (1 - share) * reach_px**share).clamp(min=1.0).pow(-2)
+        fraction = number / max(settings.rounds - 1, 1)
+        own = known * (_FIRST_REACH_PX ** (1 - fraction) * reach_px**fraction).clamp(min=1.0).pow(-2)
         sharpness = settings.sharpness if number else 0.0  # the rough depth may be all noise from pixel to pixel
         right, rise_x = columns.edges(surface, sharpness)
         below, rise_y = rows.edges(surface, sharpness)
@@ -100,14 +101,14 @@ def integrate_normals(
 
 
 def _box(depth: Plane) -> tuple[slice, slice, slice]:
-    """Return where anything is known in any map, grown to whole blocks: where those lie does not hang on the batch."""
+    """Return where anything is known in any map, grown to whole blocks: their position does not depend on the batch."""
     known = (depth > 0).any(dim=0)
     return slice(None), _blocks(known.any(dim=1)), _blocks(known.any(dim=0))
 
 
 def _blocks(known: Bool[Tensor, " size"]) -> slice:
-    places = known.nonzero()
-    low, high = (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 1)
+    indices = known.nonzero()
+    low, high = (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, 1)
     return slice(low // _BLOCK * _BLOCK, -(-high // _BLOCK) * _BLOCK)
 
 
@@ -189,7 +190,7 @@ def _grids(right: Plane, below: Plane, own: Plane) -> list[_Grid]:
         for edges, axis in ((right, 2), (below, 1)):
             for end in _ends(diagonal, axis):
                 end.add_(edges)
-        # A pixel that hangs on nothing has no misfit either: whatever its factor, it stays 0.
+        # A pixel without edges or depth has no misfit either: it stays 0 with any factor.
         grids.append(_Grid(right, below, diagonal, _DAMPING / diagonal.clamp(min=1e-30)))
         if len(grids) == _GRIDS:
             return grids

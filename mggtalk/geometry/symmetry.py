@@ -1,10 +1,10 @@
-"""The mirrored half of a head: reflection in the symmetry plane, and which mirrored points are wanted.
+"""The mirrored half of a head: reflection in the symmetry plane, and selection of the mirrored points to keep.
 
-Gradients reach the positions; which points are kept is a decision and has none.
+Gradients reach the positions; the selection is discrete and has none.
 
 Source: MGGTalk (arXiv 2504.00665), depth-aware symmetric geometry reconstruction, for mirror and voxel filter. Ours:
 occupied voxels are sorted numbers, so there is neither a dense grid nor a loop over points; and mirrored points that
-the source view would show, had the head those points, are dropped (`is_seen`).
+the source view would show, if the head had them, are dropped (`is_seen`).
 """
 
 import torch
@@ -16,8 +16,8 @@ _GRID_BITS = 16  # three axes of a grid and the number of the head fill the 63 b
 _GRID_HALF = 1 << (_GRID_BITS - 1)
 
 BEHIND_CM = 0.1
-"""How far a point must lie behind the surface of its pixel to be hidden by it; the mirror residual of real clips is 0.4
-to 0.7 mm (docs/results.md)."""
+"""Distance behind the surface of its pixel from which a point is hidden; the mirror residual of real clips is 0.4 to
+0.7 mm (docs/results.md)."""
 
 
 def mirror_points(points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
@@ -26,54 +26,58 @@ def mirror_points(points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"
 
 
 def voxel_keys(
-    points: Float[Tensor, "num_points 3"], head: Int64[Tensor, " num_points"], voxel_size: float
+    points: Float[Tensor, "num_points 3"], batch_index: Int64[Tensor, " num_points"], voxel_size: float
 ) -> Int64[Tensor, " num_points"]:
     """Return one integer of at least 0 per point, equal exactly for the points of one head that share a voxel.
 
     Args:
         points: head space, cm; within 32,000 voxels of the origin, which no head leaves (farther ones are clamped).
-        head: which head of a batch each point belongs to, 0 to 32,767.
+        batch_index: which head of a batch each point belongs to, 0 to 32,767.
         voxel_size: edge in cm.
     """
     cells = torch.floor(points.detach() / voxel_size).long().clamp(-_GRID_HALF, _GRID_HALF - 1) + _GRID_HALF
     x, y, z = cells.unbind(dim=-1)
-    return (((head << _GRID_BITS | x) << _GRID_BITS | y) << _GRID_BITS) | z
+    return (((batch_index << _GRID_BITS | x) << _GRID_BITS | y) << _GRID_BITS) | z
 
 
-def stands_for_hidden(
+def select_mirrored(
     visible: Float[Tensor, "num_points 3"],
-    head: Int64[Tensor, " num_points"],
+    batch_index: Int64[Tensor, " num_points"],
     depth: Float[Tensor, "batch height width"],
     head_to_camera: Float[Tensor, "batch 4 4"],
     intrinsics: Float[Tensor, "batch 3 3"],
     voxel_size: float,
 ) -> Bool[Tensor, " num_points"]:
-    """Return which visible points have a mirror image that is wanted: its voxel is free and the camera does not see it.
+    """Return which visible points have a mirror image to keep: its voxel is free and the camera does not see it.
 
     Args:
-        visible: head space, cm. head: which head of the batch each point belongs to. depth: see `is_seen`.
+        visible: head space, cm. batch_index: which head of the batch each point belongs to. depth: see `is_seen`.
     """
     mirrored = mirror_points(visible.detach())
     # Term by term: products of millions of small matrices take twice as long on a GPU.
     *columns, offset = (intrinsics @ head_to_camera[:, :3]).unbind(dim=-1)
-    image = offset[head]
+    image = offset[batch_index]
     for column, coordinate in zip(columns, mirrored.unbind(dim=-1), strict=True):
-        image.addcmul_(column[head], coordinate.unsqueeze(-1))
+        image.addcmul_(column[batch_index], coordinate.unsqueeze(-1))
     pixels, z = image[:, :2] / image[:, 2:], image[:, 2]
-    return ~is_seen(pixels, z, head, depth) & keep_mirrored(visible, mirrored, head, head, voxel_size)
+    return ~is_seen(pixels, z, batch_index, depth) & keep_mirrored(
+        visible, mirrored, batch_index, batch_index, voxel_size
+    )
 
 
 def keep_mirrored(
     visible: Float[Tensor, "num_points 3"],
     mirrored: Float[Tensor, "num_mirrored 3"],
-    visible_head: Int64[Tensor, " num_points"],
-    mirrored_head: Int64[Tensor, " num_mirrored"],
+    visible_batch_index: Int64[Tensor, " num_points"],
+    mirrored_batch_index: Int64[Tensor, " num_mirrored"],
     voxel_size: float,
 ) -> Bool[Tensor, " num_mirrored"]:
     """Return which mirrored points lie in a voxel that no visible point of their head occupies."""
-    # All at once: few points on a GPU take as long as their operations take to launch.
+    # All at once, because launching operations takes most of the time on a GPU.
     keys = voxel_keys(
-        torch.cat((visible.detach(), mirrored.detach())), torch.cat((visible_head, mirrored_head)), voxel_size
+        torch.cat((visible.detach(), mirrored.detach())),
+        torch.cat((visible_batch_index, mirrored_batch_index)),
+        voxel_size,
     )
     occupied, asked = keys.split((len(visible), len(mirrored)))
     return ~_contains(occupied, asked)
@@ -82,17 +86,17 @@ def keep_mirrored(
 def is_seen(
     pixels: Float[Tensor, "num_points 2"],
     z: Float[Tensor, " num_points"],
-    head: Int64[Tensor, " num_points"],
+    batch_index: Int64[Tensor, " num_points"],
     depth: Float[Tensor, "batch height width"],
 ) -> Bool[Tensor, " num_points"]:
-    """Return which points the camera would see: they lie before the surface that a depth map shows there, or on it.
+    """Return which points the camera would see: they lie on the surface of the depth map or in front of it.
 
-    A mirrored point is there to stand for what the source view hides. One that it would show is either on the visible
-    surface, which needs no second point, or before it, where the picture says that there is nothing.
+    A mirrored point stands for a surface that the source view hides. A point that the view would show is either on the
+    visible surface, which needs no second point, or in front of it, where the image shows that nothing is.
 
     Args:
-        pixels: where the points project. z: camera frame, cm. head: the number of their map.
-        depth: z in cm of the head's surface; infinite where there is none, and 0 where the picture does not tell.
+        pixels: where the points project. z: camera frame, cm. batch_index: index of their map.
+        depth: z in cm of the head's surface; infinite where there is none, and 0 where the image does not tell.
     """
     height, width = depth.shape[1:]
     with torch.no_grad():
@@ -102,7 +106,7 @@ def is_seen(
         nearest = torch.where(known, around[:, 0], float("-inf"))
         column, row = pixels.floor().long().unbind(dim=-1)
         within = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        pixel = (head * height + row.clamp(0, height - 1)) * width + column.clamp(0, width - 1)
+        pixel = (batch_index * height + row.clamp(0, height - 1)) * width + column.clamp(0, width - 1)
         return within & (z < nearest.reshape(-1)[pixel] + BEHIND_CM)
 
 

@@ -1,1 +1,1 @@
-"""The MGGTalk predictor: one module per box of the data flow in METHOD, composed in `predictor.py`."""
+"""The MGGTalk predictor: one module per box of the paper's data flow, composed in `predictor.py`."""

@@ -1,7 +1,7 @@
 """Drives a reconstructed head frame after frame, without the cost of launching each small operation.
 
-On CUDA what comes before the rasteriser and what comes after it are each recorded once as a CUDA graph and replayed.
-gsplat itself sizes its buffers by what it finds, so it stands between the two graphs.
+On CUDA the work before the rasteriser and the work after it are each recorded once as a CUDA graph and replayed.
+gsplat sizes its buffers by the data, so it runs between the two graphs.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from mggtalk.models.predictor import Avatar, TalkingHeadPredictor
 from mggtalk.rendering.gaussians import Gaussians
 
 _WARM_UP = 3
-"""Runs before a recording, in which libraries choose their algorithms and take their memory (torch's documentation)."""
+"""Runs before a recording, in which libraries choose algorithms and allocate memory (torch's documentation)."""
 
 
 class CudaGraph:
@@ -39,10 +39,10 @@ class CudaGraph:
         Raises:
             ValueError: a value has another shape than its example.
         """
-        for place, value in zip(self._inputs, values, strict=True):
-            if value.shape != place.shape:
-                raise ValueError(f"recorded for {tuple(place.shape)}, got {tuple(value.shape)}")
-            place.copy_(value)
+        for recorded, value in zip(self._inputs, values, strict=True):
+            if value.shape != recorded.shape:
+                raise ValueError(f"recorded for {tuple(recorded.shape)}, got {tuple(value.shape)}")
+            recorded.copy_(value)
         self._graph.replay()
         return self._outputs
 
@@ -50,8 +50,8 @@ class CudaGraph:
 class Animator:
     """A predictor and a batch of heads to drive; all frames have the batch's size.
 
-    The first frame on a GPU records the graphs, and takes longer for it. They hold the places of weights and points, so
-    the predictor must stay on its device.
+    The first frame on a GPU records the graphs, and takes longer. They hold the addresses of weights and points, so the
+    predictor must stay on its device.
     """
 
     def __init__(self, predictor: TalkingHeadPredictor, avatar: Avatar) -> None:
@@ -82,8 +82,8 @@ class Animator:
 
     def _inpaint(self, rendered: Tensor, alpha: Tensor, *driver: Tensor) -> tuple[Tensor]:
         seen = DriverBatch(*driver)
-        openings = self._predictor.opened(self._avatar, seen)
-        return (self._predictor.inpaint(self._avatar, rendered, alpha, openings, seen.expression),)
+        condition_masks = self._predictor.render_condition_masks(self._avatar, seen)
+        return (self._predictor.inpaint(self._avatar, rendered, alpha, condition_masks, seen.expression),)
 
     def _record(self, driver: DriverBatch) -> tuple[CudaGraph, CudaGraph]:
         animate = CudaGraph(self.animate, driver.expression)

@@ -21,11 +21,11 @@ class _Movable:
         return self._each(lambda value: value.to(device, non_blocking=True))
 
     def pin_memory(self) -> Self:
-        """Return the same batch in pinned memory, from where a GPU fetches it beside its work."""
+        """Return the same batch in pinned memory, from which a GPU copies while it computes."""
         return self._each(Tensor.pin_memory)
 
     def record_stream(self, stream: torch.cuda.Stream) -> None:
-        """Keep the tensors' memory from what else their own stream does until the work of `stream` so far is done."""
+        """Keep the tensors' memory from being reused by their own stream until the work so far of `stream` is done."""
         for tensor in self._tensors().values():
             tensor.record_stream(stream)
 
@@ -53,7 +53,7 @@ class SourceBatch(_Movable):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DriverBatch(_Movable):
-    """What drives a head: expression, and pose before a camera."""
+    """Expressions and poses that drive heads, before a camera."""
 
     expression: Float[Tensor, "batch num_coefficients"]
     head_to_camera: Float[Tensor, "batch 4 4"]
@@ -62,7 +62,7 @@ class DriverBatch(_Movable):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TargetBatch(_Movable):
-    """What a driven head should look like, and where its landmarks are: in pixels, centres at +0.5."""
+    """Ground truth for driven heads; landmarks in pixels, centres at +0.5."""
 
     image: Float[Tensor, "batch 3 height width"]
     head_mask: Float[Tensor, "batch 1 height width"]
@@ -72,7 +72,7 @@ class TargetBatch(_Movable):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackBatch(_Movable):
-    """Landmarks of frame pairs without their pictures, in head space, cm, and the expressions that go with them."""
+    """Landmarks of frame pairs without their images, in head space, cm, and the expressions that go with them."""
 
     source_landmarks: Float[Tensor, "batch num_landmarks 3"]
     target_landmarks: Float[Tensor, "batch num_landmarks 3"]
@@ -82,7 +82,7 @@ class TrackBatch(_Movable):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedFrames(_Movable):
-    """Frames as decoders leave them: a quarter of the bytes to hold and to move; they become floats on the device."""
+    """Frames as decoders leave them, a quarter of the bytes of floats; they become floats on the device."""
 
     image: UInt8[Tensor, "batch height width 3"]
     head_mask: Bool[Tensor, "batch height width"]
@@ -91,7 +91,7 @@ class PackedFrames(_Movable):
     head_to_camera: Float[Tensor, "batch 4 4"]
     intrinsics: Float[Tensor, "batch 3 3"]
 
-    def pictures(self) -> dict[str, Tensor]:
+    def images(self) -> dict[str, Tensor]:
         """Return image and masks in floats, by their names."""
         return {
             "image": self.image.float().permute(0, 3, 1, 2) / 255.0,
@@ -100,12 +100,12 @@ class PackedFrames(_Movable):
         }
 
     def pose(self) -> dict[str, Tensor]:
-        """Return what drives a head in floats, by name."""
+        """Return expression and camera of the driver in floats, by name."""
         names = ("expression", "head_to_camera", "intrinsics")
         return {name: getattr(self, name).float() for name in names}
 
     def driver(self) -> DriverBatch:
-        """Return what drives a head from these frames."""
+        """Return expressions and poses of these frames, to drive heads."""
         return DriverBatch(**self.pose())
 
 
@@ -117,7 +117,7 @@ class PackedTargets(PackedFrames):
 
     def target(self) -> TargetBatch:
         """Return these frames as ground truth."""
-        return TargetBatch(**self.pictures(), landmarks_px=self.landmarks_px.float())
+        return TargetBatch(**self.images(), landmarks_px=self.landmarks_px.float())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +140,7 @@ class PackedSources(PackedFrames):
             known = (self.normals > 0).any(dim=-1, keepdim=True)
             normals = functional.normalize(normals * (2 / 255) - 1, dim=-1) * known
         return SourceBatch(
-            **self.pictures(),
+            **self.images(),
             **self.pose(),
             depth=(self.depth.float() * self.depth_scale[:, None, None]).unsqueeze(1),
             normals=normals.permute(0, 3, 1, 2),
@@ -149,7 +149,7 @@ class PackedSources(PackedFrames):
 
 
 def pack_targets(frames: Sequence[HeadFrame]) -> PackedTargets:
-    """Return frames of one size, which drive heads and say what comes of it, as one packed batch on the CPU."""
+    """Return frames of one size, drivers and ground truth in one, as one packed batch on the CPU."""
     return PackedTargets(**_stacked(frames, *_FRAME, "landmarks_px"))
 
 
@@ -172,7 +172,7 @@ def collate_sources(sources: Sequence[SourceFrame | QuantizedSource]) -> SourceB
 
 
 def collate_drivers(frames: Sequence[HeadFrame]) -> DriverBatch:
-    """Return what drives a head from these frames."""
+    """Return expressions and poses of these frames, to drive heads."""
     return pack_targets(frames).driver()
 
 

@@ -1,4 +1,4 @@
-"""A trained predictor at rest: `model.safetensors` and `config.json` in one folder."""
+"""A trained predictor on disk: `model.safetensors` and `config.json` in one folder."""
 
 import dataclasses
 import json
@@ -16,14 +16,15 @@ from mggtalk.models.predictor import TalkingHeadPredictor
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
-FORMAT_VERSION = 8
+FORMAT_VERSION = 9
+"""9: `deformation.landmarks` became `deformation.landmark_embeddings`."""
 
 
 def dump_predictor(predictor: TalkingHeadPredictor, training: dict[str, Any]) -> dict[str, bytes]:
     """Return the files of a model folder by name; equal weights give equal bytes.
 
     Args:
-        training: what the weights came from (parameters, data), kept in `config.json` for people.
+        training: origin of the weights (parameters, data), kept in `config.json` for people.
 
     Raises:
         ValueError: weights were rounded by `TalkingHeadPredictor.for_inference`.
@@ -41,15 +42,19 @@ def load_predictor(directory: Path) -> TalkingHeadPredictor:
     """Return the predictor in a model folder, on the CPU, in evaluation mode.
 
     Raises:
-        StageError: a file is missing, damaged, of another version, or weights and configuration do not fit.
+        StageError: a file is missing, damaged, of another format, or weights and configuration do not fit.
     """
     if not (directory / CONFIG_NAME).is_file():
         raise StageError(f"{directory / CONFIG_NAME}: no such file; run the train stage")
     content = load_yaml_mapping(directory / CONFIG_NAME, StageError)
     if content.get("version") != FORMAT_VERSION:
-        raise StageError(f"{directory / CONFIG_NAME}: version {content.get('version')!r}, expected {FORMAT_VERSION}")
-    where = f"{directory / CONFIG_NAME}: model"
-    settings = validate(content.get("model"), ModelConfig, where, StageError, complete=True)
+        raise StageError(
+            f"{directory / CONFIG_NAME}: model format {content.get('version')!r}, expected {FORMAT_VERSION}; "
+            "train again with `python -m pipelines.train`"
+        )
+    settings = validate(
+        content.get("model"), ModelConfig, f"{directory / CONFIG_NAME}: model", StageError, complete=True
+    )
     predictor = TalkingHeadPredictor(settings)
     path = directory / WEIGHTS_NAME
     try:

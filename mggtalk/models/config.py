@@ -9,12 +9,12 @@ from mggtalk.config import config
 NORM_GROUPS = 4
 """Groups of channels that are normalised together."""
 SHUFFLE = 2
-"""The inpainting network works on blocks of so many pixels squared as channels: full resolution is where time goes."""
+"""The inpainting network folds blocks of so many pixels squared into channels: full resolution takes most time."""
 
 
 @config
 class ModelConfig:
-    """Group `train.model` of the params file; written beside the weights. The last five switch METHOD's ablations."""
+    """Group `train.model` of the params file; written beside the weights. The last five are the paper's ablations."""
 
     resolution: int = Field(128, ge=1)
     """Side in pixels of source, target and output images."""

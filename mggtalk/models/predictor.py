@@ -1,6 +1,6 @@
 """The MGGTalk predictor, photo to talking head.
 
-reconstruct:  source frame -> refined visible points, their hidden mirror images, identity features      (once)
+reconstruct:  source frame -> refined visible points, their mirror images, identity features             (once)
 animate:      + expression -> displaced points -> visible Gaussians -> symmetric Gaussians -> children     (each frame)
 compose:      rendered head + torso-background of the source -> final image                                (each frame)
 """
@@ -22,13 +22,13 @@ from mggtalk.models.networks.decoders import (
     SymmetricDecoder,
     VisibleDecoder,
 )
-from mggtalk.models.networks.deformation import BoundPoints, DeformationField, Motion
+from mggtalk.models.networks.deformation import BoundPoints, DeformationField, Displacement
 from mggtalk.models.networks.geometry_refinement import (
     GeometryRefinement,
     HeadPoints,
     covered_cells,
     lift_points,
-    mirror_hidden,
+    select_mirrored_points,
 )
 from mggtalk.models.networks.inpainting import Inpainting, torso_background
 from mggtalk.models.networks.layers import cast_weights_bf16, uses_bf16
@@ -44,17 +44,17 @@ class Avatar:
     """A batch of reconstructed heads, ready to be driven.
 
     Attributes:
-        twins: the number of the visible twin of every hidden point.
-        layout, bound: of all points, first the visible, then the hidden.
+        mirror_index: index of the visible point whose mirror image each mirrored point is.
+        packing, bound: of all points, first the visible, then the mirrored.
         features: the identity feature map F. background: see `torso_background`.
         valid: where the crop lies in the frame.
-        landmarks: of the source, in head space, cm. depth_offset: what geometry refinement moved, cm.
+        landmarks: of the source, in head space, cm. depth_offset: of geometry refinement, cm.
     """
 
     visible: HeadPoints
-    hidden: HeadPoints
-    twins: Int64[Tensor, " num_hidden"]
-    layout: PackedToPadded
+    mirrored: HeadPoints
+    mirror_index: Int64[Tensor, " num_mirrored"]
+    packing: PackedToPadded
     bound: BoundPoints
     features: Float[Tensor, "batch feature_channels rows columns"]
     background: Float[Tensor, "batch 4 height width"]
@@ -74,24 +74,24 @@ class AnimatedHead:
     """A batch of driven heads before densification.
 
     Attributes:
-        shown, occluded: the Gaussians of visible and hidden points, and the motions of these.
-        layout: of both, first the visible.
+        visible, mirrored: the Gaussians of visible and of mirrored points. displacements: of both.
+        packing: of all points, first the visible.
     """
 
-    shown: RawGaussians
-    occluded: RawGaussians
-    motions: tuple[Motion, Motion]
-    layout: PackedToPadded
+    visible: RawGaussians
+    mirrored: RawGaussians
+    displacements: tuple[Displacement, Displacement]
+    packing: PackedToPadded
 
     @property
     def parents(self) -> Gaussians:
         """The Gaussians in head space, to be rendered."""
-        return _pack(_concatenate(self.shown, self.occluded), self.layout)
+        return self.visible.concatenate(self.mirrored).activate(self.packing)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DrivenImages:
-    """Images of a batch of driven heads, those that were asked for; the renders are premultiplied and over black.
+    """Images of a batch of driven heads, None if not requested; the renders are premultiplied and over black.
 
     Attributes:
         image: the final image. head, head_alpha: the children, or the parents where there is no densification.
@@ -106,7 +106,7 @@ class DrivenImages:
 
 
 class TalkingHeadPredictor(nn.Module):
-    """All networks of METHOD's data flow, composed."""
+    """Composes all networks of the paper's data flow."""
 
     def __init__(self, settings: ModelConfig) -> None:
         super().__init__()
@@ -117,13 +117,13 @@ class TalkingHeadPredictor(nn.Module):
         self.visible_decoder = VisibleDecoder(settings)
         self.symmetric_decoder = SymmetricDecoder(settings)
         self.densification = Densification(settings)
-        self.openings = EyeMouthMasks(settings.landmark_set)
+        self.condition_masks = EyeMouthMasks(settings.landmark_set)
         self.inpainting = Inpainting(settings)
 
     def for_inference(self, device: torch.device | str) -> Self:
-        """Move to `device` for good, to be trained no more, and return itself.
+        """Move to `device`, end training for good, and return itself.
 
-        Where networks compute in bfloat16, on CUDA, their weights are rounded to it: store them before.
+        On CUDA, where networks compute in bfloat16, the weights are rounded to it: store them before.
         """
         self.to(device).eval().requires_grad_(False)
         if uses_bf16(torch.device(device)):
@@ -132,15 +132,15 @@ class TalkingHeadPredictor(nn.Module):
 
     @property
     def geometry(self) -> tuple[nn.Module, ...]:
-        """The networks that say where points are, and not how they look."""
+        """The networks that decide the position of points, not their appearance."""
         return self.geometry_refinement, self.deformation
 
     def set_trained(self, *, coarse: bool, geometry: bool = True) -> None:
-        """Let those networks have gradients that the loss reaches: not what the settings leave out.
+        """Enable gradients for the networks that the loss reaches, without those that the settings leave out.
 
         Args:
-            coarse: parents alone are rendered, so neither what makes children nor the inpainting is reached.
-            geometry: `geometry` learns as well.
+            coarse: only parents are rendered, so the loss reaches neither densification nor inpainting.
+            geometry: train `geometry` as well.
         """
         settings = self.settings
         reached = {
@@ -156,32 +156,32 @@ class TalkingHeadPredictor(nn.Module):
     def reconstruct(self, source: SourceBatch) -> Avatar:
         """Return the heads in a batch of source frames."""
         settings, num_heads = self.settings, len(source.depth)
-        # What needs no count is launched while one is on its way; see `chosen`.
+        # Work that needs no count is launched while a count is being copied; see `async_nonzero`.
         covered = covered_cells(source, settings.point_stride)
         offset = self.geometry_refinement(source)
         if not settings.geometry_refinement:
             offset = torch.zeros_like(offset)
         visible = lift_points(source, offset, settings.point_stride, covered)
         features = self.identity_encoder(source)
-        mirrored = AsyncNonzero(self._has_hidden_twin(visible, source, offset))
-        of_heads = covered.mask.sum(dim=(1, 2)).index_add(0, visible.head, mirrored.mask.long())
-        longest = AsyncScalar(of_heads.max())
+        selected = AsyncNonzero(self._is_mirrored(visible, source, offset))
+        of_heads = covered.mask.sum(dim=(1, 2)).index_add(0, visible.batch_index, selected.mask.long())
+        max_points = AsyncScalar(of_heads.max())
         background = torso_background(source)
-        twins = mirrored.places()[:, 0]
-        hidden = visible.mirrored(twins)
-        layout = PackedToPadded.of(torch.cat((visible.head, hidden.head)), num_heads, longest)
+        mirror_index = selected.indices()[:, 0]
+        mirrored = visible.mirrored(mirror_index)
+        packing = PackedToPadded.of(torch.cat((visible.batch_index, mirrored.batch_index)), num_heads, max_points)
         bound = self.deformation.bind(
-            torch.cat((visible.positions, hidden.positions)),
-            torch.cat((visible.child_offsets, hidden.child_offsets)),
-            torch.cat((visible.spacing, hidden.spacing)),
-            layout,
+            torch.cat((visible.positions, mirrored.positions)),
+            torch.cat((visible.child_offsets, mirrored.child_offsets)),
+            torch.cat((visible.pixel_footprint, mirrored.pixel_footprint)),
+            packing,
             source.landmarks,
         )
         return Avatar(
             visible=visible,
-            hidden=hidden,
-            twins=twins,
-            layout=layout,
+            mirrored=mirrored,
+            mirror_index=mirror_index,
+            packing=packing,
             bound=bound,
             features=features,
             background=background,
@@ -193,36 +193,33 @@ class TalkingHeadPredictor(nn.Module):
 
     def animate(self, avatar: Avatar, expression: Float[Tensor, "batch num_coefficients"]) -> AnimatedHead:
         """Return the heads under an expression."""
-        visible, hidden = avatar.visible, avatar.hidden
-        counts = len(visible.head), len(hidden.head)
-        motion = self.deformation.motion(avatar.bound, expression - avatar.expression)
-        of_visible, of_hidden = motion.split(*counts)
-        told = _expressions(avatar, expression)[avatar.layout.head].split(counts)
-        shown: RawGaussians = self.visible_decoder(visible, of_visible, avatar.features, told[0])
-        described = hidden, of_hidden, avatar.features, told[1]
+        counts = len(avatar.visible.batch_index), len(avatar.mirrored.batch_index)
+        displacement = self.deformation.displace(avatar.bound, expression - avatar.expression)
+        of_visible, of_mirrored = displacement.split(*counts)
+        expressions = _expressions(avatar, expression)[avatar.packing.batch_index].split(counts)
+        visible: RawGaussians = self.visible_decoder(avatar.visible, of_visible, avatar.features, expressions[0])
+        inputs = avatar.mirrored, of_mirrored, avatar.features, expressions[1]
         if self.settings.symmetric_decoder:
-            occluded: RawGaussians = self.symmetric_decoder(*described, _select(shown, avatar.twins))
+            mirrored: RawGaussians = self.symmetric_decoder(*inputs, visible.select(avatar.mirror_index))
         else:
-            occluded = self.visible_decoder(*described)
-        return AnimatedHead(shown, occluded, (of_visible, of_hidden), avatar.layout)
+            mirrored = self.visible_decoder(*inputs)
+        return AnimatedHead(visible, mirrored, (of_visible, of_mirrored), avatar.packing)
 
     def densify(self, avatar: Avatar, driven: AnimatedHead) -> Gaussians:
         """Return the children of driven heads, in head space; the parents where there is no densification."""
         if not self.settings.densification:
             return driven.parents
-        children = (
-            self.densification(driven.shown, avatar.visible, driven.motions[0]),
-            self.densification(driven.occluded, avatar.hidden, driven.motions[1]),
-        )
-        return _pack(_concatenate(*children), driven.layout.split_each(self.densification.num_children))
+        visible: RawGaussians = self.densification(driven.visible, avatar.visible, driven.displacements[0])
+        mirrored = self.densification(driven.mirrored, avatar.mirrored, driven.displacements[1])
+        return visible.concatenate(mirrored).activate(driven.packing.split_each(self.densification.num_children))
 
     def compose(
         self, avatar: Avatar, driven: AnimatedHead, driver: DriverBatch
     ) -> Float[Tensor, "batch 3 height width"]:
         """Return the final images of driven heads before the driver's camera."""
-        openings = self.opened(avatar, driver)
+        condition_masks = self.render_condition_masks(avatar, driver)
         rendered, alpha = self.render(self.densify(avatar, driven), driver)
-        return self.inpaint(avatar, rendered, alpha, openings, driver.expression)
+        return self.inpaint(avatar, rendered, alpha, condition_masks, driver.expression)
 
     def render(
         self, gaussians: Gaussians, driver: DriverBatch
@@ -232,11 +229,11 @@ class TalkingHeadPredictor(nn.Module):
         rendering = rasterize(gaussians, driver.head_to_camera, driver.intrinsics, side, side)
         return rendering.color.permute(0, 3, 1, 2), rendering.alpha.unsqueeze(1)
 
-    def opened(self, avatar: Avatar, driver: DriverBatch) -> Float[Tensor, "batch 3 height width"]:
-        """Return where eyes, irises and mouth open under the driver's expression, before its camera."""
+    def render_condition_masks(self, avatar: Avatar, driver: DriverBatch) -> Float[Tensor, "batch 3 height width"]:
+        """Render masks of eyes, irises and mouth under the driver's expression, before its camera."""
         side = self.settings.resolution
-        landmarks = self.deformation.moved_landmarks(avatar.landmarks, driver.expression - avatar.expression)
-        planes: Tensor = self.openings(landmarks, driver, side, side)
+        landmarks = self.deformation.displaced_landmarks(avatar.landmarks, driver.expression - avatar.expression)
+        planes: Tensor = self.condition_masks(landmarks, driver, side, side)
         return planes
 
     def inpaint(
@@ -244,12 +241,12 @@ class TalkingHeadPredictor(nn.Module):
         avatar: Avatar,
         rendered: Float[Tensor, "batch channels height width"],
         alpha: Float[Tensor, "batch 1 height width"],
-        openings: Float[Tensor, "batch 3 height width"],
+        condition_masks: Float[Tensor, "batch 3 height width"],
         expression: Float[Tensor, "batch num_coefficients"],
     ) -> Float[Tensor, "batch 3 height width"]:
-        """Return the final images under an expression, from what `render` gave of what `densify` made and `opened`."""
+        """Return the final images under an expression, from `render` and `render_condition_masks`."""
         expressions = _expressions(avatar, expression)
-        image: Tensor = self.inpainting(rendered, alpha, avatar.background, openings, expressions)
+        image: Tensor = self.inpainting(rendered, alpha, avatar.background, condition_masks, expressions)
         return image * avatar.valid
 
     def forward(self, source: SourceBatch, driver: DriverBatch, *, coarse: bool = False) -> tuple[Avatar, DrivenImages]:
@@ -262,49 +259,30 @@ class TalkingHeadPredictor(nn.Module):
         driven = self.animate(avatar, driver.expression)
         if coarse:
             return avatar, DrivenImages(None, None, None, *self.render(_colored(driven.parents), driver))
-        # All that can be comes before the renders, and both before inpainting: each waits for a count of gsplat's.
-        children, openings = self.densify(avatar, driven), self.opened(avatar, driver)
+        # Both renders wait for a count of gsplat's: work that does not need them is launched before, inpainting after.
+        children, condition_masks = self.densify(avatar, driven), self.render_condition_masks(avatar, driver)
         parents = _colored(driven.parents) if self.settings.densification else None
         rendered, alpha = self.render(children, driver)
         head = rendered[:, :3]
         before = self.render(parents, driver) if parents is not None else (head, alpha)
-        image = self.inpaint(avatar, rendered, alpha, openings, driver.expression)
+        image = self.inpaint(avatar, rendered, alpha, condition_masks, driver.expression)
         return avatar, DrivenImages(image, head, alpha, *before)
 
-    def _has_hidden_twin(
+    def _is_mirrored(
         self, visible: HeadPoints, source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"]
     ) -> Bool[Tensor, " num_visible"]:
         if not (self.settings.symmetry and self.settings.voxel_filter):
-            return torch.full_like(visible.head, self.settings.symmetry, dtype=torch.bool)
-        return mirror_hidden(visible, source, offset, self.settings.voxel_size_cm)
+            return torch.full_like(visible.batch_index, self.settings.symmetry, dtype=torch.bool)
+        return select_mirrored_points(visible, source, offset, self.settings.voxel_size_cm)
 
 
 def _expressions(
     avatar: Avatar, expression: Float[Tensor, "batch num_coefficients"]
 ) -> Float[Tensor, "batch 2*num_coefficients"]:
-    """Return the expressions of the sources, and what changes from them to `expression`."""
+    """Return the expressions of the sources, then the difference of `expression` from them."""
     return torch.cat((avatar.expression, expression - avatar.expression), dim=1)
-
-
-def _select(gaussians: RawGaussians, numbers: Int64[Tensor, " num_selected"]) -> RawGaussians:
-    return RawGaussians(*(getattr(gaussians, name).index_select(0, numbers) for name in RawGaussians.__slots__))
-
-
-def _concatenate(first: RawGaussians, second: RawGaussians) -> RawGaussians:
-    return RawGaussians(*(torch.cat((getattr(first, name), getattr(second, name))) for name in RawGaussians.__slots__))
 
 
 def _colored(gaussians: Gaussians) -> Gaussians:
     """Return the same Gaussians in their colours alone, without features."""
     return dataclasses.replace(gaussians, colors=gaussians.colors[..., :3])
-
-
-def _pack(gaussians: RawGaussians, layout: PackedToPadded) -> Gaussians:
-    """Return activated Gaussians, one row of the batch for each head, padded with opacity 0."""
-    return Gaussians(
-        means=layout.pad(gaussians.means),
-        rotations=layout.pad(gaussians.rotations),
-        scales=layout.pad(gaussians.log_scales.exp()),
-        opacities=layout.pad(gaussians.opacity_logits.sigmoid()),
-        colors=layout.pad(gaussians.colors),
-    )

@@ -1,4 +1,4 @@
-"""A trained predictor as users want it: arrays in, uint8 pictures out, one head at a time."""
+"""A trained predictor as users want it: arrays in, uint8 images out, one head at a time."""
 
 import dataclasses
 
@@ -47,7 +47,7 @@ class Reenactor:
         avatar = self._predictor.reconstruct(batch)
         head = ReconstructedHead(avatar, batch, Animator(self._predictor, avatar))
         if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)  # whoever measures the time measures the work, as in `render`
+            torch.cuda.synchronize(self._device)  # so that a timer measures the work, as in `render`
         return head
 
     @torch.no_grad()
@@ -57,7 +57,7 @@ class Reenactor:
         expression: Float32[np.ndarray, " num_coefficients"],
         head_to_camera: Float32[np.ndarray, "4 4"],
     ) -> UInt8[np.ndarray, "resolution resolution 3"]:
-        """Return the picture of `head` under an expression and a pose, through the camera of its source."""
+        """Return the image of `head` under an expression and a pose, through the camera of its source."""
         driver = DriverBatch(
             expression=torch.tensor(expression[None], device=self._device),
             head_to_camera=torch.tensor(head_to_camera[None], device=self._device),
@@ -68,5 +68,5 @@ class Reenactor:
 
     def num_gaussians(self, head: ReconstructedHead) -> int:
         """Return how many Gaussians are rendered."""
-        parents, settings = len(head.avatar.layout.head), self._predictor.settings
+        parents, settings = len(head.avatar.packing.batch_index), self._predictor.settings
         return parents * self._predictor.densification.num_children if settings.densification else parents

@@ -1,7 +1,7 @@
 """Blends spans front to back into pixels, with a hand-written gradient.
 
 A span is a run of pixels of one image row under one Gaussian, on which log alpha is a parabola: the (Gaussian, tile)
-pair of GPU rasterisers, with a tile one pixel high and just as long as the ellipse, so that no pixel is looked at in
+pair of GPU rasterisers, with a tile one pixel high and just as long as the ellipse, so that no pixel is visited in
 vain. All (Gaussian, pixel) pairs lie in flat arrays: first span after span, front to back ("span order"), then by one
 stable sort pixel after pixel, still front to back ("pixel order"). There the transmittance is a segmented cumulative
 sum. The gradient by hand halves the time of forward + backward against autograd's.
@@ -24,7 +24,7 @@ MIN_TRANSMITTANCE = 1e-4  # a pixel is done before the first Gaussian that would
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spans:
-    """Which pixels each Gaussian covers. Sorted by image, and front to back in each.
+    """Runs of pixels that each Gaussian covers, sorted by image, and front to back in each.
 
     Attributes:
         gaussian: row of the features, ascending.
@@ -78,7 +78,7 @@ class CompositeSpans(torch.autograd.Function):
         sorted_pixel, gaussian, alpha, weight, order, end = in_pixel_order
         received = weight * _pair_products(grad, features, sorted_pixel, gaussian)
         behind = _segment_suffix(received, sorted_pixel, end)
-        # d loss / d log alpha: what the Gaussian gives itself, less its share of what it hides behind it.
+        # d loss / d log alpha: the Gaussian's own contribution, less the part that it hides of those behind it.
         grad_log_alpha = received.sub_(behind.mul_(alpha).div_(1 - alpha)).masked_fill_(alpha >= MAX_ALPHA, 0)
         grad_log_alpha = torch.empty_like(grad_log_alpha).scatter_(0, order, grad_log_alpha)
         moment = grad_log_alpha * distance

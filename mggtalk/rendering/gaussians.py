@@ -1,4 +1,4 @@
-"""A batch of 3D Gaussians, activated: what the models hand to the rasterisers."""
+"""A batch of 3D Gaussians, activated, as the models pass them to the rasterisers."""
 
 from dataclasses import dataclass
 
@@ -56,11 +56,11 @@ class Gaussians:
 def rotation_matrices(rotations: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
     """Return the rotation matrices of quaternions wxyz of any length but zero (zero, as in padding: the identity).
 
-    Few operations, for on a GPU each takes as long as it takes to launch.
+    Uses few operations, because launching them takes most of the time on a GPU.
 
     Source: Shuster, "A Survey of Attitude Representations" (1993), eq. 117, as a matrix that rotates column vectors.
     """
-    unit = functional.normalize(rotations, dim=-1).movedim(-1, 0).contiguous()  # long rows, which a CPU is quick with
+    unit = functional.normalize(rotations, dim=-1).movedim(-1, 0).contiguous()  # long rows are fast on a CPU
     (of_w,), products = (unit.unsqueeze(1) * (2 * unit[1:]).unsqueeze(0)).split((1, 3))
     stays = 1 - products.diagonal().sum(dim=-1)
     (wx, wy, wz), (minus_wx, minus_wy, minus_wz) = of_w, -of_w

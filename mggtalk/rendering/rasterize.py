@@ -1,4 +1,4 @@
-"""The door to rendering: Gaussians and cameras in, images out, on whichever rasteriser fits the device."""
+"""Entry point of rendering: Gaussians and cameras in, images out, on the rasteriser that fits the device."""
 
 from dataclasses import dataclass
 from typing import Literal

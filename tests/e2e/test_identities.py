@@ -28,7 +28,7 @@ from mggtalk.stages.track.track_files import SUFFIX, VIDEOS_DIRECTORY, encode_tr
 from tests.support.footage import bare_clip, record_of
 from tests.support.media import write_video
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
+pytestmark = pytest.mark.usefixtures("local_ray")
 
 CONFIG = IngestConfig(recipe="", watch="", val_fraction=0.3, test_fraction=0.3)
 RED, BLUE = (220, 30, 30), (30, 30, 220)

@@ -1,6 +1,7 @@
 """Runs that are killed with SIGKILL: the rerun ends with the same bytes, and does no finished video again.
 
-`python -m benchmarks.kill --moments 10` does the same at more moments.
+`python -m benchmarks.kill --moments 10` does the same at more moments. Every commit is held to the same property by
+`integration/runtime/test_kill_and_resume.py` and by the killed `ingest` of `test_ingest.py`.
 """
 
 import shutil
@@ -12,7 +13,7 @@ import pytest
 from benchmarks.kill import Moment, Project, contents, kill_and_rerun, make_project
 from benchmarks.stage_processes import ROOT, StageRun
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")

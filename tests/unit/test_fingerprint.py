@@ -87,7 +87,10 @@ def test_packages_only_import_and_name_things_so_the_modules_below_them_need_not
             allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.FunctionDef, ast.If, ast.Expr)
             assert all(isinstance(statement, allowed) for statement in statements), path
             calls = [node for node in statements if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
-            assert not calls, path
+            allowed_calls = ["os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')"]  # changes speed, no result
+            assert [ast.unparse(call) for call in calls] == (allowed_calls if path.parent.name == "mggtalk" else []), (
+                path
+            )
 
 
 PROJECT = {

@@ -1,11 +1,11 @@
 """One rigid, symmetric head shape and one camera from the landmarks of many frames: a small bundle adjustment.
 
-A landmarker is good at where a point is seen and bad at how deep it lies: its depth bends with the turn of the head.
-So only image positions count here, in all frames at once; depth follows from the turning of a symmetric shape, and from
-the landmarker alone where the head does not turn.
+A landmarker locates points well in the image but not in depth: its depth bends as the head turns. So only image
+positions count here, in all frames at once; depth follows from the turning of a symmetric shape, and from the
+landmarker alone where the head does not turn.
 
 Source: Triggs et al., Bundle Adjustment: A Modern Synthesis (2000), by alternation of poses and points; the mirror
-permutation enters as a constraint (each pair of twins is one unknown point). Deviations: none published does this for
+permutation enters as a constraint (each mirrored pair is one unknown point). Deviations: none published does this for
 MediaPipe's landmarks.
 """
 
@@ -44,19 +44,19 @@ _MOUTH_CM, _JAW_WEIGHT = -2.5, 0.3
 _FOCAL_ROUNDS = 3
 _TELLING_DEG = 15.0
 """Spread of the pose from which on errors count in full: below, they lean to far cameras (by 1.5 in a head that stands
-still), for a bent shape explains what perspective does to one view."""
+still), because a bent shape explains the perspective of one view."""
 _FOCAL_GRID = 401
 """Steps of half a percent."""
 _DISTANCE_SPREAD = 0.35
 """Standard deviation of the prior of the distance, which is log-normal."""
-_EVIDENCE = 120.0
+_ERROR_WEIGHT = 120.0
 """A distance whose error is 1/120 larger is e times less likely: errors of a landmarker are not independent. With this
 and the prior the focal lengths of synthetic heads that turn by 15 to 45 degrees are right to 22 % (docs/results.md)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShapePrior:
-    """What is known of a head before its clip is seen: template, mirror twins, and what fixes the scale."""
+    """Prior of a head before its clip is seen: template, mirrored pairs, and the distance that fixes the scale."""
 
     template: Float[np.ndarray, "num_landmarks 3"]
     mirror: Int64[np.ndarray, " num_landmarks"]
@@ -65,15 +65,15 @@ class ShapePrior:
     eye_distance: float
 
     def thinned(self, step: int) -> tuple["ShapePrior", Int64[np.ndarray, " num_kept"]]:
-        """Return the prior of every `step`-th landmark that counts, its twin and the eye corners; and their indices."""
+        """Return the prior of every `step`-th weighted landmark, its mirror and the eye corners; and their indices."""
         chosen = np.flatnonzero(self.weights)[::step]
         kept = np.unique(np.concatenate((chosen, self.mirror[chosen], self.eye_corners)))
-        place = {int(index): number for number, index in enumerate(kept)}
+        new_index = {int(index): number for number, index in enumerate(kept)}
         return ShapePrior(
             template=self.template[kept],
-            mirror=np.array([place[int(index)] for index in self.mirror[kept]]),
+            mirror=np.array([new_index[int(index)] for index in self.mirror[kept]]),
             weights=self.weights[kept],
-            eye_corners=(place[self.eye_corners[0]], place[self.eye_corners[1]]),
+            eye_corners=(new_index[self.eye_corners[0]], new_index[self.eye_corners[1]]),
             eye_distance=self.eye_distance,
         ), kept
 
@@ -111,9 +111,9 @@ def estimate_focal(
         costs.append(shape.trust @ np.median(error, axis=0) / shape.trust.sum())
     between = np.geomspace(_PERSPECTIVES[0], _PERSPECTIVES[-1], _FOCAL_GRID)
     turning = min(_spread_deg(seen.rotation) / _TELLING_DEG, 1.0) ** 2
-    evidence = turning * _EVIDENCE * CubicSpline(_PERSPECTIVES, np.log(costs))(between)
-    evidence += 0.5 * (np.log(between) / _DISTANCE_SPREAD) ** 2
-    return scale * camera_distance / float(between[np.argmin(evidence)])
+    negative_log_posterior = turning * _ERROR_WEIGHT * CubicSpline(_PERSPECTIVES, np.log(costs))(between)
+    negative_log_posterior += 0.5 * (np.log(between) / _DISTANCE_SPREAD) ** 2
+    return scale * camera_distance / float(between[np.argmin(negative_log_posterior)])
 
 
 def solve_head_shape(
@@ -185,7 +185,7 @@ def _symmetric_points(
     start: Float[np.ndarray, "num_landmarks 3"],
     prior: ShapePrior,
 ) -> Float[np.ndarray, "num_landmarks 3"]:
-    """Return the points that lie nearest to their rays in all frames, twins mirrored: 3x3 systems, one a pair."""
+    """Return the points that lie nearest to their rays in all frames: a 3x3 system for each mirrored pair."""
     trust = 1.0 / (1.0 + (reprojection_cm(poses, shape, rays) / TOLERANCE_CM) ** 2)
     # A bad frame is bad in most of its points.
     trust *= np.median(trust, axis=1, keepdims=True)
@@ -199,8 +199,8 @@ def _symmetric_points(
         weighted = (row * trust[..., None]).transpose(1, 2, 0)
         normal += weighted @ row.transpose(1, 0, 2)
         right += (weighted @ target.T[..., None])[..., 0]
-    twin_normal = normal[prior.mirror] * _MIRROR * _MIRROR[:, None]
-    points = np.linalg.solve(normal + twin_normal, (right + right[prior.mirror] * _MIRROR)[..., None])
+    mirrored_normal = normal[prior.mirror] * _MIRROR * _MIRROR[:, None]
+    points = np.linalg.solve(normal + mirrored_normal, (right + right[prior.mirror] * _MIRROR)[..., None])
     return np.asarray(points[..., 0])
 
 

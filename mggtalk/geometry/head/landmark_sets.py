@@ -1,6 +1,6 @@
-"""Landmark sets: names, mirror twins, surface and contours of the points that a landmark backend gives.
+"""Landmark sets: names, mirrored pairs, surface and contours of the points that a landmark backend gives.
 
-Points and contours that two sets share bear the same names, so that what uses them asks by name and takes any set.
+Points and contours of two sets have the same names where they are the same, so callers ask by name and take any set.
 """
 
 import json
@@ -30,7 +30,7 @@ class LandmarkSet:
 
     Attributes:
         points: name -> index of single landmarks. contours: name -> indices in order around a closed contour.
-        mirror: index of each landmark's twin across the symmetry plane.
+        mirror: index of each landmark's mirrored landmark across the symmetry plane.
         triangles: the surface of the face, over the vertices that `surface` gives.
         neutral: a symmetric neutral shape in head space, cm, which fixes origin and axes of head space.
         alignment_weights: 1 for landmarks that a rigid alignment may use, less or 0 for those that move by themselves.
@@ -91,7 +91,7 @@ def mediapipe_478() -> LandmarkSet:
 def ibug_68() -> LandmarkSet:
     """Return the 68 points of the iBUG 300-W annotation, as `face_alignment` gives them in three dimensions.
 
-    The neutral shape is MediaPipe's canonical face at the same places, so both sets share one head space. Its surface
+    The neutral shape is MediaPipe's canonical face at the same points, so both sets use one head space. Its surface
     is that face's mesh: 68 points alone would span cheeks and nose with flat triangles and leave out the forehead.
     """
     content = _load("ibug_68.json")
@@ -115,15 +115,15 @@ def ibug_68() -> LandmarkSet:
 
 
 def _interpolation(
-    places: Float64[np.ndarray, "num_landmarks 3"], vertices: Float64[np.ndarray, "num_vertices 3"]
+    points: Float64[np.ndarray, "num_landmarks 3"], vertices: Float64[np.ndarray, "num_vertices 3"]
 ) -> Float64[np.ndarray, "num_vertices num_landmarks"]:
-    """Return weights that carry what is known at `places` to `vertices`: exact at the places and for affine maps.
+    """Return weights that interpolate values at `points` to `vertices`: exact at the points and for affine maps.
 
     The kernel is the distance itself (the biharmonic spline of three dimensions). On 1,526 frames of 91 tracked clips
     it gave MediaPipe's mesh from the 68 points to 1.4 mm in the mean, 4.1 mm at the 95th percentile
     (`benchmarks/landmark_sets.py`); a thin-plate kernel was 40 % worse.
     """
-    spline = RBFInterpolator(places, np.eye(len(places)), kernel="linear", degree=1)
+    spline = RBFInterpolator(points, np.eye(len(points)), kernel="linear", degree=1)
     return np.asarray(spline(vertices), np.float64)
 
 

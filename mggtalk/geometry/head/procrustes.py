@@ -42,16 +42,16 @@ def align(
 
     Source: Umeyama 1991, eqs. 40-42, weighted.
     """
-    share = weights / weights.sum()
-    shape_mean = share @ shape
-    points_mean = share @ points
+    fractions = weights / weights.sum()
+    shape_mean = fractions @ shape
+    points_mean = fractions @ points
     shape_centered = shape - shape_mean
-    covariance = (points - points_mean[:, None]).transpose(0, 2, 1) @ (share[:, None] * shape_centered)
+    covariance = (points - points_mean[:, None]).transpose(0, 2, 1) @ (fractions[:, None] * shape_centered)
     left, singular, right = np.linalg.svd(covariance)
     sign = np.ones_like(singular)
     sign[:, 2] = np.sign(np.linalg.det(left) * np.linalg.det(right))
     rotation = np.einsum("tij,tj,tjk->tik", left, sign, right)
-    variance = share @ (shape_centered**2).sum(axis=1)
+    variance = fractions @ (shape_centered**2).sum(axis=1)
     scale = (singular * sign).sum(axis=1) / variance if with_scale else np.ones(len(points))
     translation = points_mean - scale[:, None] * np.einsum("tij,j->ti", rotation, shape_mean)
     return Similarity(scale, rotation, translation)
@@ -65,14 +65,14 @@ def solve_symmetric_shape(
     eye_corners: tuple[int, int],
     eye_distance: float,
 ) -> tuple[Float[np.ndarray, "num_points 3"], Float[np.ndarray, " num_points"]]:
-    """Return the clip's one symmetric shape in head space (cm) and how much each landmark is to be trusted.
+    """Return the clip's one symmetric shape in head space (cm) and the trust in each landmark.
 
-    Landmarks that move against the rest (lips, jaw, lids) lose weight as their residual variance shows itself.
+    Landmarks that move against the rest (lips, jaw, lids) lose weight according to their residual variance.
 
     Args:
         points: the landmarks of each frame in any similarity frame with OpenCV camera axes.
         template: a symmetric shape in head space that fixes origin and axes.
-        mirror: index of each landmark's mirrored twin.
+        mirror: index of each landmark's mirrored landmark.
         weights: prior trust in each landmark; 0 leaves it out of the alignment.
         eye_corners, eye_distance: the two landmarks whose distance in cm fixes the scale.
     """

@@ -1,24 +1,26 @@
-"""Gaussian decoders: visible points, their mirror twins' occluded side, and densification into children.
+"""Gaussian decoders: visible points, mirrored points, and densification into children.
 
-Every decoder predicts residuals on a start that already looks like the source: the colour of the pixel, the spacing of
-the neighbours, a disc on the surface. So little data goes a long way; the paper does not say how its decoders start.
+Every decoder predicts residuals on initial surfels that already look like the source: they have the colour of the pixel
+and the distance of its neighbours as width, and lie on the surface. So little data suffices; the paper does not say how
+its decoders are initialised.
 """
 
 import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mggtalk.models.batches import SourceBatch
 from mggtalk.models.config import ModelConfig
-from mggtalk.models.networks.deformation import Motion
+from mggtalk.models.networks.deformation import Displacement
 from mggtalk.models.networks.geometry_refinement import HeadPoints
 from mggtalk.models.networks.layers import MLP, ConvBlock, PositionalEncoding, ZeroInitLinear, mixed_precision
 from mggtalk.models.points.gaussian_init import FLATNESS, SPREAD, log_gap, log_stretch, rotation_along
-from mggtalk.rendering.gaussians import rotation_matrices
+from mggtalk.models.points.packed_to_padded import PackedToPadded
+from mggtalk.rendering.gaussians import Gaussians, rotation_matrices
 
 _ATTRIBUTES = 11
 """Offset 3, log scale 3, rotation 4 (wxyz), opacity 1; colour is predicted apart."""
@@ -27,7 +29,7 @@ _OPACITY_LOGIT = 3.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawGaussians:
-    """Gaussians before activation, one list for a batch of heads, with the features that made them.
+    """Gaussians before activation, one list for a batch of heads, with the features that they were decoded from.
 
     Attributes:
         means: head space, cm, after deformation. log_scales: of cm. rotations: wxyz, any length.
@@ -41,6 +43,25 @@ class RawGaussians:
     opacity_logits: Float[Tensor, " num_points"]
     colors: Float[Tensor, "num_points channels"]
     features: Float[Tensor, "num_points hidden"]
+
+    def select(self, indices: Int64[Tensor, " num_selected"]) -> "RawGaussians":
+        """Return the Gaussians at `indices`."""
+        return RawGaussians(*(getattr(self, name).index_select(0, indices) for name in RawGaussians.__slots__))
+
+    def concatenate(self, other: "RawGaussians") -> "RawGaussians":
+        """Return these Gaussians, then those of `other`."""
+        pairs = ((getattr(self, name), getattr(other, name)) for name in RawGaussians.__slots__)
+        return RawGaussians(*(torch.cat(pair) for pair in pairs))
+
+    def activate(self, packing: PackedToPadded) -> Gaussians:
+        """Return activated Gaussians, one row of the batch for each head, padded with opacity 0."""
+        return Gaussians(
+            means=packing.pad(self.means),
+            rotations=packing.pad(self.rotations),
+            scales=packing.pad(self.log_scales.exp()),
+            opacities=packing.pad(self.opacity_logits.sigmoid()),
+            colors=packing.pad(self.colors),
+        )
 
 
 class IdentityEncoder(nn.Module):
@@ -73,8 +94,8 @@ class VisibleDecoder(nn.Module):
         super().__init__()
         hidden = settings.hidden_channels
         self.stride = settings.point_stride
-        self.disc: Tensor  # buffers, for a CUDA graph cannot make a tensor of numbers
-        self.register_buffer("disc", torch.tensor([SPREAD, SPREAD, SPREAD * FLATNESS]).log(), persistent=False)
+        self.surfel: Tensor  # buffers, because a CUDA graph cannot make a tensor of numbers
+        self.register_buffer("surfel", torch.tensor([SPREAD, SPREAD, SPREAD * FLATNESS]).log(), persistent=False)
         self.encoding = PositionalEncoding(octaves=3)
         described = settings.feature_channels + self.encoding.channels + 11 + 2 * settings.expression_size
         self.body = MLP(described, hidden, layers=3)
@@ -85,47 +106,51 @@ class VisibleDecoder(nn.Module):
     def forward(
         self,
         points: HeadPoints,
-        motion: Motion,
+        displacement: Displacement,
         features: Float[Tensor, "batch feature_channels rows columns"],
         expressions: Float[Tensor, "num_points 2*num_coefficients"],
     ) -> RawGaussians:
         """Return one Gaussian for each visible point.
 
         Args:
-            expressions: of the source, and of the driver less that: a lid that opens shows an eye that was not there.
+            expressions: of the source, then the expression delta: an opening lid reveals an eye that was not visible.
         """
-        moved = points.positions + motion.displacement
+        moved = points.positions + displacement.parents
         described = torch.cat(
             (
                 points.features(features),
                 self.encoding(moved),
-                motion.displacement,
+                displacement.parents,
                 points.normals,
-                points.evidence,
+                points.source_visibility,
                 points.colors,
                 expressions,
             ),
             dim=-1,
         )
         hidden = self.body(described)
-        rotations = rotation_along(points.normals, points.sight)
+        rotations = rotation_along(points.normals, points.view_dirs)
         axes = rotation_matrices(rotations)
-        width = torch.log(points.spacing * self.stride).unsqueeze(-1) + self.disc + log_gap(axes, points.sight)
+        width = (
+            torch.log(points.pixel_footprint * self.stride).unsqueeze(-1)
+            + self.surfel
+            + log_gap(axes, points.view_dirs)
+        )
         start = RawGaussians(
             means=moved,
-            log_scales=width + log_stretch(axes, motion.gradient),
+            log_scales=width + log_stretch(axes, displacement.gradient),
             rotations=rotations,
-            opacity_logits=torch.full_like(points.spacing, _OPACITY_LOGIT),
+            opacity_logits=torch.full_like(points.pixel_footprint, _OPACITY_LOGIT),
             colors=functional.pad(points.colors, (0, self.rendered_features)),
             features=hidden,
         )
-        return _refined(start, self.attributes(hidden), self.color(hidden), points.spacing * self.stride)
+        return _refined(start, self.attributes(hidden), self.color(hidden), points.pixel_footprint * self.stride)
 
 
 class SymmetricDecoder(nn.Module):
-    """Stage 2: P_d^s, F, the expressions and the mirror twin's Gaussian -> G_d^s; starts as the twin's mirror image.
+    """Stage 2: P_d^s, F, the expressions and the visible Gaussians -> G_d^s, initialised as their mirror images.
 
-    Its size too is the twin's, stretched as the twin is: faces stretch much alike on both sides.
+    The scale is the visible Gaussian's too, stretch included: faces stretch much alike on both sides.
     """
 
     def __init__(self, settings: ModelConfig) -> None:
@@ -145,39 +170,39 @@ class SymmetricDecoder(nn.Module):
     def forward(
         self,
         points: HeadPoints,
-        motion: Motion,
+        displacement: Displacement,
         features: Float[Tensor, "batch feature_channels rows columns"],
         expressions: Float[Tensor, "num_mirrored 2*num_coefficients"],
-        twin: RawGaussians,
+        visible: RawGaussians,
     ) -> RawGaussians:
         """Return one Gaussian for each mirrored point.
 
         Args:
             expressions: see `VisibleDecoder`.
-            twin: the Gaussian of each point's visible twin, in the order of `points`.
+            visible: the Gaussian whose mirror image each point is, in the order of `points`.
         """
-        moved = points.positions + motion.displacement
+        moved = points.positions + displacement.parents
         # Reflecting x turns the axis of a rotation (x, y, z) into (x, -y, -z).
-        rotations = twin.rotations * self.reflection
+        rotations = visible.rotations * self.reflection
         described = torch.cat(
             (
                 points.features(features),
                 self.encoding(moved),
-                motion.displacement,
+                displacement.parents,
                 points.normals,
-                points.evidence,
-                twin.features,
-                twin.log_scales,
+                points.source_visibility,
+                visible.features,
+                visible.log_scales,
                 rotations,
-                twin.opacity_logits.unsqueeze(-1),
-                twin.colors,
+                visible.opacity_logits.unsqueeze(-1),
+                visible.colors,
                 expressions,
             ),
             dim=-1,
         )
         hidden = self.body(described)
-        start = RawGaussians(moved, twin.log_scales, rotations, twin.opacity_logits, twin.colors, hidden)
-        return _refined(start, self.attributes(hidden), self.color(hidden), points.spacing * self.stride)
+        start = RawGaussians(moved, visible.log_scales, rotations, visible.opacity_logits, visible.colors, hidden)
+        return _refined(start, self.attributes(hidden), self.color(hidden), points.pixel_footprint * self.stride)
 
 
 class Densification(nn.Module):
@@ -193,14 +218,14 @@ class Densification(nn.Module):
         self.channels = 3 + settings.rendered_features
         self.color = ZeroInitLinear(hidden, self.num_children * self.channels)
 
-    def forward(self, parents: RawGaussians, points: HeadPoints, motion: Motion) -> RawGaussians:
+    def forward(self, parents: RawGaussians, points: HeadPoints, displacement: Displacement) -> RawGaussians:
         """Return the children, those of one parent next to each other."""
-        count, children = len(points.head), self.num_children
+        count, children = len(points.batch_index), self.num_children
         detail = points.child_colors - points.colors.unsqueeze(1)
         hidden = self.body(torch.cat((parents.features, detail.flatten(1)), dim=-1))
         detail = functional.pad(detail, (0, self.channels - 3))
         start = RawGaussians(
-            means=(parents.means.unsqueeze(1) + points.child_offsets + motion.of_children).flatten(0, 1),
+            means=(parents.means.unsqueeze(1) + points.child_offsets + displacement.children).flatten(0, 1),
             log_scales=(parents.log_scales - math.log(self.stride)).repeat_interleave(children, 0),
             rotations=parents.rotations.repeat_interleave(children, 0),
             opacity_logits=parents.opacity_logits.repeat_interleave(children, 0),
@@ -209,19 +234,19 @@ class Densification(nn.Module):
         )
         attributes = self.attributes(hidden).reshape(count * children, _ATTRIBUTES)
         color = self.color(hidden).reshape(count * children, self.channels)
-        return _refined(start, attributes, color, points.spacing.repeat_interleave(children, 0))
+        return _refined(start, attributes, color, points.pixel_footprint.repeat_interleave(children, 0))
 
 
 def _refined(
     start: RawGaussians,
     attributes: Float[Tensor, "num_points attributes"],
     color: Float[Tensor, "num_points channels"],
-    spacing: Float[Tensor, " num_points"],
+    pixel_footprint: Float[Tensor, " num_points"],
 ) -> RawGaussians:
-    """Return `start` with the predicted residuals; offsets are in units of the spacing."""
+    """Return `start` with the predicted residuals; offsets are in units of `pixel_footprint`."""
     offset, log_scale, rotation, opacity = attributes.split((3, 3, 4, 1), dim=-1)
     return RawGaussians(
-        means=start.means + offset * spacing.unsqueeze(-1),
+        means=start.means + offset * pixel_footprint.unsqueeze(-1),
         log_scales=start.log_scales + log_scale,
         rotations=start.rotations + rotation,
         opacity_logits=start.opacity_logits + opacity.squeeze(-1),

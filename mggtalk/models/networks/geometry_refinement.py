@@ -1,7 +1,7 @@
 """Geometry refinement and the symmetric points of a head: I_s^h and its coarse depth -> P_f and S(P_f), filtered.
 
-METHOD's P_c is the coarse depth map; the network moves every point along its ray, as reported of the paper ("predicts
-depth offsets"). Points of all heads of a batch lie in one list, for heads differ in how many they have.
+The paper's P_c is the coarse depth map; the network moves every point along its ray, as reported of the paper
+("predicts depth offsets"). Points of all heads of a batch are packed into one list, because their number differs.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mggtalk.geometry.cameras import invert_rigid, pixel_centers, unproject
-from mggtalk.geometry.symmetry import mirror_points, stands_for_hidden
+from mggtalk.geometry.symmetry import mirror_points, select_mirrored
 from mggtalk.models.batches import SourceBatch
 from mggtalk.models.config import ModelConfig
-from mggtalk.models.networks.layers import RIM_SHARE, UNet, box_blur
+from mggtalk.models.networks.layers import RIM_FRACTION, UNet, box_blur
 from mggtalk.models.points.async_nonzero import AsyncNonzero
 
 _COVERED = 0.5
@@ -27,50 +27,51 @@ class HeadPoints:
     """Points of a batch of heads in head space, cm.
 
     Attributes:
-        head: which head of the batch a point belongs to.
-        cell: row and column in the feature map, one cell for `point_stride`^2 pixels; a mirrored point has its twin's.
+        batch_index: which head of the batch a point belongs to.
+        cell: row and column in the feature map, one cell for `point_stride`^2 pixels; a mirrored point
+            has its visible point's.
         normals: unit, or zero where unknown.
-        sight: unit, the way that the camera looks at the point; of a mirrored point, its twin's mirror image.
-        evidence: how far the source can be trusted: cosine between normal and line of sight, and the head's share of
-            the picture around, which is less than 1 near its rim. A mirrored point has its twin's.
+        view_dirs: unit, from the camera to the point; of a mirrored point, mirrored as well.
+        source_visibility: cosine between normal and line of sight, and the head's fraction of the image around, which
+            is less than 1 near the mask boundary, where artefacts appear. A mirrored point has its visible point's.
         child_offsets: from the parent to the surface points of the source pixels under it.
-        spacing: distance of neighbouring source pixels on the surface's plane parallel to the image, cm.
+        pixel_footprint: distance of neighbouring source pixels on the surface's plane parallel to the image, cm.
         colors: of the parent, in [0, 1]. child_colors: of the source pixels under it.
     """
 
-    head: Int64[Tensor, " num_points"]
+    batch_index: Int64[Tensor, " num_points"]
     cell: Int64[Tensor, "num_points 2"]
     positions: Float[Tensor, "num_points 3"]
     normals: Float[Tensor, "num_points 3"]
-    sight: Float[Tensor, "num_points 3"]
-    evidence: Float[Tensor, "num_points 2"]
+    view_dirs: Float[Tensor, "num_points 3"]
+    source_visibility: Float[Tensor, "num_points 2"]
     child_offsets: Float[Tensor, "num_points children 3"]
-    spacing: Float[Tensor, " num_points"]
+    pixel_footprint: Float[Tensor, " num_points"]
     colors: Float[Tensor, "num_points 3"]
     child_colors: Float[Tensor, "num_points children 3"]
 
-    def mirrored(self, twins: Int64[Tensor, " num_mirrored"]) -> "HeadPoints":
-        """Return the mirror images of the points numbered `twins`."""
+    def mirrored(self, mirror_index: Int64[Tensor, " num_mirrored"]) -> "HeadPoints":
+        """Return the mirror images of the points at `mirror_index`."""
         return HeadPoints(
-            head=self.head[twins],
-            cell=self.cell[twins],
-            positions=mirror_points(self.positions.index_select(0, twins)),
-            normals=mirror_points(self.normals.index_select(0, twins)),
-            sight=mirror_points(self.sight.index_select(0, twins)),
-            evidence=self.evidence[twins],
-            child_offsets=mirror_points(self.child_offsets.index_select(0, twins)),
-            spacing=self.spacing[twins],
-            colors=self.colors[twins],
-            child_colors=self.child_colors[twins],
+            batch_index=self.batch_index[mirror_index],
+            cell=self.cell[mirror_index],
+            positions=mirror_points(self.positions.index_select(0, mirror_index)),
+            normals=mirror_points(self.normals.index_select(0, mirror_index)),
+            view_dirs=mirror_points(self.view_dirs.index_select(0, mirror_index)),
+            source_visibility=self.source_visibility[mirror_index],
+            child_offsets=mirror_points(self.child_offsets.index_select(0, mirror_index)),
+            pixel_footprint=self.pixel_footprint[mirror_index],
+            colors=self.colors[mirror_index],
+            child_colors=self.child_colors[mirror_index],
         )
 
     def features(self, features: Float[Tensor, "batch channels rows columns"]) -> Float[Tensor, "num_points channels"]:
-        """Return what a feature map holds in the points' cells."""
+        """Sample a feature map at the points' cells."""
         _, _, rows, columns = features.shape
         row, column = self.cell.unbind(dim=1)
-        # index_select, for the gradient of indexing sorts on a GPU, which takes ten times as long.
+        # index_select, because the gradient of indexing sorts on a GPU, which takes ten times as long.
         cells = features.permute(0, 2, 3, 1).flatten(0, 2)
-        return cells.index_select(0, (self.head * rows + row) * columns + column)
+        return cells.index_select(0, (self.batch_index * rows + row) * columns + column)
 
 
 class GeometryRefinement(nn.Module):
@@ -83,7 +84,7 @@ class GeometryRefinement(nn.Module):
         self.unet = UNet(8, 1, 2 * settings.unet_channels, settings.unet_levels)
 
     def forward(self, source: SourceBatch) -> Float[Tensor, "batch 1 rows columns"]:
-        """Return offsets of z in cm, at most `max_depth_offset_cm` either way."""
+        """Return offsets of z in cm, at most `max_depth_offset_cm` in either direction."""
         mask = source.head_mask
         origin = source.head_to_camera[:, 2, 3].reshape(-1, 1, 1, 1)
         relative_depth = (source.depth - origin) / _DEPTH_UNIT_CM
@@ -112,13 +113,13 @@ def lift_points(
     """Return the visible points: one for every cell that the head covers, with a child for each source pixel in it.
 
     Args:
-        covered: of `covered_cells`, if they are under way.
+        covered: of `covered_cells`, if they are already being counted.
     """
     batch, _, height, width = source.depth.shape
     known, depth = _known(source), refined_depth(source, offset)
     pixels = pixel_centers(height, width, depth.device).reshape(1, -1, 2).expand(batch, -1, -1)
     camera = unproject(pixels, depth.reshape(batch, -1), source.intrinsics)
-    reach = max(round(width * RIM_SHARE), 1)
+    reach = max(round(width * RIM_FRACTION), 1)
     planes = torch.cat(
         (
             camera.transpose(1, 2).reshape(batch, 3, height, width),
@@ -131,44 +132,47 @@ def lift_points(
     )
     cells = planes.unfold(2, stride, stride).unfold(3, stride, stride).permute(0, 2, 3, 4, 5, 1)
     rows, columns = cells.shape[1:3]
-    head, row, column = (covered or covered_cells(source, stride)).places().unbind(dim=1)
-    chosen = cells.flatten(3, 4).flatten(0, 2).index_select(0, (head * rows + row) * columns + column)
+    batch_index, row, column = (covered or covered_cells(source, stride)).indices().unbind(dim=1)
+    chosen = cells.flatten(3, 4).flatten(0, 2).index_select(0, (batch_index * rows + row) * columns + column)
     position, normal, color, around, weight = chosen.split((3, 3, 3, 1, 1), dim=-1)
-    share = weight / weight.sum(dim=1, keepdim=True)
-    camera_to_head = invert_rigid(source.head_to_camera)[head]
+    fraction = weight / weight.sum(dim=1, keepdim=True)
+    camera_to_head = invert_rigid(source.head_to_camera)[batch_index]
     turn, move = camera_to_head[:, :3, :3], camera_to_head[:, :3, 3]
-    parent = (share * position).sum(dim=1)
-    # A pixel of the cell that the head does not cover gives its child the parent's place and colour.
+    parent = (fraction * position).sum(dim=1)
+    # A pixel of the cell that the head does not cover gives its child the parent's position and colour.
     child = torch.where(weight > 0, position, parent.unsqueeze(1))
-    parent_color, parent_normal = (share * color).sum(dim=1), functional.normalize((share * normal).sum(dim=1), dim=-1)
-    sight = functional.normalize(parent.detach(), dim=-1)
-    facing = -(parent_normal * sight).sum(dim=-1, keepdim=True)
+    parent_color, parent_normal = (
+        (fraction * color).sum(dim=1),
+        functional.normalize((fraction * normal).sum(dim=1), dim=-1),
+    )
+    view_dirs = functional.normalize(parent.detach(), dim=-1)
+    facing = -(parent_normal * view_dirs).sum(dim=-1, keepdim=True)
     return HeadPoints(
-        head=head,
+        batch_index=batch_index,
         cell=torch.stack((row, column), dim=1),
         positions=torch.einsum("nij,nj->ni", turn, parent) + move,
         normals=torch.einsum("nij,nj->ni", turn, parent_normal),
-        sight=torch.einsum("nij,nj->ni", turn, sight),
-        evidence=torch.cat((facing, (share * around).sum(dim=1)), dim=-1),
+        view_dirs=torch.einsum("nij,nj->ni", turn, view_dirs),
+        source_visibility=torch.cat((facing, (fraction * around).sum(dim=1)), dim=-1),
         child_offsets=torch.einsum("nij,nkj->nki", turn, child - parent.unsqueeze(1)),
-        spacing=(parent[:, 2] / source.intrinsics[head, 0, 0]).detach(),
+        pixel_footprint=(parent[:, 2] / source.intrinsics[batch_index, 0, 0]).detach(),
         colors=parent_color,
         child_colors=torch.where(weight > 0, color, parent_color.unsqueeze(1)),
     )
 
 
-def mirror_hidden(
+def select_mirrored_points(
     points: HeadPoints, source: SourceBatch, offset: Float[Tensor, "batch 1 rows columns"], voxel_size: float
 ) -> Bool[Tensor, " num_points"]:
-    """Return which points have mirror images that belong to the occluded side.
+    """Return which points have mirror images on the side that the source does not show.
 
-    They fall where no visible point is, and behind the refined surface that the source shows.
+    These lie where no visible point is, and behind the refined visible surface.
     """
     head = source.head_mask > _COVERED
     surface = torch.where(head & (source.depth > 0), refined_depth(source, offset), 0.0)
     surface = surface.masked_fill(~head & (source.valid > _COVERED), float("inf"))[:, 0]
-    return stands_for_hidden(
-        points.positions, points.head, surface, source.head_to_camera, source.intrinsics, voxel_size
+    return select_mirrored(
+        points.positions, points.batch_index, surface, source.head_to_camera, source.intrinsics, voxel_size
     )
 
 

@@ -17,7 +17,7 @@ _WIDEST = 8
 def mixed_precision(device: torch.device) -> torch.autocast:
     """Return the context that networks compute in: bfloat16 on CUDA, single precision elsewhere.
 
-    Networks alone: positions are sums of centimetres and hundredths of them, which bfloat16 cannot hold.
+    Only for networks: positions need hundredths of a centimetre, which bfloat16 cannot hold.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(device))
 
@@ -28,17 +28,17 @@ def uses_bf16(device: torch.device) -> bool:
 
 
 def cast_weights_bf16(module: nn.Module) -> None:
-    """Hold the weights of networks in bfloat16, as `mixed_precision` takes them in every pass: for good, not to train.
+    """Hold the weights of networks in bfloat16, as `mixed_precision` casts them in every pass; inference only.
 
-    Results stay the same; a pass need not round hundreds of small tensors, each an operation to launch.
+    Results stay the same, but a pass saves the launches that round hundreds of small tensors.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.GroupNorm):
             layer.to(torch.bfloat16)
 
 
-RIM_SHARE = 1 / 32
-"""How far from a head's rim its mask cannot be trusted, as a share of the image's width."""
+RIM_FRACTION = 1 / 32
+"""Distance from a head's rim within which its mask cannot be trusted, as a fraction of the image's width."""
 
 
 def box_blur(plane: Float[Tensor, "batch 1 height width"], diameter: int) -> Float[Tensor, "batch 1 height width"]:
@@ -47,7 +47,7 @@ def box_blur(plane: Float[Tensor, "batch 1 height width"], diameter: int) -> Flo
 
 
 class ZeroInitLinear(nn.Linear):
-    """A linear layer of zeros: a residual branch that starts by changing nothing. Gives single precision."""
+    """A linear layer of zeros, for a residual branch that changes nothing at first; returns single precision."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels)
@@ -78,9 +78,9 @@ class MLP(nn.Sequential):
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group norm that gives the type it got, with single precision inside.
+    """Group norm that returns the type it got, with single precision inside.
 
-    Autocast would give single precision to the next layer, twice the bytes where bytes are what takes the time.
+    Autocast would return single precision to the next layer: twice the bytes where memory bandwidth is the limit.
     """
 
     def __init__(self, channels: int) -> None:

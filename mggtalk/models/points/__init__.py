@@ -1,1 +1,1 @@
-"""Points of a head: how they start, what they are attached to, and how lists of them are packed."""
+"""Points of a head: how they are initialised, bound to the face's surface, and packed into lists."""

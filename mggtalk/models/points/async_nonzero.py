@@ -1,7 +1,7 @@
-"""Numbers on their way from the device to the host, and the places of a mask whose size such a number says.
+"""Asynchronous `nonzero`: copies the count to the host while the GPU keeps working.
 
-What follows a size that only the device knows has to wait for it. Where there is work that does not depend on it, it
-can be launched in the meantime, so that the device is never out of work while the host waits and then launches more.
+The host must wait for a size that only the device knows. Work that does not depend on the size can be launched in the
+meantime, so the device stays busy while the host waits.
 """
 
 import torch
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class AsyncScalar:
-    """A number that is copied to the host while other work is launched."""
+    """Copies a number to the host while other work is launched."""
 
     def __init__(self, number: Shaped[Tensor, ""]) -> None:
-        """Start the copy, behind what the device was given before."""
+        """Start the copy, queued behind the work that the device already has."""
         self._number = number.to("cpu", non_blocking=number.is_cuda)
         self._arrival: torch.cuda.Event | None = None
         if number.is_cuda:
@@ -21,23 +21,23 @@ class AsyncScalar:
             self._arrival.record(torch.cuda.current_stream(number.device))
 
     def wait(self) -> int:
-        """Return the number; waits for what was launched before the copy, and for nothing that was launched after."""
+        """Return the number; waits for the work that was launched before the copy, but for none launched after it."""
         if self._arrival is not None:
             self._arrival.synchronize()
         return int(self._number)
 
 
 class AsyncNonzero:
-    """The places where a mask holds."""
+    """Finds the indices at which a mask is true."""
 
     def __init__(self, mask: Bool[Tensor, "*shape"]) -> None:
         """Start to count them."""
         self.mask = mask
         self._count = AsyncScalar(mask.sum())
 
-    def places(self) -> Int64[Tensor, "num_chosen num_axes"]:
-        """Return the indices of the places along every axis, in order; waits for their number as `AsyncScalar` does."""
+    def indices(self) -> Int64[Tensor, "num_chosen num_axes"]:
+        """Return the indices along every axis, in order; waits for their count as `AsyncScalar` does."""
         count = self._count.wait()
-        if count == 0:  # CUDA refuses to look for nothing in an empty mask
+        if count == 0:  # CUDA's nonzero_static fails on an empty mask
             return torch.empty(0, self.mask.ndim, dtype=torch.int64, device=self.mask.device)
         return torch.nonzero_static(self.mask, size=count)

@@ -1,4 +1,4 @@
-"""What opens in a face, as a camera sees it: the eyes, the irises in them, and the mouth."""
+"""Condition masks: eyes, irises and mouth as a camera sees them, drawn from the landmarks."""
 
 import numpy as np
 import torch
@@ -13,15 +13,15 @@ from mggtalk.models.batches import DriverBatch
 
 _EYES, _MOUTH = ("right_eye", "left_eye"), "lips_inner"
 _IRIS_RIM = 0.15
-"""How softly an iris ends, in its radii."""
+"""Softness of an iris's edge, in its radii."""
 _TURNED_AWAY = 0.3
-"""Cosine to the line of sight below which an opening fades: the far eye of a profile lies behind the nose."""
+"""Cosine to the line of sight below which a mask fades: the far eye of a profile lies behind the nose."""
 
 
 class EyeMouthMasks(nn.Module):
     """Draws eyes, irises and mouth from landmarks.
 
-    Points that lie on closed lids and lips do not tell where an eye or teeth will show, nor what of an iris is covered;
+    Points on closed lids and lips do not tell where an eye or teeth will appear, nor how much of an iris is covered;
     the landmarks do.
     """
 
@@ -35,7 +35,7 @@ class EyeMouthMasks(nn.Module):
         """
         super().__init__()
         landmarks = landmark_set(name)
-        self.contours: Tensor  # buffers, for they go where the landmarks are; not kept, for they are the set's
+        self.contours: Tensor  # buffers, because they move with the landmarks; not stored, because the set has them
         self.irises: Tensor
         self.normals: Tensor
         self.register_buffer("contours", _contours(landmarks), persistent=False)
@@ -47,9 +47,9 @@ class EyeMouthMasks(nn.Module):
     def forward(
         self, landmarks: Float[Tensor, "batch num_landmarks 3"], driver: DriverBatch, height: int, width: int
     ) -> Float[Tensor, "batch 3 height width"]:
-        """Return how far each pixel lies in an eye, in an iris between the lids, and between the lips: 0 to 1.
+        """Return masks of the eyes, of the irises between the lids, and of the mouth, 0 to 1.
 
-        What is not wholly before the camera is not drawn.
+        A contour that is not wholly in front of the camera is not drawn.
 
         Args:
             landmarks: of the heads as they are driven, in head space, cm.
@@ -58,14 +58,14 @@ class EyeMouthMasks(nn.Module):
         pixels = project(in_camera, driver.intrinsics)
         inside = inside_contour(pixels[:, self.contours].flatten(0, 1), height, width)
         inside = inside.unflatten(0, (-1, len(self.contours)))
-        shown = inside * self._clarity(in_camera[:, self.contours], driver)[:, :, None, None]
-        eyes, mouth = shown.split((len(_EYES), 1), dim=1)
+        masks = inside * self._clarity(in_camera[:, self.contours], driver)[:, :, None, None]
+        eyes, mouth = masks.split((len(_EYES), 1), dim=1)
         planes = [eyes.amax(dim=1, keepdim=True), torch.zeros_like(mouth), mouth]
         if len(self.irises):
             middle, ring = pixels[:, self.irises].split((1, self.irises.shape[1] - 1), dim=2)
             radius = (ring - middle).norm(dim=-1).mean(dim=-1)[:, :, None, None]
             away = (pixel_centers(height, width, landmarks.device) - middle.unsqueeze(2)).norm(dim=-1) / radius
-            # Not a number is only how far away an iris is that has no radius, or lies in the camera's own plane.
+            # NaN only for an iris without radius, or one in the camera's own plane.
             covered = torch.sigmoid((1 - away) / _IRIS_RIM).nan_to_num(0.0) * eyes
             planes[1] = covered.amax(dim=1, keepdim=True)
         return torch.cat(planes, dim=1)
@@ -73,7 +73,7 @@ class EyeMouthMasks(nn.Module):
     def _clarity(
         self, corners: Float[Tensor, "batch 3 num_corners 3"], driver: DriverBatch
     ) -> Float[Tensor, "batch 3"]:
-        """Return how clearly each opening is seen: 1, less as it turns away, 0 if a corner is not before the camera."""
+        """Return the weight of each mask: 1, less as it turns away, 0 if a corner is not in front of the camera."""
         looks = rotate_directions(driver.head_to_camera, self.normals)
         cosine = -functional.cosine_similarity(looks, corners.mean(dim=2), dim=-1)
         is_before = (corners[..., 2] > 0).all(dim=2)
@@ -83,7 +83,7 @@ class EyeMouthMasks(nn.Module):
 def _contours(landmarks: LandmarkSet) -> Int64[Tensor, "3 num_corners"]:
     """Return the corners of right eye, left eye and mouth.
 
-    The last one fills the row: edges of no length do not change what is inside.
+    The last corner pads the row: edges of no length do not change what is inside.
     """
     contours = [landmarks.contours[name] for name in (*_EYES, _MOUTH)]
     most = max(map(len, contours))
@@ -91,10 +91,10 @@ def _contours(landmarks: LandmarkSet) -> Int64[Tensor, "3 num_corners"]:
 
 
 def _normals(landmarks: LandmarkSet) -> Float[Tensor, "3 3"]:
-    """Return where the neutral face's right eye, left eye and mouth look, in head space.
+    """Return the normals of the neutral face's right eye, left eye and mouth, in head space.
 
-    The neutral face's, because the contour of what is nearly shut is a slit, which has no normal to speak of; a mouth
-    looks where its outer lips do.
+    The neutral face's, because a contour that is nearly shut is a slit without a meaningful normal; the mouth has that
+    of its outer lips.
     """
     contours = [landmarks.neutral[list(landmarks.contours[name])] for name in (*_EYES, "lips_outer")]
     spokes = [contour - contour.mean(axis=0) for contour in contours]

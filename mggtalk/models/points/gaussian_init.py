@@ -1,7 +1,7 @@
-"""Discs on a surface: how Gaussians stand and how wide they are before anything is learned.
+"""Initial surfels: orientation and scale of the Gaussians before anything is learned.
 
-A disc lies on the surface, as wide as the gap to the next pixel of the source, also where the surface recedes, and
-stretches as the surface under it does.
+A surfel lies flat on the surface, as wide as the gap to the next source pixel, also where the surface recedes, and
+stretches with the surface under it.
 """
 
 import torch
@@ -12,48 +12,48 @@ from torch.nn import functional
 from mggtalk.rendering.gaussians import rotation_matrices
 
 SPREAD = 0.55
-"""Standard deviation of a Gaussian over the spacing of its neighbours; the rasteriser's own blur closes the gaps."""
+"""Standard deviation of a Gaussian over the distance to its neighbours; the rasteriser's own blur closes the gaps."""
 FLATNESS = 0.5
 """Thickness of a Gaussian along the normal over its width."""
 _OPPOSITE = 1e-6
-"""Below this 1 + z.n is rounding, and the normal within 0.1 degrees of -z."""
+"""Below this 1 + z.n is rounding error, and the normal is within 0.1 degrees of -z."""
 _STRETCH = (0.25, 3.0)
-"""A lid that closes leaves next to nothing of the skin over the eye; more is noise of the landmarks."""
+"""A closing lid leaves next to nothing of the skin over the eye; a larger stretch is noise of the landmarks."""
 _WIDE_ENOUGH, _LEAST_ACROSS = 0.5, 0.125
-"""Cosines of the surface to the line of sight: discs as wide as the pixels cover it down to the first, and are four
+"""Cosines of the surface to the line of sight: surfels as wide as the pixels cover it down to the first, and are four
 times as wide at the second. Beyond lies the outline, and normals are noise."""
 _HARDLY_TILTED = 0.1
-"""Sine of the angle up to which it hardly matters where the surface recedes."""
+"""Sine of the angle up to which the direction in which the surface recedes hardly matters."""
 
 
 def log_stretch(
     axes: Float[Tensor, "num_points 3 3"], gradient: Float[Tensor, "num_points 3 3"]
 ) -> Float[Tensor, "num_points 3"]:
-    """Return the logarithm of how much longer a displacement with this gradient makes each axis, a column."""
+    """Return the log factor by which a displacement with this gradient lengthens each axis, a column."""
     length: Tensor = (axes + gradient @ axes).norm(dim=1)
     return length.clamp(*_STRETCH).log()
 
 
 def log_gap(
-    axes: Float[Tensor, "num_points 3 3"], sight: Float[Tensor, "num_points 3"]
+    axes: Float[Tensor, "num_points 3 3"], view_dirs: Float[Tensor, "num_points 3"]
 ) -> Float[Tensor, "num_points 3"]:
-    """Return the logarithm of how much wider discs must be along their axes, columns, where the surface recedes.
+    """Return the log factor by which surfels must be wider along their axes, columns, where the surface recedes.
 
-    What is seen edge-on has few pixels, far apart: discs as wide as the pixels leave gaps when seen from elsewhere.
+    A surface seen edge-on has few pixels, far apart: surfels as wide as the pixels leave gaps from other viewpoints.
     """
-    along = (axes * sight.unsqueeze(-1)).sum(dim=1)[:, :2]
+    along = (axes * view_dirs.unsqueeze(-1)).sum(dim=1)[:, :2]
     across = (1 - along.square()).clamp(min=_LEAST_ACROSS**2, max=_WIDE_ENOUGH**2).sqrt()
     return functional.pad((_WIDE_ENOUGH / across).log(), (0, 1))
 
 
 def rotation_along(
-    normals: Float[Tensor, "num_points 3"], sight: Float[Tensor, "num_points 3"]
+    normals: Float[Tensor, "num_points 3"], view_dirs: Float[Tensor, "num_points 3"]
 ) -> Float[Tensor, "num_points 4"]:
     """Return rotations (wxyz) of the z axis onto each normal and the x axis towards where the surface recedes."""
     shortest = rotation_to_normal(normals)
     axes = rotation_matrices(shortest)
     # Where the surface faces the camera nothing recedes, and x stays where the shortest rotation leaves it.
-    recedes = (axes * sight.unsqueeze(-1)).sum(dim=1)[:, :2]
+    recedes = (axes * view_dirs.unsqueeze(-1)).sum(dim=1)[:, :2]
     stays = _HARDLY_TILTED * (1 - recedes.square().sum(dim=1))
     half_angle = torch.atan2(recedes[:, 1], recedes[:, 0] + stays) / 2
     return turned_about_z(shortest, half_angle)

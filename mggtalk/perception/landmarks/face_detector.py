@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import mediapipe
 import numpy as np
 from jaxtyping import UInt8
-from mediapipe.tasks.python import BaseOptions, vision
+
+from mggtalk.perception.mediapipe_image import mediapipe_image
 
 _LEAST_SCORE = 0.55
 """Real faces of 80 px in 1080p frames score at least 0.65."""
@@ -35,6 +35,8 @@ class FullRangeFaceDetector:
     """
 
     def __init__(self, model_path: Path) -> None:
+        from mediapipe.tasks.python import BaseOptions, vision  # noqa: PLC0415  loads for a second
+
         self._detector = vision.FaceDetector.create_from_options(
             vision.FaceDetectorOptions(
                 base_options=BaseOptions(model_asset_buffer=model_path.read_bytes()),
@@ -45,7 +47,7 @@ class FullRangeFaceDetector:
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"]) -> list[FaceBox]:
         """Return the faces of `image` (RGB), the largest first."""
-        frame = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
+        frame = mediapipe_image(image)
         boxes = [found.bounding_box for found in self._detector.detect(frame).detections]
         faces = [
             FaceBox(box.origin_x, box.origin_y, box.origin_x + box.width, box.origin_y + box.height) for box in boxes

@@ -9,14 +9,13 @@ from types import TracebackType
 from typing import Self
 
 import cv2
-import mediapipe
 import numpy as np
 from jaxtyping import Float32, UInt8
-from mediapipe.tasks.python import BaseOptions, vision
 from scipy.spatial.transform import Rotation
 
 from mggtalk.errors import WeightsError
 from mggtalk.perception.landmarks.face_measurement import FaceMeasurement
+from mggtalk.perception.mediapipe_image import mediapipe_image
 
 MEASURED_SIZE = 256
 
@@ -34,6 +33,8 @@ class MediaPipeFaceMeasurer:
         """
         if not model_path.is_file():
             raise WeightsError(f"{model_path}: no such file, expected the FaceLandmarker task")
+        from mediapipe.tasks.python import BaseOptions, vision  # noqa: PLC0415  loads for a second
+
         self._landmarker = vision.FaceLandmarker.create_from_options(
             vision.FaceLandmarkerOptions(
                 base_options=BaseOptions(model_asset_path=str(model_path)),
@@ -61,7 +62,7 @@ class MediaPipeFaceMeasurer:
     def measure(self, image: UInt8[np.ndarray, "height width 3"]) -> FaceMeasurement | None:
         """Measure the face in `image`; return None if no face is found."""
         height, width = image.shape[:2]
-        found = self._landmarker.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=enlarged(image)))
+        found = self._landmarker.detect(mediapipe_image(enlarged(image)))
         if not found.face_landmarks:
             return None
         landmarks = np.array([(point.x * width, point.y * height) for point in found.face_landmarks[0]], np.float32)

@@ -5,10 +5,10 @@ import zipfile
 from pathlib import Path
 
 import cv2
-import mediapipe
 import numpy as np
 from jaxtyping import Float, UInt8
-from mediapipe.tasks.python import BaseOptions, vision
+
+from mggtalk.perception.mediapipe_image import mediapipe_image
 
 _GRID = 64
 """Side of the raster on which areas are counted: steps of 0.1 % of a face."""
@@ -34,6 +34,8 @@ class HandFinder:
     """
 
     def __init__(self, palm_path: Path, hand_path: Path) -> None:
+        from mediapipe.tasks.python import BaseOptions, vision  # noqa: PLC0415  loads for a second
+
         self._landmarker = vision.HandLandmarker.create_from_options(
             vision.HandLandmarkerOptions(
                 base_options=BaseOptions(model_asset_buffer=_bundle(palm_path, hand_path)),
@@ -62,7 +64,7 @@ class HandFinder:
         return covered_fraction(outline, [hand + np.array([left, top]) for hand in self._look(view)])
 
     def _look(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Float[np.ndarray, "num_joints 2"]]:
-        frame = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
+        frame = mediapipe_image(image)
         self._looks += 1  # the task requires rising timestamps, and uses them for nothing else
         found = self._landmarker.detect_for_video(frame, self._looks)
         size = image.shape[1], image.shape[0]

@@ -8,14 +8,16 @@ over time, so a frame depends on earlier ones only through the region where its 
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import mediapipe
 import numpy as np
 from jaxtyping import UInt8
-from mediapipe.tasks.python import BaseOptions, vision
 
 from mggtalk.perception.landmarks.protocol import FaceDetection
+from mggtalk.perception.mediapipe_image import mediapipe_image
+
+if TYPE_CHECKING:
+    from mediapipe.tasks.python import vision
 
 MAX_FACES = 3
 """More than one, to tell crowds from single speakers; each further face in a frame costs another network run."""
@@ -38,6 +40,8 @@ class FaceLandmarker:
     landmark_set = "mediapipe_478"
 
     def __init__(self, model_path: Path, *, video: bool = True) -> None:
+        from mediapipe.tasks.python import BaseOptions, vision  # noqa: PLC0415  loads for a second
+
         self._video = video
         self._landmarker = vision.FaceLandmarker.create_from_options(
             vision.FaceLandmarkerOptions(
@@ -66,7 +70,7 @@ class FaceLandmarker:
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"], step_ms: int = 40) -> list[FaceDetection]:
         """Return the faces of `image` (RGB), `step_ms` after the image before."""
-        frame = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
+        frame = mediapipe_image(image)
         if self._video:
             found = self._landmarker.detect_for_video(frame, self._timestamp_ms)
             self._timestamp_ms += step_ms
@@ -77,7 +81,7 @@ class FaceLandmarker:
         return list(self._faces(found, image.shape[1], image.shape[0]))
 
     @staticmethod
-    def _faces(found: vision.FaceLandmarkerResult, width: int, height: int) -> Iterator[FaceDetection]:
+    def _faces(found: "vision.FaceLandmarkerResult", width: int, height: int) -> Iterator[FaceDetection]:
         for points, shapes in zip(found.face_landmarks, found.face_blendshapes, strict=True):
             normalized = np.array(list(map(_POSITION, points)), dtype=np.float64)
             yield FaceDetection(

@@ -3,10 +3,10 @@
 import weakref
 from pathlib import Path
 
-import mediapipe
 import numpy as np
 from jaxtyping import Float32, UInt8
-from mediapipe.tasks.python import BaseOptions, vision
+
+from mggtalk.perception.mediapipe_image import mediapipe_image
 
 
 class PersonSegmenter:
@@ -17,6 +17,8 @@ class PersonSegmenter:
     """
 
     def __init__(self, model_path: Path) -> None:
+        from mediapipe.tasks.python import BaseOptions, vision  # noqa: PLC0415  loads for a second
+
         self._segmenter = vision.ImageSegmenter.create_from_options(
             vision.ImageSegmenterOptions(
                 base_options=BaseOptions(model_asset_buffer=model_path.read_bytes()),
@@ -30,6 +32,6 @@ class PersonSegmenter:
 
     def segment(self, image: UInt8[np.ndarray, "height width 3"]) -> Float32[np.ndarray, "height width"]:
         """Return the probability that each pixel of `image` (RGB) shows a person."""
-        frame = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
+        frame = mediapipe_image(image)
         masks = self._segmenter.segment(frame).confidence_masks
         return np.array(masks[0].numpy_view(), dtype=np.float32).reshape(image.shape[:2])

@@ -24,6 +24,7 @@ from mggtalk.shards.schema import SCHEMA_VERSION
 CARD_JSON = "card.json"
 CARD_TEXT = "CARD.md"
 
+# The text of `card.md.j2` is part of the format: `verify` renders the card of every data set again and compares bytes.
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=jinja2.select_autoescape(),  # HTML only: this is Markdown

@@ -1,4 +1,4 @@
-"""The sound of a tracked clip, cut into the pieces of its samples. What is wrong with it never costs the pictures."""
+"""The sound of a tracked clip, cut into the pieces of its samples. What is wrong with it never costs the images."""
 
 import logging
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def clip_sound(record: ClipTrack, first_frame_s: float) -> ClipSound:
     try:
         samples = read_audio(record.video.path, begin_s, begin_s + record.num_frames / record.fps)
     except UnsupportedFileError:
-        raise  # its pictures have just been read: the file is gone, not broken
+        raise  # its images have just been read: the file is gone, not broken
     except VideoError as failure:
         _logger.warning("%s: its sound is left out: %s", record.clip_id, failure)
         return ClipSound(AudioState.BROKEN, nothing, record.fps)

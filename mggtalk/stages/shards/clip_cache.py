@@ -1,6 +1,6 @@
 """Remembers which clips of the shards are done, so that a rerun makes only what is missing.
 
-For every finished clip the spool folder, no output of the stage, holds a note under the clip's content key: the
+For every finished clip the staging folder, no output of the stage, holds a note under the clip's content key: the
 hashes of its samples, or its rejection. The samples themselves lie beside the note as a tar until the shards are
 assembled, and in the shards from then on: nothing is stored twice. A note names bytes, not places, so a crash in the
 midst of the assembly, or shards that were made otherwise, cannot pass for what they are not.
@@ -29,13 +29,13 @@ class ClipCache:
     """The finished clips of a folder of shards.
 
     Args:
-        spool: folder for notes and spooled clips, on the file system of the shards' writer.
+        staging: folder for notes and staged clips, on the file system of the shards' writer.
         shards: root of the shards.
     """
 
-    def __init__(self, spool: Path, shards: Path) -> None:
-        self._notes = ResultCache(spool, ".json")
-        self._tars = ResultCache(spool, ".tar")
+    def __init__(self, staging: Path, shards: Path) -> None:
+        self._notes = ResultCache(staging, ".json")
+        self._tars = ResultCache(staging, ".tar")
         self._shards = shards
 
     def find(self, key: str) -> StagedClip | Rejected | None:
@@ -46,7 +46,7 @@ class ClipCache:
         if "rejected" in note:
             return Rejected(**{**note["rejected"], "reason": RejectReason(note["rejected"]["reason"])})
         samples = tuple(note["samples"])
-        return self._spooled(key, samples) or self._intact(self._in_shards.get(samples))
+        return self._staged(key, samples) or self._intact(self._in_shards.get(samples))
 
     def keep(self, key: str, results: Sequence[ShardSample | Rejected]) -> StagedClip | Rejected:
         """Store a clip's samples, or the one rejection, and return it as `find` does."""
@@ -60,10 +60,10 @@ class ClipCache:
         return stored
 
     def forget_all_but(self, keys: Iterable[str]) -> None:
-        """Remove the notes of other clips, and all spooled clips: call this when the shards are assembled."""
+        """Remove the notes of other clips, and all staged clips: call this when the shards are assembled."""
         self._notes.prune(list(keys))
 
-    def _spooled(self, key: str, samples: tuple[str, ...]) -> StagedClip | None:
+    def _staged(self, key: str, samples: tuple[str, ...]) -> StagedClip | None:
         path = self._tars.path(key)
         if not path.is_file():
             return None

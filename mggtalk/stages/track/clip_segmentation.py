@@ -18,7 +18,7 @@ class FrameStatus:
 
 @dataclass(frozen=True, slots=True)
 class FrameRun:
-    """Consecutive frames `start` to `stop` (exclusive) with one fate; `reason` is None where they are a clip."""
+    """Consecutive frames `start` to `stop` (exclusive) with one status; `reason` is None where they are a clip."""
 
     start: int
     stop: int
@@ -30,24 +30,24 @@ class FrameRun:
         return slice(self.start, self.stop)
 
 
-def maximal_runs(fates: Sequence[FrameStatus]) -> list[FrameRun]:
+def maximal_runs(statuses: Sequence[FrameStatus]) -> list[FrameRun]:
     """Return the fewest runs that cover all frames in order: of one reason each, none of them across a cut."""
     runs, start = [], 0
-    for index in range(1, len(fates) + 1):
-        if index == len(fates) or _parted(fates[index - 1], fates[index]):
-            runs.append(FrameRun(start, index, fates[start].reason))
+    for index in range(1, len(statuses) + 1):
+        if index == len(statuses) or _parted(statuses[index - 1], statuses[index]):
+            runs.append(FrameRun(start, index, statuses[start].reason))
             start = index
     return runs
 
 
-def split_runs(fates: Sequence[FrameStatus], min_frames: int, max_frames: int) -> list[FrameRun]:
+def split_runs(statuses: Sequence[FrameStatus], min_frames: int, max_frames: int) -> list[FrameRun]:
     """Return runs that cover all frames in order: clips of `min_frames` to `max_frames`, and what was dropped.
 
     A run of usable frames that is too long is cut into even pieces, none of which is too short as long as `max_frames`
     is at least twice `min_frames` less one.
     """
     runs: list[FrameRun] = []
-    for run in maximal_runs(fates):
+    for run in maximal_runs(statuses):
         if run.reason is not None:
             runs.append(run)
         elif run.stop - run.start < min_frames:

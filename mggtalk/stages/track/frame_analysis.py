@@ -38,12 +38,12 @@ class FrameObservation:
     """What is seen in one resampled frame.
 
     Attributes:
-        fate: whether it can be used so far, and whether a cut or another face begins a new run.
+        status: whether it can be used so far, and whether a cut or another face begins a new run.
         landmarks, expression: of the main face, as in `FaceDetection`; None where there is no face.
         face_size, sharpness, hand_over_face, num_faces: see `records.ClipTrack`.
     """
 
-    fate: FrameStatus
+    status: FrameStatus
     landmarks: Float32[np.ndarray, "num_landmarks 3"] | None = None
     expression: Float32[np.ndarray, " num_coefficients"] | None = None
     face_size: float = 0.0

@@ -1,8 +1,8 @@
 """`track`: a video becomes clips of one face without a cut: landmarks, expression, pose and quality of every frame.
 
-Writes no pixels. Every frame of the video has its fate: it is part of a clip, or is dropped for a reason. A long video
-is tracked in parts, so memory is bounded and several workers share it; a clip never spans two parts. (Of containers
-without an index the first part is all: a later one would have to decode everything before it.)
+Writes no pixels. Every frame of the video has a status: it is part of a clip, or is dropped for a reason. A long
+video is tracked in parts, so memory is bounded and several workers share it; a clip never spans two parts. A container
+without an index is one part, because a later part would have to decode everything before it.
 """
 
 import math
@@ -34,7 +34,7 @@ PART_S = 90.0
 """Length of the parts of a long video: 13 MB of landmarks at 25 frames/s; opening an hour of 1080p takes 2 s."""
 
 _LEAST_PART_BYTES = 1 << 15
-"""Of a still picture, at the lowest rates that encoders go to."""
+"""Of a still image, at the lowest rates that encoders go to."""
 _FOCAL_FRAMES = 24
 """That tell the focal length of a video in parts."""
 
@@ -80,9 +80,9 @@ class TrackStage:
         start, stop = self._frames_of(record, video)
         seen = list(self._observe(video, start, stop, record.video.box))
         sample = None if record.num_parts == 1 else list(self._sample_landmarks(video, record.video.box))
-        fates = [observation.fate for observation in seen]
-        solved = self._solve((video.width, video.height), seen, fates, sample)
-        runs = split_runs(fates, *self._settings.clip_frames)
+        statuses = [observation.status for observation in seen]
+        solved = self._solve((video.width, video.height), seen, statuses, sample)
+        runs = split_runs(statuses, *self._settings.clip_frames)
         yield TrackedVideo(
             video=record.video,
             clips=tuple(
@@ -141,16 +141,16 @@ class TrackStage:
         self,
         frame_size: tuple[int, int],
         seen: list[FrameObservation],
-        fates: list[FrameStatus],
+        statuses: list[FrameStatus],
         sample: list[Landmarks] | None,
     ) -> list[SolvedRun]:
-        """Return the heads of all runs that are long enough; frames that their poses rule out get their fate.
+        """Return the heads of all runs that are long enough; frames that their poses rule out get their status.
 
         Args:
             sample: what tells the focal length of a video in parts, the same for each of them.
         """
         least, _ = self._settings.clip_frames
-        runs = [run for run in maximal_runs(fates) if run.reason is None and run.stop - run.start >= least]
+        runs = [run for run in maximal_runs(statuses) if run.reason is None and run.stop - run.start >= least]
         if not runs:
             return []
         solver = HeadSolver(self._landmarks, self._settings.camera_distance_cm, frame_size)
@@ -158,13 +158,15 @@ class TrackStage:
         focal = solver.focal(np.stack(sample) if sample else _landmarks(seen[longest.frames]))
         solved = [solver.solve(run, _landmarks(seen[run.frames]), focal) for run in runs]
         for head in solved:
-            fates[head.run.frames] = map(self._judged, fates[head.run.frames], head.yaw_deg, head.confidence)
+            statuses[head.run.frames] = map(self._judged, statuses[head.run.frames], head.yaw_deg, head.confidence)
         return solved
 
-    def _judged(self, fate: FrameStatus, yaw_deg: float, confidence: float) -> FrameStatus:
+    def _judged(self, status: FrameStatus, yaw_deg: float, confidence: float) -> FrameStatus:
         if abs(yaw_deg) > self._settings.max_yaw_deg:
-            return replace(fate, reason=RejectReason.EXTREME_POSE)
-        return replace(fate, reason=RejectReason.LOW_CONFIDENCE if confidence < self._settings.min_confidence else None)
+            return replace(status, reason=RejectReason.EXTREME_POSE)
+        return replace(
+            status, reason=RejectReason.LOW_CONFIDENCE if confidence < self._settings.min_confidence else None
+        )
 
     def _clip(
         self,

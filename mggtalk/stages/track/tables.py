@@ -102,7 +102,7 @@ class ClipRow:
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """The fate of a run of resampled frames: `outcome` is `KEPT` (then `clip_id` says as what) or a `RejectReason`."""
+    """The status of a run of frames: `outcome` is `KEPT` (then `clip_id` names the clip) or a `RejectReason`."""
 
     video_id: str
     name: str

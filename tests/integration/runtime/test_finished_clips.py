@@ -1,4 +1,4 @@
-"""Finished clips are found again in the spool or in the shards, by their bytes, whatever was killed in between."""
+"""Finished clips are found again in the staging or in the shards, by their bytes, whatever was killed in between."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ CLIP_IDS = ("0123456789abcdef-f000000", "fedcba9876543210-f000000")
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Path:
-    return tmp_path / "spool"
+def staging(tmp_path: Path) -> Path:
+    return tmp_path / "staging"
 
 
 @pytest.fixture
@@ -23,17 +23,17 @@ def shards(tmp_path: Path) -> Path:
     return tmp_path / "shards"
 
 
-def keep(spool: Path, shards: Path, seed: int = 0) -> list[StagedClip]:
+def keep(staging: Path, shards: Path, seed: int = 0) -> list[StagedClip]:
     """Finish both clips under the keys `SEED-0` and `SEED-1`."""
-    finished = ClipCache(spool, shards)
+    finished = ClipCache(staging, shards)
     samples = [list(make_clip(clip_id, num_frames=70, size=16, seed=seed).samples()) for clip_id in CLIP_IDS]
     stored = [finished.keep(f"{seed}-{number}", clip) for number, clip in enumerate(samples)]
     return [clip for clip in stored if isinstance(clip, StagedClip)]
 
 
-def assemble(spool: Path, shards: Path, stored: list[StagedClip], keys: list[str]) -> None:
+def assemble(staging: Path, shards: Path, stored: list[StagedClip], keys: list[str]) -> None:
     write_index(shards, write_shards(shards, stored, target_bytes=1))
-    ClipCache(spool, shards).forget_all_but(keys)
+    ClipCache(staging, shards).forget_all_but(keys)
 
 
 def sample_hashes(clip: StagedClip | Rejected | None) -> list[str]:
@@ -45,50 +45,50 @@ def names_in(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_what_is_not_finished_is_not_found(spool, shards):
-    assert ClipCache(spool, shards).find("0-0") is None
+def test_what_is_not_finished_is_not_found(staging, shards):
+    assert ClipCache(staging, shards).find("0-0") is None
 
 
-def test_a_clip_is_found_in_the_spool_before_the_assembly_and_in_the_shards_after(spool, shards):
-    stored = keep(spool, shards)
-    found = ClipCache(spool, shards).find("0-1")
+def test_a_clip_is_found_in_the_spool_before_the_assembly_and_in_the_shards_after(staging, shards):
+    stored = keep(staging, shards)
+    found = ClipCache(staging, shards).find("0-1")
     assert found == stored[1]
-    assemble(spool, shards, stored, ["0-0", "0-1"])
-    assert names_in(spool) == ["0-0.json", "0-1.json"]  # nothing is stored twice
-    found = ClipCache(spool, shards).find("0-1")
+    assemble(staging, shards, stored, ["0-0", "0-1"])
+    assert names_in(staging) == ["0-0.json", "0-1.json"]  # nothing is stored twice
+    found = ClipCache(staging, shards).find("0-1")
     assert sample_hashes(found) == sample_hashes(stored[1])
     assert isinstance(found, StagedClip)
     assert found.path == shards / "train" / "all.1.tar"
 
 
-def test_assembling_again_from_the_shards_themselves_changes_no_byte(spool, shards):
-    assemble(spool, shards, keep(spool, shards), ["0-0", "0-1"])
+def test_assembling_again_from_the_shards_themselves_changes_no_byte(staging, shards):
+    assemble(staging, shards, keep(staging, shards), ["0-0", "0-1"])
     before = {path: path.read_bytes() for path in shards.rglob("*") if path.is_file()}
-    finished = ClipCache(spool, shards)
+    finished = ClipCache(staging, shards)
     again = [clip for key in ("0-0", "0-1") if isinstance(clip := finished.find(key), StagedClip)]
-    assemble(spool, shards, again, ["0-0", "0-1"])
+    assemble(staging, shards, again, ["0-0", "0-1"])
     assert {path: path.read_bytes() for path in shards.rglob("*") if path.is_file()} == before
 
 
-def test_without_an_index_the_clips_are_found_in_the_tars(spool, shards):
-    stored = keep(spool, shards)
-    assemble(spool, shards, stored, ["0-0", "0-1"])
+def test_without_an_index_the_clips_are_found_in_the_tars(staging, shards):
+    stored = keep(staging, shards)
+    assemble(staging, shards, stored, ["0-0", "0-1"])
     (shards / INDEX_NAME).unlink()  # what an assembly removes first
-    assert sample_hashes(ClipCache(spool, shards).find("0-0")) == sample_hashes(stored[0])
+    assert sample_hashes(ClipCache(staging, shards).find("0-0")) == sample_hashes(stored[0])
 
 
-def test_other_bytes_under_the_same_clip_id_do_not_pass_for_the_clip(spool, shards):
-    assemble(spool, shards, keep(spool, shards, seed=0), ["0-0", "0-1"])
+def test_other_bytes_under_the_same_clip_id_do_not_pass_for_the_clip(staging, shards):
+    assemble(staging, shards, keep(staging, shards, seed=0), ["0-0", "0-1"])
     # Other parameters gave the same clips other samples; the run that assembled them was killed before it forgot.
-    write_index(shards, write_shards(shards, keep(spool, shards, seed=1), target_bytes=1))
-    assert ClipCache(spool, shards).find("0-0") is None
-    assert ClipCache(spool, shards).find("1-0") is not None
+    write_index(shards, write_shards(shards, keep(staging, shards, seed=1), target_bytes=1))
+    assert ClipCache(staging, shards).find("0-0") is None
+    assert ClipCache(staging, shards).find("1-0") is not None
 
 
 @pytest.mark.parametrize("damage", ["gone", "truncated", "flipped"])
-def test_a_clip_in_a_damaged_shard_is_not_found(spool, shards, damage):
-    stored = keep(spool, shards)
-    assemble(spool, shards, stored, ["0-0", "0-1"])
+def test_a_clip_in_a_damaged_shard_is_not_found(staging, shards, damage):
+    stored = keep(staging, shards)
+    assemble(staging, shards, stored, ["0-0", "0-1"])
     shard = shards / "train" / "all.1.tar"
     content = bytearray(shard.read_bytes())
     match damage:
@@ -99,26 +99,26 @@ def test_a_clip_in_a_damaged_shard_is_not_found(spool, shards, damage):
         case "flipped":
             content[len(content) // 2] ^= 0xFF
             shard.write_bytes(content)
-    finished = ClipCache(spool, shards)
+    finished = ClipCache(staging, shards)
     assert finished.find("0-1") is None
     assert sample_hashes(finished.find("0-0")) == sample_hashes(stored[0])
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "flipped in a picture"])
-def test_a_damaged_spooled_clip_is_not_found(spool, shards, damage):
-    stored = keep(spool, shards)
+def test_a_damaged_spooled_clip_is_not_found(staging, shards, damage):
+    stored = keep(staging, shards)
     content = bytearray(stored[0].path.read_bytes())
     if damage == "truncated":
         del content[len(content) // 2 :]
     else:
         content[stored[0].rows[0].member_offsets[0 if damage == "flipped" else 1] + 2] ^= 0xFF
     stored[0].path.write_bytes(content)
-    finished = ClipCache(spool, shards)
+    finished = ClipCache(staging, shards)
     assert finished.find("0-0") is None
     assert finished.find("0-1") == stored[1]
 
 
-def test_a_rejection_is_remembered(spool, shards):
+def test_a_rejection_is_remembered(staging, shards):
     rejected = Rejected("clip", RejectReason.NO_HEAD, "head covers 0.1 % of the crop")
-    assert ClipCache(spool, shards).keep("key", [rejected]) == rejected
-    assert ClipCache(spool, shards).find("key") == rejected
+    assert ClipCache(staging, shards).keep("key", [rejected]) == rejected
+    assert ClipCache(staging, shards).find("key") == rejected

@@ -7,8 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 SCRIPT = """
 import sys
 from operator import attrgetter
@@ -40,7 +38,6 @@ def finished(directory: Path) -> set[str]:
     return {path.stem for path in (directory / "results").glob("*.txt")}
 
 
-@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
     (tmp_path / "diary").mkdir()
     run = start(tmp_path)

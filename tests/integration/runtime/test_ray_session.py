@@ -1,7 +1,6 @@
 import socket
 
 import pytest
-import ray
 
 from mggtalk.errors import StageError
 from mggtalk.runtime.ray_session import local_workers, ray_session
@@ -23,12 +22,16 @@ def test_a_number_of_workers_that_is_none_is_refused(monkeypatch, text):
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_session_inside_a_session_leaves_the_outer_one_running():
+    import ray
+
     with ray_session():
         assert ray.is_initialized()
     assert ray.is_initialized()
 
 
 def test_a_cluster_that_does_not_answer_is_an_error_at_once(monkeypatch):
+    import ray
+
     with socket.socket() as free:  # bound, but nobody listens
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"

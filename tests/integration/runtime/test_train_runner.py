@@ -19,7 +19,7 @@ from mggtalk.runtime.train_runner import Launcher, _Share, _worker_environment, 
 from mggtalk.training.images import Reported, image_metrics, scalar_metrics
 from tests.integration.runtime.toy_training import KILLABLE, KILLED_AT, KillableRun, sum_of_ranks, train_killable
 from tests.support.synthetic_head import make_talking_clip, write_talking_shards
-from tests.unit.training.two_workers import TwoWorkerRun, load_weights, run_two_workers
+from tests.support.two_workers import TwoWorkerRun, load_weights, run_two_workers
 
 
 def run(payload: str, storage: Path, num_workers: int = 2, **options: Any) -> list[tuple[int, dict[str, float]]]:
@@ -46,6 +46,7 @@ def test_two_workers_compute_together_and_their_reports_come_here(tmp_path):
     assert run("", tmp_path) == [(1, {"total": 3.0, "world_size": 2, "threads": 1})]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("local_ray")
 def test_what_the_listener_to_reports_raises_is_raised_here(tmp_path):
     def on_report(step: int, metrics: Mapping[str, Reported]) -> None:
@@ -55,7 +56,6 @@ def test_what_the_listener_to_reports_raises_is_raised_here(tmp_path):
         run_training(sum_of_ranks, "", num_workers=1, use_gpu=False, storage=tmp_path, on_report=on_report)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_what_is_raised_on_a_worker_is_raised_here_and_not_tried_again(tmp_path, caplog):
     with pytest.raises(StageBugError, match=r"on worker 1: ZeroDivisionError: one over none"):
@@ -63,7 +63,7 @@ def test_what_is_raised_on_a_worker_is_raised_here_and_not_tried_again(tmp_path,
     assert "started again" not in caplog.text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("local_ray")
 def test_what_dies_every_time_is_not_tried_for_ever_and_reports_once(tmp_path, caplog):
     reports: list[int] = []
@@ -81,7 +81,6 @@ def test_what_dies_every_time_is_not_tried_for_ever_and_reports_once(tmp_path, c
     assert caplog.text.count("worker [1] died after step 1; all of them are started again") == 1
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_a_killed_worker_costs_steps_but_changes_nothing(tmp_path):
     write_talking_shards(tmp_path / "shards", [make_talking_clip("00000000000000aa-f000000", num_frames=4)])

@@ -2,8 +2,6 @@ import errno
 import hashlib
 import logging
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -130,30 +128,6 @@ def test_the_report_puts_the_remedy_below_and_passes_without_failures(capsys: py
 def test_the_report_fails_and_names_what_failed() -> None:
     with pytest.raises(MggtalkError, match="1 of 2 checks failed: disk"):
         report([Check("python", Level.OK, "3.11.7"), Check("disk", Level.FAIL, "full", "rm -r artifacts")])
-
-
-def test_the_doctor_fails_where_models_are_missing(tmp_path: Path, cache: Path) -> None:
-    """The whole command in a process of its own, in an empty folder, with an empty cache."""
-    outcome = subprocess.run(
-        [sys.executable, "-m", "mggtalk", "doctor"],
-        cwd=tmp_path,
-        env={
-            "PYTHONPATH": str(Path.cwd()),
-            "MGGTALK_CACHE": str(cache),
-            "PATH": "/usr/bin:/bin",
-            "HOME": str(tmp_path),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert outcome.returncode == 2, outcome.stderr
-    lines = outcome.stdout.splitlines()
-    row = next(number for number, line in enumerate(lines) if "model face_landmarker" in line)
-    assert re.search(r"^fail +model face_landmarker +missing: ", lines[row])
-    assert lines[row + 1].strip() == "-> mggtalk models fetch face_landmarker"
-    assert re.search(r"^error: \d+ of \d+ checks failed: .*model face_landmarker, ", outcome.stderr.splitlines()[-1])
-    assert "Traceback" not in outcome.stderr
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,7 +83,7 @@ def test_json_has_it_all(check, tmp_path, capsys):
     assert check("--json") == 1
     report = json.loads(capsys.readouterr().out)
     assert report["splits"]["train"] == {"identities": 1, "clips": 1, "hours": 0.001}
-    (leak,) = report["leaks"]
+    (leak,) = report["leaked_faces"]
     assert leak["distance"] == 0.2
     assert leak["second"] == {"identity": "bob", "split": "test", "video": "b.mp4"}
 

@@ -24,7 +24,7 @@ def test_what_a_contour_goes_around_twice_is_outside():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_contours_that_leave_the_picture_are_cut_off(seed):
+def test_contours_that_leave_the_image_are_cut_off(seed):
     """Star-shaped around the middle, so that they do not fold; OpenCV is the judge."""
     generator = np.random.default_rng(seed)
     angles = np.sort(generator.uniform(0, 2 * np.pi, 9))

@@ -49,7 +49,7 @@ def test_a_fifth_of_outliers_moves_scale_and_shift_by_less_than_a_hundredth(seed
 
 
 def test_without_the_weights_outliers_would_move_it():
-    """What the test above can see: plain least squares is off by far more."""
+    """Shows that the test above can fail: plain least squares is off by far more."""
     predicted, random = points(1)
     wrong = torch.rand(predicted.shape, generator=random) < 0.2
     anchor = torch.where(wrong, predicted - 1, predicted)

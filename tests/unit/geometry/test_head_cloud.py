@@ -47,7 +47,7 @@ def front_surface(spacing_cm):
 
 
 def is_visible(points, view):
-    """Whether points of head space are seen: at the depth of the map around their pixel."""
+    """Return which points of head space are seen: at the depth of the map around their pixel."""
     camera = points @ view.head_to_camera[:3, :3].T + TRANSLATION
     columns, rows = (camera[:, :2] / camera[:, 2:] * view.intrinsics[0, 0] + view.intrinsics[0, 2]).T.astype(int)
     return camera[:, 2] < view.depth[rows, columns] + 0.15
@@ -102,7 +102,7 @@ def test_mirrored_points_lie_behind_what_is_seen():
     assert (np.abs(cloud.positions[cloud.mirrored_of < 0] - (4, 5, 10)).max(axis=1) < 1).sum() > 100
 
 
-def test_mirrored_points_do_not_stand_out_where_the_picture_shows_no_head():
+def test_mirrored_points_do_not_stand_out_where_the_image_shows_no_head():
     """Hair that stands out on one side only; outside the video frame nothing is known, and mirrored hair stays."""
     view = analytic_view(0)
     maps, normals, pose, camera = view.tensors()
@@ -113,7 +113,7 @@ def test_mirrored_points_do_not_stand_out_where_the_picture_shows_no_head():
     normals[0, torch.from_numpy(hair)] = torch.tensor([0.0, 0.0, -1.0])
     for empty, expected in ((maps == 0, 0), (torch.zeros_like(maps, dtype=torch.bool), hair.sum() / STRIDE**2)):
         points = symmetric_points(maps, normals, pose, camera, empty, STRIDE, VOXEL_CM)
-        row, column = points.pixel[points.twins].flip(-1).unbind(-1)
+        row, column = points.pixel[points.mirror_index].flip(-1).unbind(-1)
         kept = torch.from_numpy(hair)[row, column].sum()
         assert kept == pytest.approx(expected, rel=0.1, abs=30)  # what is a pixel from the outline may be behind it
 
@@ -134,11 +134,11 @@ def test_visible_points_come_first_and_reproject_onto_their_source_pixel(seen):
 def test_mirrored_points_are_the_exact_mirror_of_their_twin(seen):
     _, _, cloud = seen
     mirrored = cloud.mirrored_of >= 0
-    twin = cloud.mirrored_of[mirrored]
-    assert len(set(twin)) == len(twin)
+    visible_index = cloud.mirrored_of[mirrored]
+    assert len(set(visible_index)) == len(visible_index)
     for values in (cloud.positions, cloud.normals):
-        np.testing.assert_array_equal(values[mirrored], values[twin] * np.array([-1, 1, 1], np.float32))
-    np.testing.assert_array_equal(cloud.source_pixel[mirrored], cloud.source_pixel[twin])
+        np.testing.assert_array_equal(values[mirrored], values[visible_index] * np.array([-1, 1, 1], np.float32))
+    np.testing.assert_array_equal(cloud.source_pixel[mirrored], cloud.source_pixel[visible_index])
 
 
 def test_no_mirrored_point_shares_a_voxel_with_a_visible_one(seen):
@@ -200,9 +200,9 @@ def test_gradients_reach_the_depth():
     depth, normals, pose, camera = mesh_view(30, 96).tensors()
     depth.requires_grad_()
     points = symmetric_points(depth, normals, pose, camera, depth == 0, 1, 0.4)
-    points.positions[points.twins].sum().backward()
+    points.positions[points.mirror_index].sum().backward()
     assert depth.grad is not None
-    assert (depth.grad != 0).sum() == len(points.twins) > 50
+    assert (depth.grad != 0).sum() == len(points.mirror_index) > 50
 
 
 @pytest.mark.gpu
@@ -213,4 +213,4 @@ def test_cuda_gives_what_the_cpu_gives(yaw_deg):
     on_gpu = symmetric_points(depth.cuda(), normals.cuda(), pose.cuda(), camera.cuda(), depth.cuda() == 0, 1, VOXEL_CM)
     torch.testing.assert_close(on_gpu.positions.cpu(), on_cpu.positions, rtol=1e-4, atol=1e-4)
     # A point on the border of a voxel may fall to either side by rounding.
-    assert len(on_gpu.twins) == pytest.approx(len(on_cpu.twins), rel=0.01)
+    assert len(on_gpu.mirror_index) == pytest.approx(len(on_cpu.mirror_index), rel=0.01)

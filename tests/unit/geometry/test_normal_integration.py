@@ -46,12 +46,12 @@ def test_the_edge_of_the_nose_is_kept_twice_as_well_as_by_least_squares(yaw_deg)
 
 
 def test_a_smooth_error_of_the_depth_goes_too_where_normals_know_better():
-    """As a backend bends a face: 1 cm from one side to the other."""
+    """Bend a face as a depth backend does: 1 cm from one side to the other."""
     view = mesh_view(15)
     bend = np.linspace(-1, 1, 512)[None] * 3
     bent = np.where(view.known, view.depth + bend, 0.0)
-    carried = IntegrationSettings(reach=60.0, rounds=8)
-    assert rmse(integrated(view, bent, carried), view, view.known) < 0.6 * rmse(bent, view, view.known)
+    far_reach = IntegrationSettings(reach=60.0, rounds=8)
+    assert rmse(integrated(view, bent, far_reach), view, view.known) < 0.6 * rmse(bent, view, view.known)
 
 
 def test_what_is_right_stays():

@@ -23,7 +23,7 @@ def angles_deg(first, second):
 
 
 @pytest.mark.parametrize("normal", [(0, 0, -1), (0.6, 0, -0.8), (0, -0.6, -0.8), (-0.48, 0.36, -0.8)])
-def test_a_plane_has_one_normal_everywhere_even_at_the_picture_edge(normal):
+def test_a_plane_has_one_normal_everywhere_even_at_the_image_edge(normal):
     depth = 50 * normal[2] / (rays() @ normal)
     normals, valid = solve(depth)
     assert valid.all()

@@ -11,7 +11,7 @@ CALM = (0.0, 0.0)
 
 
 @torch.no_grad()
-def test_animator_gives_the_predictor_s_pictures_frame_after_frame():
+def test_animator_gives_the_predictor_s_images_frame_after_frame():
     predictor = small_predictor()
     perturb(predictor, scale=0.05)
     source = source_batch([(0, 20.0, CALM), (1, -30.0, CALM)])
@@ -31,14 +31,14 @@ def test_nothing_that_a_cuda_graph_cannot_record():
     rendered, alpha = predictor.render(predictor.densify(avatar, predictor.animate(avatar, driver.expression)), driver)
     with Operations() as recorded:
         predictor.densify(avatar, predictor.animate(avatar, driver.expression))
-        predictor.inpaint(avatar, rendered, alpha, predictor.opened(avatar, driver), driver.expression)
+        predictor.inpaint(avatar, rendered, alpha, predictor.render_condition_masks(avatar, driver), driver.expression)
     assert "aten.index_put.default" in recorded.names
     assert recorded.names & WAITING == set()
 
 
 @pytest.mark.gpu
 @torch.no_grad()
-def test_graphs_on_a_gpu_give_the_pictures_of_the_launched_operations():
+def test_graphs_on_a_gpu_give_the_images_of_the_launched_operations():
     predictor = small_predictor(64)
     perturb(predictor, scale=0.02)
     predictor.cuda()
@@ -53,17 +53,17 @@ def test_graphs_on_a_gpu_give_the_pictures_of_the_launched_operations():
 
 @pytest.mark.gpu
 @torch.no_grad()
-def test_weights_that_are_rounded_once_give_the_pictures_of_those_that_every_pass_rounds():
+def test_weights_that_are_rounded_once_give_the_images_of_those_that_every_pass_rounds():
     predictor = small_predictor(64)
     perturb(predictor, scale=0.02)
     rounded = copy.deepcopy(predictor).for_inference("cuda")
     predictor.cuda()
     source = source_batch([(0, 20.0, CALM), (1, -30.0, CALM)], size=64).to("cuda")
     driver = driver_and_target([(0, 0.0, (1.0, 0.0)), (1, 10.0, (0.0, 0.7))], size=64)[0].to("cuda")
-    pictures, casts = [], []
+    images, casts = [], []
     for model in (predictor, rounded):
         with Operations() as recorded:
-            pictures.append(model(source, driver)[1].image)
+            images.append(model(source, driver)[1].image)
         casts.append(recorded.counts["aten._to_copy.default"])
-    assert (pictures[0] - pictures[1]).abs().max() < 1e-3
+    assert (images[0] - images[1]).abs().max() < 1e-3
     assert casts[1] < casts[0] - 100

@@ -25,7 +25,7 @@ def model_folder(tmp_path: Path) -> Path:
 
 
 @torch.no_grad()
-def test_loaded_predictor_draws_the_same_pictures(model_folder):
+def test_loaded_predictor_draws_the_same_images(model_folder):
     source, (driver, _) = source_batch([(0, 25.0, (0.0, 0.0))]), driver_and_target([(0, 0.0, (1.0, 0.0))])
     _, before = trained_predictor()(source, driver)
     loaded = load_predictor(model_folder)
@@ -55,9 +55,11 @@ def edit_config(folder: Path, **changes: object) -> None:
     (folder / CONFIG_NAME).write_text(json.dumps(content | changes))
 
 
-def test_other_version_is_refused(model_folder):
-    edit_config(model_folder, version=1)
-    with pytest.raises(StageError, match=r"config\.json: version 1, expected 8"):
+@pytest.mark.parametrize("version", [1, 8, None])
+def test_other_formats_are_refused_and_the_error_says_what_to_do(model_folder, version):
+    edit_config(model_folder, version=version)
+    message = rf"config\.json: model format {version}, expected 9; train again with `python -m pipelines\.train`"
+    with pytest.raises(StageError, match=message):
         load_predictor(model_folder)
 
 

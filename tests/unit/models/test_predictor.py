@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from mggtalk.models.networks.decoders import RawGaussians
 from mggtalk.models.points.packed_to_padded import PackedToPadded
-from mggtalk.models.predictor import DrivenImages, _pack
+from mggtalk.models.predictor import DrivenImages
 from mggtalk.rendering.gaussians import Gaussians
 from tests.unit.models.small import driver_and_target, perturb, small_model, small_predictor, source_batch
 
@@ -47,7 +47,7 @@ def test_untrained_predictor_turns_the_head():
 
 
 @torch.no_grad()
-def test_hidden_points_cover_what_the_source_did_not_see():
+def test_mirrored_points_cover_what_the_source_did_not_see():
     source, (driver, target) = source_batch([(0, 40.0, CALM)], size=64), driver_and_target([(0, -40.0, CALM)], size=64)
     predictor = small_predictor(64)
     _, whole = predictor(source, driver)
@@ -76,10 +76,10 @@ def test_expression_moves_the_face_of_a_trained_predictor_only_where_it_differs(
     source = source_batch([(0, 0.0, (0.3, 0.0))])
     avatar = predictor.reconstruct(source)
     still, moved = (
-        predictor.deformation.motion(avatar.bound, source.expression - avatar.expression + change)
-        for change in (0.0, 0.5)
+        predictor.deformation.displace(avatar.bound, source.expression - avatar.expression + expression_delta)
+        for expression_delta in (0.0, 0.5)
     )
-    for name in ("displacement", "of_children", "gradient"):
+    for name in ("parents", "children", "gradient"):
         assert (getattr(still, name) == 0).all()
         assert getattr(moved, name).abs().max() > 1e-3, name
 
@@ -121,8 +121,8 @@ def raw(values: torch.Tensor) -> RawGaussians:
 
 
 def test_packing_gives_each_head_its_own_gaussians_in_order_and_pads_with_nothing():
-    head = torch.tensor([2, 0, 2, 2, 0, 3])  # heads of 2, 0, 3 and 1 points
-    packed = _pack(raw(torch.arange(1, 7)), PackedToPadded.of(head, 5))
+    batch_index = torch.tensor([2, 0, 2, 2, 0, 3])  # heads of 2, 0, 3 and 1 points
+    packed = raw(torch.arange(1, 7)).activate(PackedToPadded.of(batch_index, 5))
     numbers = torch.tensor([[2, 5, 0], [0, 0, 0], [1, 3, 4], [6, 0, 0], [0, 0, 0]]).float()
     torch.testing.assert_close(packed.means[..., 0], numbers)
     torch.testing.assert_close(packed.scales[..., 2], numbers)
@@ -132,7 +132,7 @@ def test_packing_gives_each_head_its_own_gaussians_in_order_and_pads_with_nothin
 
 
 def test_packing_no_points_gives_heads_that_render_as_nothing():
-    packed = _pack(raw(torch.arange(0)), PackedToPadded.of(torch.zeros(0, dtype=torch.int64), 2))
+    packed = raw(torch.arange(0)).activate(PackedToPadded.of(torch.zeros(0, dtype=torch.int64), 2))
     assert isinstance(packed, Gaussians)
     assert packed.opacities.shape == (2, 1)
     assert (packed.opacities == 0).all()
@@ -142,7 +142,7 @@ def test_as_many_children_as_pixels_under_the_parents():
     predictor = small_predictor()
     avatar = predictor.reconstruct(source_batch([(0, 25.0, CALM)]))
     driven = predictor.animate(avatar, avatar.expression)
-    parents = len(avatar.visible.head) + len(avatar.hidden.head)
+    parents = len(avatar.visible.batch_index) + len(avatar.mirrored.batch_index)
     assert driven.parents.means.shape == (1, parents, 3)
     assert predictor.densify(avatar, driven).means.shape == (1, parents * small_model().point_stride ** 2, 3)
 
@@ -151,7 +151,7 @@ def test_as_many_children_as_pixels_under_the_parents():
     "switch", ["geometry_refinement", "symmetry", "voxel_filter", "symmetric_decoder", "densification"]
 )
 @torch.no_grad()
-def test_every_ablation_changes_the_picture_of_a_trained_predictor(switch):
+def test_every_ablation_changes_the_image_of_a_trained_predictor(switch):
     source, (driver, _) = source_batch([(0, 40.0, CALM)]), driver_and_target([(0, -30.0, (1.0, 0.0))])
     images = []
     for switches in ({}, {switch: False}):
@@ -167,6 +167,6 @@ def test_every_ablation_changes_the_picture_of_a_trained_predictor(switch):
 @torch.no_grad()
 def test_rows_are_as_long_as_the_head_with_most_points(switches):
     avatar = small_predictor(**switches).reconstruct(source_batch([(0, 0.0, CALM), (1, -50.0, CALM)]))
-    points = torch.cat((avatar.visible.head, avatar.hidden.head)).bincount()
+    points = torch.cat((avatar.visible.batch_index, avatar.mirrored.batch_index)).bincount()
     assert points[0] != points[1]
-    assert avatar.layout.shape == (2, int(points.max()))
+    assert avatar.packing.shape == (2, int(points.max()))

@@ -16,21 +16,21 @@ def reenactor() -> Reenactor:
     return Reenactor(predictor, "cpu")
 
 
-def test_pictures_are_those_of_the_predictor_as_bytes(reenactor):
+def test_images_are_those_of_the_predictor_as_bytes(reenactor):
     source = source_frame(make_head(0), 32, 25.0)
     head = reenactor.reconstruct(source)
-    picture = reenactor.render(head, OPEN, facing_camera(10.0).astype(np.float32))
-    assert picture.shape == (32, 32, 3)
-    assert picture.dtype == np.uint8
+    image = reenactor.render(head, OPEN, facing_camera(10.0).astype(np.float32))
+    assert image.shape == (32, 32, 3)
+    assert image.dtype == np.uint8
     predictor = small_predictor()
     perturb(predictor, scale=0.05)
     with torch.no_grad():
         _, images = predictor(source_batch([(0, 25.0, (0.0, 0.0))]), driver_and_target([(0, 10.0, (1.0, 0.0))])[0])
     expected = images.image[0].permute(1, 2, 0).clamp(0, 1).numpy() * 255
-    assert np.abs(picture - expected).max() <= 0.51
+    assert np.abs(image - expected).max() <= 0.51
 
 
-def test_pose_and_expression_change_the_picture(reenactor):
+def test_pose_and_expression_change_the_image(reenactor):
     source = source_frame(make_head(0), 32)
     head = reenactor.reconstruct(source)
     still = reenactor.render(head, source.frame.expression, source.frame.head_to_camera)

@@ -1,7 +1,6 @@
 """Reading returns the written data, within the errors that docs/shards.md promises."""
 
 import io
-import multiprocessing
 import pickle
 import zipfile
 
@@ -145,21 +144,6 @@ def read_mean(shards: Shards, frame: int) -> float:
 def test_reader_survives_pickle(shards):
     copy = pickle.loads(pickle.dumps(shards))
     assert [read_mean(copy, frame) for frame in range(4)] == [read_mean(shards, frame) for frame in range(4)]
-
-
-@pytest.mark.filterwarnings(
-    "ignore:.*fork:DeprecationWarning"
-)  # of Python 3.12, where threads run; loaders fork all the same
-def test_reader_with_open_files_survives_a_fork(shards):
-    expected = [read_mean(shards, frame) for frame in range(20)]
-    context = multiprocessing.get_context("fork")
-    queue = context.SimpleQueue()
-    child = context.Process(target=lambda: queue.put([read_mean(shards, frame) for frame in range(20)]))
-    child.start()
-    # The parent reads from the same descriptors at the same time.
-    assert [read_mean(shards, frame) for frame in range(20)] == expected
-    assert queue.get() == expected
-    child.join()
 
 
 def test_one_frame_reads_only_the_members_that_it_needs(shards, monkeypatch):

@@ -126,7 +126,7 @@ def test_average_of_the_weights_is_what_is_kept(shards):
     last = weights(run(small_training(steps=6), shards))
     first = weights(run(small_training(steps=6, learning_rate=1e-12), shards))
     kept = weights(run(small_training(steps=6, ema_decay=0.9), shards))
-    name = "deformation.landmarks"
+    name = "deformation.landmark_embeddings"
     assert (kept[name] - first[name]).norm() < 0.97 * (last[name] - first[name]).norm()
     assert not torch.equal(kept[name], first[name])
 

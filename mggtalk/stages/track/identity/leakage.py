@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 from mggtalk.records import Split
 from mggtalk.stages.ingest.splits import split_of
-from mggtalk.stages.track.identity.clustering import CHANGED_PERSON, SAME_FILE, SAME_PERSON, find_appearances
+from mggtalk.stages.track.identity.clustering import CHANGED_PERSON, SAME_FILE, SAME_PERSON, cluster_faces
 from mggtalk.stages.track.identity.resolution import ClipIdentity
 from mggtalk.stages.track.tables import ClipRow
 
@@ -68,13 +68,13 @@ class LookPair:
 
 
 @dataclass(frozen=True, slots=True)
-class LeakReport:
+class SplitLeakageReport:
     """What the check found.
 
     Attributes:
         splits: what is in each part.
         not_by_hash: identities that are not in the part that their hash says; a recipe may state that.
-        shared: identities in several parts. leaks: one face in several parts under two identities.
+        shared: identities in several parts. leaked_faces: one face in several parts under two identities.
         twins: one face under two identities in one part. strangers: two faces under one identity.
         closest_apart: the closest faces in different parts that are no leak.
         changed: clips in which one person seems to take another's place, by the names of their videos.
@@ -84,7 +84,7 @@ class LeakReport:
     splits: dict[str, SplitCount]
     not_by_hash: tuple[str, ...]
     shared: tuple[SharedIdentity, ...]
-    leaks: tuple[LookPair, ...]
+    leaked_faces: tuple[LookPair, ...]
     twins: tuple[LookPair, ...]
     strangers: tuple[LookPair, ...]
     closest_apart: LookPair | None
@@ -94,8 +94,8 @@ class LeakReport:
 
     @property
     def num_leaks(self) -> int:
-        """Number of findings that spoil the split."""
-        return len(self.shared) + len(self.leaks)
+        """Number of issues that spoil the split."""
+        return len(self.shared) + len(self.leaked_faces)
 
 
 def checked_clips(rows: Iterable[ClipRow], people: Mapping[str, ClipIdentity] | None) -> list[CheckedClip]:
@@ -111,9 +111,9 @@ def checked_clips(rows: Iterable[ClipRow], people: Mapping[str, ClipIdentity] | 
     return clips
 
 
-def find_leaks(
+def find_split_leakage(
     clips: Sequence[CheckedClip], val_fraction: float, test_fraction: float, same_person: float = SAME_PERSON
-) -> LeakReport:
+) -> SplitLeakageReport:
     """Check that nobody is in two parts.
 
     Args:
@@ -123,7 +123,7 @@ def find_leaks(
     by_identity = {identity: list(members) for identity, members in groupby(_by_identity(clips), _identity)}
     looks = _looks(by_identity)
     close, apart = _pairs(looks, same_person)
-    return LeakReport(
+    return SplitLeakageReport(
         splits={str(split): _count([clip for clip in clips if clip.split is split]) for split in Split},
         not_by_hash=tuple(
             identity
@@ -131,7 +131,7 @@ def find_leaks(
             if {clip.split for clip in members} != {split_of(identity, val_fraction, test_fraction)}
         ),
         shared=tuple(_shared(members) for members in by_identity.values() if len({c.split for c in members}) > 1),
-        leaks=tuple(pair for pair in close if pair.first.split is not pair.second.split),
+        leaked_faces=tuple(pair for pair in close if pair.first.split is not pair.second.split),
         twins=tuple(pair for pair in close if pair.first.split is pair.second.split),
         strangers=tuple(_strangers(looks)),
         closest_apart=apart,
@@ -166,7 +166,7 @@ def _looks(by_identity: Mapping[str, Sequence[CheckedClip]]) -> list[tuple[Look,
     for members in by_identity.values():
         for split in Split:
             seen = {clip.clip_id: clip for clip in members if clip.split is split and clip.embedding}
-            for face in find_appearances({clip_id: clip.embedding for clip_id, clip in seen.items()}):
+            for face in cluster_faces({clip_id: clip.embedding for clip_id, clip in seen.items()}):
                 first = seen[face.clip_ids[0]]
                 looks.append((Look(first.identity, split, first.name), face.embedding))
     return looks

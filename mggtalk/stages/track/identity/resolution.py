@@ -19,7 +19,7 @@ from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.ingest.items import UNKNOWN_IDENTITY
 from mggtalk.stages.ingest.splits import split_of
 from mggtalk.stages.tables import read_rows, write_rows
-from mggtalk.stages.track.identity.clustering import SAME_PERSON, Appearance, cluster, find_appearances
+from mggtalk.stages.track.identity.clustering import SAME_PERSON, FaceCluster, cluster, cluster_faces
 from mggtalk.stages.track.identity.embedding import ClipEmbedding
 
 IDENTITIES_FILE = "identities.parquet"
@@ -63,7 +63,7 @@ def resolve(
     strangers = {i: embedding for i, embedding in seen.items() if _is_unknown(videos[i])}
     labelled = _labelled_faces({i: embedding for i, embedding in seen.items() if i not in strangers}, identities)
     clusters = {}
-    for people in cluster(find_appearances(strangers)):
+    for people in cluster(cluster_faces(strangers)):
         name = _name(people[0])
         label = labelled.nearest(people) or name
         for clip_id in (clip_id for person in people for clip_id in person.clip_ids):
@@ -98,7 +98,7 @@ def _is_unknown(video: VideoRecord) -> bool:
     return video.identity.startswith(UNKNOWN_IDENTITY)
 
 
-def _name(person: Appearance) -> str:
+def _name(person: FaceCluster) -> str:
     """Return the identity of a cluster after its first member, by hash; the second person of a file is its `-2`."""
     return f"{UNKNOWN_IDENTITY}{person.file}" + (f"-{person.number + 1}" if person.number else "")
 
@@ -111,7 +111,7 @@ class _Labelled:
     owners: Int64[np.ndarray, " num_rows"]
     embeddings: Float64[np.ndarray, "num_rows size"]
 
-    def nearest(self, people: Sequence[Appearance]) -> str | None:
+    def nearest(self, people: Sequence[FaceCluster]) -> str | None:
         """Return who looks like `people`, on average over all faces of both; None if nobody does."""
         if not self.names:
             return None
@@ -127,11 +127,11 @@ def _labelled_faces(known: Mapping[str, Sequence[float]], identities: Mapping[st
         by_identity[identities[clip_id]][clip_id] = embedding
     names, faces = tuple(sorted(by_identity)), []
     for owner, name in enumerate(names):
-        most: dict[str, Appearance] = {}
-        for appearance in find_appearances(by_identity[name]):
-            if len(appearance.clip_ids) > len(most.setdefault(appearance.file, appearance).clip_ids):
-                most[appearance.file] = appearance
-        faces += [(owner, appearance.embedding) for appearance in most.values()]
+        most: dict[str, FaceCluster] = {}
+        for face_cluster in cluster_faces(by_identity[name]):
+            if len(face_cluster.clip_ids) > len(most.setdefault(face_cluster.file, face_cluster).clip_ids):
+                most[face_cluster.file] = face_cluster
+        faces += [(owner, face_cluster.embedding) for face_cluster in most.values()]
     return _Labelled(names, np.array([owner for owner, _ in faces], np.int64), np.array([row for _, row in faces]))
 
 

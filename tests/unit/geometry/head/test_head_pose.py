@@ -14,7 +14,7 @@ def solve(head):
 
 
 def plane_offset(landmarks):
-    """Half of how far a landmark and its mirrored twin disagree about x = 0, in cm."""
+    """Half of how far a landmark and its mirrored landmark disagree about x = 0, in cm."""
     return np.abs(landmarks[..., 0] + landmarks[:, LANDMARKS.mirror, 0])[:, RIGID] / 2
 
 
@@ -67,7 +67,7 @@ def test_one_camera_has_its_principal_point_in_the_middle():
 
 
 def test_every_frame_has_the_size_of_the_neutral_shape():
-    """What comes nearer gets nearer in space, not larger in head space."""
+    """A head that approaches gets nearer in space, not larger in head space."""
     head = filmed_head(0, 30)
     pose = solve(head)
     corners = pose.landmarks[:, list(LANDMARKS.eye_corners)]
@@ -87,14 +87,14 @@ def test_a_head_that_faces_the_camera_upright_has_no_angles():
 
 
 def test_angles_have_the_documented_signs():
-    """Camera axes: x right, y down, z forward; the person's left is on the right of the picture."""
+    """Camera axes: x right, y down, z forward; the person's left is on the right of the image."""
     turned_left = turned(yaw_deg=30)
-    assert turned_left[0, 2] > 0.4  # the nose points to the right of the picture
+    assert turned_left[0, 2] > 0.4  # the nose points to the right of the image
     assert rotation_angles(turned_left) == pytest.approx([30, 0, 0], abs=1e-9)
     looking_up = turned(pitch_deg=20)
     assert looking_up[1, 2] < -0.3  # the nose points up
     assert rotation_angles(looking_up) == pytest.approx([0, 20, 0], abs=1e-9)
     leaning_left = turned(roll_deg=15)
-    assert leaning_left[0, 1] > 0.2  # the crown points to the right of the picture
+    assert leaning_left[0, 1] > 0.2  # the crown points to the right of the image
     assert rotation_angles(leaning_left) == pytest.approx([0, 0, 15], abs=1e-9)
     assert rotation_angles(turned([10, -50], [5, 8], 0)) == pytest.approx(np.array([[10, 5, 0], [-50, 8, 0]]), abs=9)

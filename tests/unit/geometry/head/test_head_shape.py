@@ -27,7 +27,7 @@ def test_a_turning_head_tells_the_focal_length(seed, distance_cm):
 
 def test_where_perspective_says_nothing_the_assumed_distance_does():
     head = filmed_head(0, 30, distance_cm=60, noise_px=0.5)
-    still = np.repeat(centered(head)[12:13], 30, axis=0)  # one picture, again and again
+    still = np.repeat(centered(head)[12:13], 30, axis=0)  # one image, again and again
     still[..., :2] += np.random.default_rng(0).normal(scale=0.5, size=still[..., :2].shape)
     near, far = (estimate_focal(still, PRIOR, distance) for distance in (60.0, 120.0))
     assert far == pytest.approx(2 * near, rel=0.1)

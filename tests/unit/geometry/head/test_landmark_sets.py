@@ -1,6 +1,3 @@
-import struct
-import zipfile
-
 import numpy as np
 import pytest
 
@@ -23,8 +20,8 @@ def test_mirroring_twice_gives_every_landmark_itself(landmarks):
 
 
 def test_the_neutral_shape_is_symmetric_under_its_twins(landmarks):
-    twins = landmarks.neutral[landmarks.mirror] * (-1, 1, 1)
-    assert np.abs(twins - landmarks.neutral).max() < 0.02
+    mirrored = landmarks.neutral[landmarks.mirror] * (-1, 1, 1)
+    assert np.abs(mirrored - landmarks.neutral).max() < 0.02
 
 
 def test_the_midline_is_its_own_twin(landmarks):
@@ -93,10 +90,10 @@ def test_the_surface_follows_every_affine_map_and_passes_through_the_landmarks(l
 def test_the_surface_of_68_points_is_that_of_the_478_they_lie_on():
     """A face of another shape with its mouth open: all of it is seen by 478 points, and the 68 tell the rest."""
     x, y, z = LANDMARKS.neutral.T
-    opened = LANDMARKS.neutral * (1.05, 0.97, 1.08) - np.clip((-3 - y) / 5, 0, 1)[:, None] * (0, 1.0, 0.2)
-    opened += 0.01 * np.column_stack((x * z, x**2, y**2 / 2))
+    open_mouth = LANDMARKS.neutral * (1.05, 0.97, 1.08) - np.clip((-3 - y) / 5, 0, 1)[:, None] * (0, 1.0, 0.2)
+    open_mouth += 0.01 * np.column_stack((x * z, x**2, y**2 / 2))
     nearest = np.linalg.norm(SPARSE.neutral[:, None] - LANDMARKS.neutral, axis=-1).argmin(axis=1)
-    error = np.linalg.norm(SPARSE.surface(opened[nearest]) - opened[:468], axis=1)
+    error = np.linalg.norm(SPARSE.surface(open_mouth[nearest]) - open_mouth[:468], axis=1)
     assert error.mean() < 0.1
     assert error.max() < 0.8
 
@@ -138,40 +135,3 @@ def test_sets_are_found_by_the_name_that_tracks_record(landmarks):
     assert landmark_set(landmarks.name) is landmarks
     with pytest.raises(StageError, match="ibug_49"):
         landmark_set("ibug_49")
-
-
-def test_shape_and_triangles_are_those_in_the_landmarker_model(face_landmarker_path):
-    """The largest field of its protobuf is the mesh: vertices (x, y, z, u, v) in field 3, triangles in field 4."""
-    with zipfile.ZipFile(face_landmarker_path) as bundle:
-        metadata = bundle.read("geometry_pipeline_metadata_landmarks.binarypb")
-    mesh = max((content for _, content in fields(metadata) if isinstance(content, bytes)), key=len)
-    vertices = [struct.unpack("<f", value)[0] for number, value in fields(mesh) if number == 3]
-    triangles = [value for number, value in fields(mesh) if number == 4]
-    np.testing.assert_allclose(np.reshape(vertices, (468, 5))[:, :3], LANDMARKS.neutral[:468], atol=1e-3)
-    np.testing.assert_array_equal(np.reshape(triangles, (-1, 3)), LANDMARKS.triangles)
-
-
-def fields(message):
-    """Number and content of a protobuf message's fields; a varint's content is its value."""
-    place = 0
-    while place < len(message):
-        tag, place = varint(message, place)
-        if tag & 7 == 0:
-            value, place = varint(message, place)
-            yield tag >> 3, value
-            continue
-        length = 4
-        if tag & 7 == 2:
-            length, place = varint(message, place)
-        yield tag >> 3, message[place : place + length]
-        place += length
-
-
-def varint(message, place):
-    value = shift = 0
-    while True:
-        value |= (message[place] & 127) << shift
-        shift += 7
-        place += 1
-        if message[place - 1] < 128:
-            return value, place

@@ -14,7 +14,7 @@ TOLERANCE_CM = 0.2
 
 
 def seen(poses):
-    """What a perfect landmarker would say: pixels from the principal point, and depth relative to the head."""
+    """Return the landmarks of a perfect landmarker: pixels from the principal point, and depth relative to the head."""
     camera = poses.apply(SHAPE)
     relative = (camera[..., 2:] - poses.translation[:, None, 2:]) * FOCAL / poses.translation[:, None, 2:]
     return np.concatenate((camera[..., :2] / camera[..., 2:] * FOCAL, relative), axis=-1)

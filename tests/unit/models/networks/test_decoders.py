@@ -14,8 +14,8 @@ from mggtalk.models.networks.decoders import (
     SymmetricDecoder,
     VisibleDecoder,
 )
-from mggtalk.models.networks.deformation import Motion
-from mggtalk.models.networks.geometry_refinement import HeadPoints, lift_points, mirror_hidden
+from mggtalk.models.networks.deformation import Displacement
+from mggtalk.models.networks.geometry_refinement import HeadPoints, lift_points, select_mirrored_points
 from mggtalk.models.points.gaussian_init import log_gap, log_stretch, rotation_along, rotation_to_normal, turned_about_z
 from mggtalk.rendering.gaussians import rotation_matrices
 from tests.unit.models.small import perturb, small_model, source_batch
@@ -29,15 +29,11 @@ def covariances(gaussians: RawGaussians) -> torch.Tensor:
     return rotations @ torch.diag_embed((2 * gaussians.log_scales).exp()) @ rotations.transpose(1, 2)
 
 
-def selected(gaussians: RawGaussians, numbers: torch.Tensor) -> RawGaussians:
-    return RawGaussians(*(getattr(gaussians, name)[numbers] for name in RawGaussians.__slots__))
-
-
-def still(points: HeadPoints) -> Motion:
-    return Motion(
-        displacement=torch.zeros_like(points.positions),
-        of_children=torch.zeros_like(points.child_offsets),
-        gradient=torch.zeros(len(points.head), 3, 3),
+def still(points: HeadPoints) -> Displacement:
+    return Displacement(
+        parents=torch.zeros_like(points.positions),
+        children=torch.zeros_like(points.child_offsets),
+        gradient=torch.zeros(len(points.batch_index), 3, 3),
     )
 
 
@@ -50,19 +46,19 @@ class Scene:
         source = source_batch(VIEWS)
         offset = torch.zeros(2, 1, 16, 16)
         self.points: HeadPoints = lift_points(source, offset, 2)
-        self.twins = mirror_hidden(self.points, source, offset, settings.voxel_size_cm).nonzero()[:, 0]
-        self.hidden = self.points.mirrored(self.twins)
+        self.mirror_index = select_mirrored_points(self.points, source, offset, settings.voxel_size_cm).nonzero()[:, 0]
+        self.mirrored = self.points.mirrored(self.mirror_index)
         self.features = IdentityEncoder(settings)(source)
         self.visible_decoder = VisibleDecoder(settings)
         if trained:
             perturb(self.visible_decoder)
         self.still = still(self.points)
-        self.expressions = torch.zeros(len(self.points.head), 2 * settings.expression_size)
-        self.shown: RawGaussians = self.visible_decoder(self.points, self.still, self.features, self.expressions)
+        self.expressions = torch.zeros(len(self.points.batch_index), 2 * settings.expression_size)
+        self.visible: RawGaussians = self.visible_decoder(self.points, self.still, self.features, self.expressions)
 
-    def occluded(self, decoder: SymmetricDecoder) -> RawGaussians:
-        told, twins = self.expressions[self.twins], selected(self.shown, self.twins)
-        made: RawGaussians = decoder(self.hidden, still(self.hidden), self.features, told, twins)
+    def decode_mirrored(self, decoder: SymmetricDecoder) -> RawGaussians:
+        told, of_visible = self.expressions[self.mirror_index], self.visible.select(self.mirror_index)
+        made: RawGaussians = decoder(self.mirrored, still(self.mirrored), self.features, told, of_visible)
         return made
 
 
@@ -82,45 +78,47 @@ def test_encoder_sees_only_the_head():
 
 def test_untrained_visible_gaussians_lie_on_their_points_in_the_colours_of_the_source():
     scene = Scene(trained=False)
-    assert torch.equal(scene.shown.means, scene.points.positions)
-    assert torch.equal(scene.shown.colors[:, :3], scene.points.colors)
-    assert (scene.shown.colors[:, 3:] == 0).all()
-    assert (scene.shown.opacity_logits.sigmoid() > 0.9).all()
+    assert torch.equal(scene.visible.means, scene.points.positions)
+    assert torch.equal(scene.visible.colors[:, :3], scene.points.colors)
+    assert (scene.visible.colors[:, 3:] == 0).all()
+    assert (scene.visible.opacity_logits.sigmoid() > 0.9).all()
 
 
 def test_untrained_visible_gaussians_are_discs_as_wide_as_the_gaps_between_them():
     scene = Scene(trained=False)
     number_of = {
-        tuple(cell): number for number, cell in enumerate(scene.points.cell.tolist()) if scene.points.head[number] == 0
+        tuple(cell): number
+        for number, cell in enumerate(scene.points.cell.tolist())
+        if scene.points.batch_index[number] == 0
     }
     middle = [number_of[row, column] for row in range(6, 10) for column in range(6, 10)]
     below = [number_of[row + 1, column] for row in range(6, 10) for column in range(6, 10)]
     gap = (scene.points.positions[below] - scene.points.positions[middle]).norm(dim=1)
-    width, height, thickness = scene.shown.log_scales[middle].exp().unbind(dim=1)
+    width, height, thickness = scene.visible.log_scales[middle].exp().unbind(dim=1)
     torch.testing.assert_close(width, height)
     # Neighbours at one to two standard deviations cover the surface without a visible grid.
     assert ((gap / width > 1.2) & (gap / width < 2.5)).all()
     assert ((thickness / width > 0.3) & (thickness / width < 0.7)).all()
-    axis = rotation_matrices(scene.shown.rotations)[:, :, 2]
+    axis = rotation_matrices(scene.visible.rotations)[:, :, 2]
     torch.testing.assert_close(axis, scene.points.normals, atol=1e-5, rtol=0)
 
 
 def test_visible_gaussians_follow_the_displacement():
     scene = Scene(trained=False)
-    motion = dataclasses.replace(scene.still, displacement=torch.rand(scene.points.positions.shape))
-    moved = scene.visible_decoder(scene.points, motion, scene.features, scene.expressions)
-    torch.testing.assert_close(moved.means, scene.points.positions + motion.displacement)
+    displacement = dataclasses.replace(scene.still, parents=torch.rand(scene.points.positions.shape))
+    moved = scene.visible_decoder(scene.points, displacement, scene.features, scene.expressions)
+    torch.testing.assert_close(moved.means, scene.points.positions + displacement.parents)
 
 
 def test_visible_gaussians_stretch_with_the_surface_under_them():
     """A lid that closes over the eye: half as high, a fifth wider."""
     scene = Scene(trained=False)
-    gradient = torch.diag(torch.tensor([0.2, -0.5, 0.0])).expand(len(scene.points.head), 3, 3)
+    gradient = torch.diag(torch.tensor([0.2, -0.5, 0.0])).expand(len(scene.points.batch_index), 3, 3)
     normals = torch.tensor([0.0, 0.0, 1.0]).expand_as(scene.points.normals)
-    points = dataclasses.replace(scene.points, normals=normals, sight=-normals)
-    motion = dataclasses.replace(scene.still, gradient=gradient)
+    points = dataclasses.replace(scene.points, normals=normals, view_dirs=-normals)
+    displacement = dataclasses.replace(scene.still, gradient=gradient)
     before = scene.visible_decoder(points, scene.still, scene.features, scene.expressions).log_scales
-    after = scene.visible_decoder(points, motion, scene.features, scene.expressions).log_scales
+    after = scene.visible_decoder(points, displacement, scene.features, scene.expressions).log_scales
     expected = torch.tensor([1.2, 0.5, 1.0]).expand_as(after)
     torch.testing.assert_close((after - before).exp(), expected, atol=1e-5, rtol=0)
 
@@ -135,7 +133,7 @@ def test_turned_gaussians_stretch_along_their_own_axes(x, y, z):
 
 
 @given(st.floats(0, 2 * math.pi), st.floats(0, 1.55), st.floats(0, math.pi), st.floats(0, 2 * math.pi))
-def test_discs_reach_from_pixel_to_pixel_where_the_surface_recedes(turn, tilt, polar, azimuth):
+def test_surfels_reach_from_pixel_to_pixel_where_the_surface_recedes(turn, tilt, polar, azimuth):
     """However the camera stands: along the tilt as wide as it takes, and across it as wide as they were."""
     frame = rotation_matrices(
         torch.tensor(
@@ -147,12 +145,12 @@ def test_discs_reach_from_pixel_to_pixel_where_the_surface_recedes(turn, tilt, p
             ]
         )
     )[0]
-    sight = frame @ torch.tensor([0.0, 0.0, -1.0])
+    view_dirs = frame @ torch.tensor([0.0, 0.0, -1.0])
     recedes = frame @ torch.tensor([math.cos(turn), math.sin(turn), 0.0])
-    normal = -math.cos(tilt) * sight + math.sin(tilt) * recedes
-    rotation = rotation_along(normal.unsqueeze(0), sight.unsqueeze(0))
+    normal = -math.cos(tilt) * view_dirs + math.sin(tilt) * recedes
+    rotation = rotation_along(normal.unsqueeze(0), view_dirs.unsqueeze(0))
     axes = rotation_matrices(rotation)
-    gap = log_gap(axes, sight.unsqueeze(0))[0].exp()
+    gap = log_gap(axes, view_dirs.unsqueeze(0))[0].exp()
     torch.testing.assert_close(axes[0, :, 2], normal, atol=3e-3, rtol=0)
     expected = min(max(0.5 / max(math.cos(tilt), 1e-6), 1.0), 4.0)
     assert float(gap[0]) == pytest.approx(expected, rel=0.05)
@@ -187,70 +185,70 @@ def test_trained_decoders_heed_the_expression_of_each_point():
     scene = Scene(trained=True)
     decoder = SymmetricDecoder(small_model())
     perturb(decoder)
-    before, hidden_before = scene.shown, scene.occluded(decoder)
+    before, mirrored_before = scene.visible, scene.decode_mirrored(decoder)
     scene.expressions[0] = 1.0
     after = scene.visible_decoder(scene.points, scene.still, scene.features, scene.expressions)
     change = (after.colors - before.colors).abs().amax(dim=1)
     assert change[0] > 1e-3
     assert change[1:].max() < 1e-6
-    scene.expressions[scene.twins[0]] = 1.0
-    hidden_change = (scene.occluded(decoder).colors - hidden_before.colors).abs().amax(dim=1)
-    assert hidden_change[0] > 1e-3
+    scene.expressions[scene.mirror_index[0]] = 1.0
+    mirrored_change = (scene.decode_mirrored(decoder).colors - mirrored_before.colors).abs().amax(dim=1)
+    assert mirrored_change[0] > 1e-3
 
 
 def test_untrained_symmetric_gaussians_mirror_the_untrained_twins():
     scene = Scene(trained=False)
-    twin = selected(scene.shown, scene.twins)
-    occluded = scene.occluded(SymmetricDecoder(small_model()))
-    assert len(scene.twins) > 5
-    assert torch.equal(occluded.means, twin.means @ MIRROR)
+    visible = scene.visible.select(scene.mirror_index)
+    mirrored = scene.decode_mirrored(SymmetricDecoder(small_model()))
+    assert len(scene.mirror_index) > 5
+    assert torch.equal(mirrored.means, visible.means @ MIRROR)
 
 
 def test_untrained_symmetric_gaussians_mirror_the_shape_and_look_of_trained_twins():
     scene = Scene(trained=True)
-    twin = selected(scene.shown, scene.twins)
-    occluded = scene.occluded(SymmetricDecoder(small_model()))
-    expected = MIRROR @ covariances(twin) @ MIRROR
-    assert (expected - covariances(twin)).abs().max() > 1e-2 * expected.abs().max()
-    torch.testing.assert_close(covariances(occluded), expected, atol=1e-5, rtol=1e-4)
-    assert torch.equal(occluded.colors, twin.colors)
-    assert torch.equal(occluded.opacity_logits, twin.opacity_logits)
+    visible = scene.visible.select(scene.mirror_index)
+    mirrored = scene.decode_mirrored(SymmetricDecoder(small_model()))
+    expected = MIRROR @ covariances(visible) @ MIRROR
+    assert (expected - covariances(visible)).abs().max() > 1e-2 * expected.abs().max()
+    torch.testing.assert_close(covariances(mirrored), expected, atol=1e-5, rtol=1e-4)
+    assert torch.equal(mirrored.colors, visible.colors)
+    assert torch.equal(mirrored.opacity_logits, visible.opacity_logits)
 
 
 def test_symmetric_decoder_heeds_its_twin():
     scene = Scene(trained=True)
     decoder = SymmetricDecoder(small_model())
     perturb(decoder)
-    before = scene.occluded(decoder)
-    shown = {name: getattr(scene.shown, name) for name in RawGaussians.__slots__}
-    twin = selected(scene.shown, scene.twins)
-    scene.shown = RawGaussians(**shown | {"features": scene.shown.features + 1})
-    residual = (scene.occluded(decoder).colors - twin.colors) - (before.colors - twin.colors)
+    before = scene.decode_mirrored(decoder)
+    before_change = {name: getattr(scene.visible, name) for name in RawGaussians.__slots__}
+    visible = scene.visible.select(scene.mirror_index)
+    scene.visible = RawGaussians(**before_change | {"features": scene.visible.features + 1})
+    residual = (scene.decode_mirrored(decoder).colors - visible.colors) - (before.colors - visible.colors)
     assert residual.abs().max() > 1e-3
 
 
 def test_densification_makes_one_child_for_each_pixel_next_to_its_siblings():
     scene = Scene(trained=False)
-    children = Densification(small_model())(scene.shown, scene.points, scene.still)
-    count = len(scene.points.head)
+    children = Densification(small_model())(scene.visible, scene.points, scene.still)
+    count = len(scene.points.batch_index)
     assert len(children.means) == 4 * count
     by_parent = children.means.reshape(count, 4, 3)
     torch.testing.assert_close(by_parent, scene.points.positions.unsqueeze(1) + scene.points.child_offsets)
-    assert torch.equal(children.rotations.reshape(count, 4, 4)[:, 3], scene.shown.rotations)
+    assert torch.equal(children.rotations.reshape(count, 4, 4)[:, 3], scene.visible.rotations)
 
 
 def test_untrained_children_have_the_colours_of_their_pixels_and_a_share_of_the_size():
     scene = Scene(trained=False)
-    children = Densification(small_model())(scene.shown, scene.points, scene.still)
+    children = Densification(small_model())(scene.visible, scene.points, scene.still)
     torch.testing.assert_close(children.colors[:, :3], scene.points.child_colors.flatten(0, 1), atol=1e-6, rtol=0)
     scales = children.log_scales.reshape(-1, 4, 3).exp()
-    torch.testing.assert_close(scales, scene.shown.log_scales.exp().unsqueeze(1).expand(-1, 4, -1) / 2)
+    torch.testing.assert_close(scales, scene.visible.log_scales.exp().unsqueeze(1).expand(-1, 4, -1) / 2)
 
 
 def test_untrained_children_keep_what_was_learned_of_their_parents():
     scene = Scene(trained=True)
-    children = Densification(small_model())(scene.shown, scene.points, scene.still)
-    learned = scene.shown.colors[:, :3] - scene.points.colors
+    children = Densification(small_model())(scene.visible, scene.points, scene.still)
+    learned = scene.visible.colors[:, :3] - scene.points.colors
     assert learned.abs().max() > 1e-2
     expected = scene.points.child_colors + learned.unsqueeze(1)
     torch.testing.assert_close(children.colors[:, :3], expected.flatten(0, 1), atol=1e-6, rtol=0)
@@ -260,7 +258,7 @@ def test_siblings_differ_once_trained():
     scene = Scene(trained=True)
     densification = Densification(small_model())
     perturb(densification)
-    children = densification(scene.shown, scene.points, scene.still)
+    children = densification(scene.visible, scene.points, scene.still)
     torch.testing.assert_close(children.features[0::4], children.features[3::4])
     scales = children.log_scales.reshape(-1, 4, 3)
     assert (scales[:, 0] - scales[:, 3]).abs().max() > 1e-2

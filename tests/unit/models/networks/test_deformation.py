@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mggtalk.geometry.head.landmark_sets import landmark_set
-from mggtalk.models.networks.deformation import BoundPoints, DeformationField, Motion, _spread
+from mggtalk.models.networks.deformation import BoundPoints, DeformationField, Displacement, _spread
 from mggtalk.models.points.packed_to_padded import PackedToPadded
 from tests.unit.models.small import perturb, small_model
 
@@ -35,15 +35,15 @@ def bound_to(
     """Bind points of two heads, those of the first one first."""
     head = torch.arange(2).repeat_interleave(points.shape[1])
     count = len(head)
-    spacing = torch.full((count,), 0.1)
-    layout = PackedToPadded.of(head, 2)
-    return field.bind(points.flatten(0, 1), offsets.expand(count, -1, -1), spacing, layout, landmarks)
+    pixel_footprint = torch.full((count,), 0.1)
+    packing = PackedToPadded.of(head, 2)
+    return field.bind(points.flatten(0, 1), offsets.expand(count, -1, -1), pixel_footprint, packing, landmarks)
 
 
 def stretching(blendshapes: torch.Tensor) -> DeformationField:
     """Return a field whose first coefficient moves landmarks so, and whose MLP says nothing."""
     field = make_field(0.0)
-    field.start(torch.stack((blendshapes, torch.zeros_like(blendshapes)), dim=-1))
+    field.init_blendshapes(torch.stack((blendshapes, torch.zeros_like(blendshapes)), dim=-1))
     return field
 
 
@@ -51,8 +51,8 @@ def test_unchanged_expression_moves_nothing_whatever_the_weights():
     for scale in (0.1, 1.0, 10.0):
         field, (points, landmarks) = make_field(scale), some_faces()
         assert (field(points, landmarks, CALM) == 0).all()
-        motion = field.motion(bound_to(field, points, landmarks), CALM)
-        assert all((part == 0).all() for part in (motion.displacement, motion.of_children, motion.gradient))
+        displacement = field.displace(bound_to(field, points, landmarks), CALM)
+        assert all((part == 0).all() for part in (displacement.parents, displacement.children, displacement.gradient))
 
 
 def test_untrained_field_moves_nothing():
@@ -78,7 +78,7 @@ def test_displacement_keeps_within_its_limit():
 
 
 def test_a_face_that_sits_elsewhere_moves_with_its_landmarks():
-    """Where position alone says nothing, the surface's own direction goes with it."""
+    """Uses a field without the position encoding: the surface's own displacement follows the landmarks."""
     field = make_field(0.5)
     with torch.no_grad():
         next(field.body.parameters())[:, : field.encoding.channels] = 0
@@ -94,7 +94,7 @@ def test_a_face_that_sits_elsewhere_moves_with_its_landmarks():
 def test_landmarks_start_with_their_blendshapes_and_points_between_them_with_the_mean():
     field, (_, landmarks) = make_field(0.0), some_faces()
     blendshapes = torch.randn(478, 3, 2, generator=torch.Generator().manual_seed(2)) * 0.1
-    field.start(blendshapes)
+    field.init_blendshapes(blendshapes)
     moved = blendshapes.sum(dim=-1)
     expected = torch.tanh(moved / field.max_displacement) * field.max_displacement
     torch.testing.assert_close(
@@ -106,15 +106,15 @@ def test_landmarks_start_with_their_blendshapes_and_points_between_them_with_the
         field(middles, landmarks, OPEN), moved[triangles].mean(dim=1).expand(2, -1, -1), atol=5e-3, rtol=0
     )
     with pytest.raises(ValueError, match=r"blendshapes: expected \(478, 3, 2\), got \(68, 3, 2\)"):
-        field.start(blendshapes[:68])
+        field.init_blendshapes(blendshapes[:68])
 
 
 def test_bound_points_move_as_points_that_are_asked_for_alone():
     field, (points, landmarks) = make_field(0.5), some_faces()
-    change = torch.tensor([[0.3, -0.2], [1.0, 0.5]])
-    motion = field.motion(bound_to(field, points, landmarks), change)
+    expression_delta = torch.tensor([[0.3, -0.2], [1.0, 0.5]])
+    displacement = field.displace(bound_to(field, points, landmarks), expression_delta)
     torch.testing.assert_close(
-        motion.displacement.reshape(2, -1, 3), field(points, landmarks, change), atol=1e-5, rtol=1e-4
+        displacement.parents.reshape(2, -1, 3), field(points, landmarks, expression_delta), atol=1e-5, rtol=1e-4
     )
 
 
@@ -125,20 +125,20 @@ def test_children_and_gradient_follow_a_face_that_stretches(count):
     field, offsets = stretching(NEUTRAL @ matrix), GRID[:count] if count > 1 else torch.zeros(1, 3)
     landmarks = NEUTRAL.expand(2, -1, -1)
     points = landmarks[:, field.surface.triangles[::7]].mean(dim=2)
-    change = torch.tensor([[1.0, 0.0], [0.5, 0.0]])
-    motion = field.motion(bound_to(field, points, landmarks, offsets), change)
+    expression_delta = torch.tensor([[1.0, 0.0], [0.5, 0.0]])
+    displacement = field.displace(bound_to(field, points, landmarks, offsets), expression_delta)
     size = torch.tensor([1.0, 0.5]).repeat_interleave(points.shape[1])
     expected = size[:, None, None] * (offsets @ matrix)
     flat = field.surface.triangles[::7]
     normal = torch.linalg.cross(*(NEUTRAL[flat[:, corner]] - NEUTRAL[flat[:, 0]] for corner in (1, 2)), dim=1)
     faces_ahead = (torch.nn.functional.normalize(normal, dim=1)[:, 2] > 0.97).repeat(2)
     assert faces_ahead.sum() >= 4
-    assert (motion.of_children - expected)[faces_ahead].abs().max() < 0.01
+    assert (displacement.children - expected)[faces_ahead].abs().max() < 0.01
     if count == 1:
-        assert (motion.gradient == 0).all()
+        assert (displacement.gradient == 0).all()
     else:
         of_two = torch.diag(torch.tensor([1.0, 1.0, 0.0]))
-        apart = motion.gradient - size[:, None, None] * matrix.T @ of_two
+        apart = displacement.gradient - size[:, None, None] * matrix.T @ of_two
         assert apart[faces_ahead].abs().max() < 0.12
         assert apart[faces_ahead].abs().mean() < 0.02
 
@@ -158,18 +158,18 @@ def test_the_gradient_is_as_exact_where_depth_jumps():
 
 def test_children_teach_nothing_and_parents_do():
     field, (points, landmarks) = make_field(0.5), some_faces()
-    motion = field.motion(bound_to(field, points, landmarks), OPEN)
-    assert not motion.of_children.requires_grad
-    assert not motion.gradient.requires_grad
-    motion.displacement.sum().backward()
+    displacement = field.displace(bound_to(field, points, landmarks), OPEN)
+    assert not displacement.children.requires_grad
+    assert not displacement.gradient.requires_grad
+    displacement.parents.sum().backward()
     assert field.blendshapes.grad is not None
     assert field.blendshapes.grad.abs().max() > 0
 
 
-def test_motions_of_visible_and_hidden_points_are_taken_apart_in_order():
-    whole = Motion(torch.rand(5, 3), torch.rand(5, 4, 3), torch.rand(5, 3, 3))
+def test_displacements_of_visible_and_mirrored_points_are_taken_apart_in_order():
+    whole = Displacement(torch.rand(5, 3), torch.rand(5, 4, 3), torch.rand(5, 3, 3))
     first, second = whole.split(2, 3)
-    for entry in dataclasses.fields(Motion):
+    for entry in dataclasses.fields(Displacement):
         parts = [getattr(part, entry.name) for part in (first, second)]
         assert [len(part) for part in parts] == [2, 3]
         assert torch.equal(torch.cat(parts), getattr(whole, entry.name))

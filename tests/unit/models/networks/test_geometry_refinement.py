@@ -6,7 +6,12 @@ import torch
 
 from mggtalk.geometry.cameras import project, transform_points
 from mggtalk.models.batches import SourceBatch
-from mggtalk.models.networks.geometry_refinement import GeometryRefinement, HeadPoints, lift_points, mirror_hidden
+from mggtalk.models.networks.geometry_refinement import (
+    GeometryRefinement,
+    HeadPoints,
+    lift_points,
+    select_mirrored_points,
+)
 from tests.unit.models.small import perturb, small_model, source_batch
 
 VIEWS = [(0, 25.0, (0.0, 0.0)), (1, -40.0, (1.0, 0.0))]
@@ -18,7 +23,7 @@ def no_offset(source: SourceBatch, stride: int) -> torch.Tensor:
 
 
 def hidden_twins(points: HeadPoints, source: SourceBatch, offset: torch.Tensor, voxel_size: float) -> torch.Tensor:
-    return mirror_hidden(points, source, offset, voxel_size).nonzero()[:, 0]
+    return select_mirrored_points(points, source, offset, voxel_size).nonzero()[:, 0]
 
 
 def surface_points(source: SourceBatch) -> tuple[np.ndarray, np.ndarray]:
@@ -54,15 +59,17 @@ def test_children_sit_on_the_pixels_that_they_stand_for():
     points = lift_points(source, no_offset(source, 2), 2)
     known = (source.head_mask > 0.5) & (source.depth > 0)
     children = points.positions.unsqueeze(1) + points.child_offsets
-    seen = project(transform_points(source.head_to_camera[points.head], children), source.intrinsics[points.head])
+    seen = project(
+        transform_points(source.head_to_camera[points.batch_index], children), source.intrinsics[points.batch_index]
+    )
     corner = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])  # row by row, as pixels lie in a cell
     pixel = points.cell.unsqueeze(1) * 2 + corner
-    covered = known[points.head.unsqueeze(1), 0, pixel[..., 0], pixel[..., 1]]
+    covered = known[points.batch_index.unsqueeze(1), 0, pixel[..., 0], pixel[..., 1]]
     assert 0.5 < covered.float().mean() < 1
     centres = pixel.flip(-1) + 0.5
     assert (seen - centres)[covered].abs().max() < 1e-3
     assert (points.child_offsets[~covered] == 0).all()
-    colors = source.image[points.head.unsqueeze(1), :, pixel[..., 0], pixel[..., 1]]
+    colors = source.image[points.batch_index.unsqueeze(1), :, pixel[..., 0], pixel[..., 1]]
     assert torch.equal(points.child_colors[covered], colors[covered])
     parents = points.colors.unsqueeze(1).expand_as(colors)
     assert torch.equal(points.child_colors[~covered], parents[~covered])
@@ -74,13 +81,13 @@ def test_offset_moves_a_point_along_its_ray_by_as_much_depth():
     still, moved = lift_points(source, no_offset(source, 2), 2), lift_points(source, offset, 2)
 
     def in_camera(points: HeadPoints) -> torch.Tensor:
-        return transform_points(source.head_to_camera[points.head], points.positions.unsqueeze(1))
+        return transform_points(source.head_to_camera[points.batch_index], points.positions.unsqueeze(1))
 
     before, after = in_camera(still)[:, 0, 2], in_camera(moved)[:, 0, 2]
     row, column = still.cell.unbind(dim=1)
     torch.testing.assert_close(after - before, offset[0, 0, row, column], atol=1e-4, rtol=0)
-    drift = project(in_camera(still), source.intrinsics[still.head]) - project(
-        in_camera(moved), source.intrinsics[still.head]
+    drift = project(in_camera(still), source.intrinsics[still.batch_index]) - project(
+        in_camera(moved), source.intrinsics[still.batch_index]
     )
     assert drift.abs().max() < 0.02  # a mean of rays is one ray but for the weights of nearer pixels
 
@@ -104,7 +111,7 @@ def test_normals_are_those_of_the_ellipsoid():
     points = lift_points(source, no_offset(source, 2), 2)
     away = torch.nn.functional.normalize(points.positions - torch.tensor([0.0, 0.0, -3.0]), dim=1)
     assert ((points.normals * away).sum(dim=1) > 0.9).all()
-    torch.testing.assert_close(points.normals.norm(dim=1), torch.ones(len(points.head)))
+    torch.testing.assert_close(points.normals.norm(dim=1), torch.ones(len(points.batch_index)))
 
 
 def test_spacing_is_the_distance_of_neighbouring_pixels():
@@ -112,7 +119,7 @@ def test_spacing_is_the_distance_of_neighbouring_pixels():
     points = lift_points(source, no_offset(source, 2), 2)
     across = (points.child_offsets[:, 1] - points.child_offsets[:, 0])[:, 0]
     middle = (points.cell[:, 1] == 7) & (points.cell[:, 0] > 5) & (points.cell[:, 0] < 10)
-    torch.testing.assert_close(points.spacing[middle], across[middle], rtol=0.05, atol=0)
+    torch.testing.assert_close(points.pixel_footprint[middle], across[middle], rtol=0.05, atol=0)
 
 
 def test_batch_of_two_is_two_batches_of_one():
@@ -123,18 +130,18 @@ def test_batch_of_two_is_two_batches_of_one():
     for number, view in enumerate(VIEWS):
         single = source_batch([view])
         alone = lift_points(single, no_offset(single, 2), 2)
-        own = points.head == number
+        own = points.batch_index == number
         for field in dataclasses.fields(HeadPoints):
-            if field.name != "head":
+            if field.name != "batch_index":
                 assert torch.equal(getattr(points, field.name)[own], getattr(alone, field.name)), field.name
         assert torch.equal(hidden[own[hidden]] - first, hidden_twins(alone, single, no_offset(single, 2), 2.4))
-        first += len(alone.head)
+        first += len(alone.batch_index)
 
 
 def test_mirrored_twice_is_the_same_and_once_reflects_x():
     source = source_batch(VIEWS)
     points = lift_points(source, no_offset(source, 2), 2)
-    everything = torch.arange(len(points.head))
+    everything = torch.arange(len(points.batch_index))
     once = points.mirrored(everything)
     twice = once.mirrored(everything)
     for field in dataclasses.fields(HeadPoints):
@@ -142,7 +149,7 @@ def test_mirrored_twice_is_the_same_and_once_reflects_x():
     flip = torch.tensor([-1.0, 1.0, 1.0])
     for name in ("positions", "normals", "child_offsets"):
         assert torch.equal(getattr(once, name), getattr(points, name) * flip), name
-    for name in ("head", "cell", "spacing", "colors", "child_colors"):
+    for name in ("batch_index", "cell", "pixel_footprint", "colors", "child_colors"):
         assert torch.equal(getattr(once, name), getattr(points, name)), name
 
 
@@ -150,7 +157,7 @@ def test_mirrored_twice_is_the_same_and_once_reflects_x():
 def test_hidden_points_are_those_whose_mirror_voxel_is_empty_and_which_hide_nothing(voxel_size):
     source = source_batch(VIEWS)
     points = lift_points(source, no_offset(source, 2), 2)
-    heads, positions = points.head.tolist(), points.positions.numpy()
+    heads, positions = points.batch_index.tolist(), points.positions.numpy()
 
     def voxel(head: int, position: np.ndarray) -> tuple[int, ...]:
         return (head, *np.floor(position / np.float32(voxel_size)).astype(int).tolist())
@@ -174,8 +181,8 @@ def test_mirror_images_stand_out_only_where_the_video_frame_has_ended():
         len(hidden_twins(points, dataclasses.replace(seen, valid=valid), no_offset(seen, 2), 0.7))
         for valid in (torch.ones_like(half), half)
     ]
-    assert counts[0] < 0.1 * len(points.head)
-    assert counts[1] > 0.8 * len(points.head)
+    assert counts[0] < 0.1 * len(points.batch_index)
+    assert counts[1] > 0.8 * len(points.batch_index)
 
 
 @pytest.mark.parametrize("moved_cm", [-3.0, 3.0])
@@ -212,17 +219,17 @@ def test_refinement_sees_nothing_outside_the_head():
 def test_evidence_is_how_squarely_the_camera_sees_a_point_and_how_much_of_a_head_is_around():
     source = source_batch(VIEWS)
     points = lift_points(source, no_offset(source, 2), 2)
-    facing, around = points.evidence.unbind(dim=1)
-    to_head = torch.linalg.inv(source.head_to_camera)[points.head]
-    sight = torch.nn.functional.normalize(to_head[:, :3, 3] - points.positions, dim=-1)
-    assert torch.allclose(facing, (sight * points.normals).sum(dim=-1), atol=1e-4)
+    facing, around = points.source_visibility.unbind(dim=1)
+    to_head = torch.linalg.inv(source.head_to_camera)[points.batch_index]
+    to_camera = torch.nn.functional.normalize(to_head[:, :3, 3] - points.positions, dim=-1)
+    assert torch.allclose(facing, (to_camera * points.normals).sum(dim=-1), atol=1e-4)
     mask = np.pad(source.head_mask[:, 0].numpy(), ((0, 0), (1, 1), (1, 1)), constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(mask, (3, 3), axis=(1, 2))  # 1/32 of 32 px to either side
-    shares = np.nanmean(windows, axis=(-2, -1))
+    fractions = np.nanmean(windows, axis=(-2, -1))
     known = ((source.head_mask > 0.5) & (source.depth > 0))[:, 0].numpy()
     for number in range(0, len(around), 7):
-        head, (row, column) = int(points.head[number]), (2 * points.cell[number]).tolist()
+        head, (row, column) = int(points.batch_index[number]), (2 * points.cell[number]).tolist()
         cell = np.s_[head, row : row + 2, column : column + 2]
-        assert float(around[number]) == pytest.approx(float(shares[cell][known[cell]].mean()), abs=1e-5)
+        assert float(around[number]) == pytest.approx(float(fractions[cell][known[cell]].mean()), abs=1e-5)
     assert around.min() < 0.8 < around.max() == 1
-    assert torch.equal(points.mirrored(torch.tensor([3, 1])).evidence, points.evidence[[3, 1]])
+    assert torch.equal(points.mirrored(torch.tensor([3, 1])).source_visibility, points.source_visibility[[3, 1]])

@@ -102,8 +102,8 @@ def test_landmarks_without_irises_show_none():
 
 @pytest.mark.parametrize("name", SETS)
 def test_what_is_turned_away_fades_until_it_is_gone(name):
-    openings, yaws = EyeMouthMasks(name), (0.0, 60.0, 80.0, 130.0, 180.0)
-    planes = openings(yawning(name).repeat(len(yaws), 1, 1), seen_from(*yaws), SIZE, SIZE)
+    masks, yaws = EyeMouthMasks(name), (0.0, 60.0, 80.0, 130.0, 180.0)
+    planes = masks(yawning(name).repeat(len(yaws), 1, 1), seen_from(*yaws), SIZE, SIZE)
     brightest = planes.amax(dim=(2, 3))
     assert torch.equal(brightest[0, [0, 2]], torch.ones(2))
     assert (brightest[3:] == 0).all()
@@ -114,15 +114,15 @@ def test_what_is_turned_away_fades_until_it_is_gone(name):
 
 
 def test_heads_of_a_batch_have_their_own():
-    openings, face = EyeMouthMasks("mediapipe_478"), neutral("mediapipe_478")
-    both = openings(torch.cat((face, yawning())), seen_from(0.0, 20.0), SIZE, SIZE)
-    assert torch.equal(both[:1], openings(face, seen_from(0.0), SIZE, SIZE))
-    assert torch.equal(both[1:], openings(yawning(), seen_from(20.0), SIZE, SIZE))
+    masks, face = EyeMouthMasks("mediapipe_478"), neutral("mediapipe_478")
+    both = masks(torch.cat((face, yawning())), seen_from(0.0, 20.0), SIZE, SIZE)
+    assert torch.equal(both[:1], masks(face, seen_from(0.0), SIZE, SIZE))
+    assert torch.equal(both[1:], masks(yawning(), seen_from(20.0), SIZE, SIZE))
 
 
-def test_a_picture_need_not_be_square():
-    openings, face, driver = EyeMouthMasks("mediapipe_478"), yawning(), seen_from(10.0)
-    assert torch.equal(openings(face, driver, 70, 100), openings(face, driver, SIZE, SIZE)[..., :70, :100])
+def test_an_image_need_not_be_square():
+    masks, face, driver = EyeMouthMasks("mediapipe_478"), yawning(), seen_from(10.0)
+    assert torch.equal(masks(face, driver, 70, 100), masks(face, driver, SIZE, SIZE)[..., :70, :100])
 
 
 def test_what_is_behind_the_camera_is_not_drawn():
@@ -135,17 +135,17 @@ def test_what_is_behind_the_camera_is_not_drawn():
 
 
 def test_an_iris_that_no_camera_could_see_takes_no_other_with_it():
-    face, driver, openings = neutral("mediapipe_478"), seen_from(0.0), EyeMouthMasks("mediapipe_478")
-    whole = openings(face, driver, SIZE, SIZE)[0, 1]
+    face, driver, masks = neutral("mediapipe_478"), seen_from(0.0), EyeMouthMasks("mediapipe_478")
+    whole = masks(face, driver, SIZE, SIZE)[0, 1]
     pose = driver.head_to_camera[0]
     right, left = landmark_set("mediapipe_478").irises.values()
     face[0, list(right)] = -pose[:3, :3].T @ pose[:3, 3]  # where the camera is
-    eyes, iris, _ = openings(face, driver, SIZE, SIZE)[0]
+    eyes, iris, _ = masks(face, driver, SIZE, SIZE)[0]
     assert iris.isfinite().all()
     assert eyes.any()
     assert 0.4 * whole.sum() < iris.sum() < 0.6 * whole.sum()
     face[0, list(left)] = face[0, left[0]].clone()  # no ring
-    iris = openings(face, driver, SIZE, SIZE)[0, 1]
+    iris = masks(face, driver, SIZE, SIZE)[0, 1]
     assert iris.isfinite().all()
     assert iris.sum() < 2
 
@@ -162,25 +162,25 @@ def test_blendshapes_open_what_the_source_has_shut():
     blendshapes = torch.zeros_like(predictor.deformation.blendshapes)
     lower = list(landmark_set("mediapipe_478").contours["lips_inner"][:11])
     blendshapes[lower, 1, 0] = -1.5
-    predictor.deformation.start(blendshapes)
-    moved = predictor.deformation.moved_landmarks(source.landmarks, torch.tensor([[2.0, 1.0]]))
+    predictor.deformation.init_blendshapes(blendshapes)
+    moved = predictor.deformation.displaced_landmarks(source.landmarks, torch.tensor([[2.0, 1.0]]))
     torch.testing.assert_close(moved - source.landmarks, 2 * blendshapes[None, :, :, 0])
     driver = DriverBatch(source.expression, source.head_to_camera, source.intrinsics)
-    before, after = (predictor.openings(face, driver, 64, 64)[0, 2].sum() for face in (source.landmarks, moved))
+    before, after = (predictor.condition_masks(face, driver, 64, 64)[0, 2].sum() for face in (source.landmarks, moved))
     assert after > before + 20
 
 
 @torch.no_grad()
-def test_inpainting_is_shown_the_openings_of_the_driven_face():
+def test_inpainting_gets_the_condition_masks_of_the_driven_face():
     predictor, views = small_predictor(64), [(0, 10.0, (0.3, 0.1)), (1, -5.0, (0.0, 0.2))]
     predictor.deformation.blendshapes.normal_(std=0.3, generator=torch.Generator().manual_seed(0))
     source = source_batch(views, size=64)
     driver = driver_and_target([(0, -15.0, (1.0, 0.0)), (1, 20.0, (0.4, 0.6))], size=64)[0]
-    shown = []
-    predictor.inpainting.register_forward_pre_hook(lambda _, given: shown.append(given[3]))
+    inputs = []
+    predictor.inpainting.register_forward_pre_hook(lambda _, given: inputs.append(given[3]))
     avatar = predictor.reconstruct(source)
     predictor.compose(avatar, predictor.animate(avatar, driver.expression), driver)
-    change = driver.expression - source.expression
-    moved = source.landmarks + torch.einsum("lxc,bc->blx", predictor.deformation.blendshapes, change)
-    assert torch.equal(shown[0], predictor.openings(moved, driver, 64, 64))
-    assert shown[0].any()
+    expression_delta = driver.expression - source.expression
+    moved = source.landmarks + torch.einsum("lxc,bc->blx", predictor.deformation.blendshapes, expression_delta)
+    assert torch.equal(inputs[0], predictor.condition_masks(moved, driver, 64, 64))
+    assert inputs[0].any()

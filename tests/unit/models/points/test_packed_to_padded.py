@@ -8,20 +8,20 @@ HEADS = st.lists(st.integers(0, 4), max_size=30).map(lambda heads: torch.tensor(
 
 
 @given(HEADS)
-def test_rows_hold_the_points_of_their_head_in_order_and_zeros(head):
-    layout = PackedToPadded.of(head, 5)
-    numbers = torch.arange(1, len(head) + 1).float()
-    rows = layout.pad(numbers)
+def test_rows_hold_the_points_of_their_head_in_order_and_zeros(batch_index):
+    packing = PackedToPadded.of(batch_index, 5)
+    numbers = torch.arange(1, len(batch_index) + 1).float()
+    rows = packing.pad(numbers)
     for number, row in enumerate(rows):
-        expected = numbers[head == number]
+        expected = numbers[batch_index == number]
         assert torch.equal(row[: len(expected)], expected)
         assert (row[len(expected) :] == 0).all()
-    assert torch.equal(layout.unpad(rows), numbers)
+    assert torch.equal(packing.unpad(rows), numbers)
 
 
 @given(HEADS, st.integers(1, 4))
-def test_parts_of_a_point_lie_next_to_each_other_where_it_lay(head, parts):
-    layout = PackedToPadded.of(head, 5)
-    numbers = torch.arange(1, len(head) + 1).float()
-    rows = layout.split_each(parts).pad(numbers.repeat_interleave(parts))
-    assert torch.equal(rows, layout.pad(numbers).repeat_interleave(parts, dim=1))
+def test_parts_of_a_point_lie_next_to_each_other_where_it_lay(batch_index, parts):
+    packing = PackedToPadded.of(batch_index, 5)
+    numbers = torch.arange(1, len(batch_index) + 1).float()
+    rows = packing.split_each(parts).pad(numbers.repeat_interleave(parts))
+    assert torch.equal(rows, packing.pad(numbers).repeat_interleave(parts, dim=1))

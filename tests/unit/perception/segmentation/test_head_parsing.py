@@ -6,10 +6,8 @@ from safetensors.torch import load_file, save_file
 
 from mggtalk.errors import WeightsError
 from mggtalk.perception.segmentation.head_labels import head_classes
-from mggtalk.perception.segmentation.head_mask import face_silhouette, head_mask
-from mggtalk.perception.segmentation.head_parsing import SegformerParser, SelfieParser, head_probability, tracked_head
-from mggtalk.perception.segmentation.person_segmenter import PersonSegmenter
-from mggtalk.weights.table import fetch
+from mggtalk.perception.segmentation.head_mask import face_silhouette
+from mggtalk.perception.segmentation.head_parsing import SegformerParser, head_probability, tracked_head
 from tests.support.faces import LANDMARKS, SIZE, person, posed_face
 from tests.support.tiny_networks import CELEBA_LABELS, save_parsing_network
 
@@ -160,15 +158,3 @@ def test_a_folder_of_another_network_or_of_nothing_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(WeightsError, match="model_type is 'bert', expected 'segformer'"):
         SegformerParser(tmp_path, LANDMARKS, "cpu")
-
-
-def test_the_person_mask_backend_is_the_cut_at_the_jaw_for_each_image(face_image):
-    path = fetch("selfie_segmentation")
-    images = np.stack([cv2.resize(face_image, (SIZE, SIZE)), noise(1)[0]])
-    faces = [posed_face(), posed_face(yaw_deg=20)]
-    parse = SelfieParser(path, LANDMARKS)
-    masks = parse(images, np.stack([face.pixels for face in faces]), np.stack([face.up for face in faces]))
-    assert parse.name == "selfie"
-    segmenter = PersonSegmenter(path)
-    for mask, image, face in zip(masks, images, faces, strict=True):
-        np.testing.assert_array_equal(mask, head_mask(segmenter.segment(image), face.pixels, face.up, LANDMARKS))

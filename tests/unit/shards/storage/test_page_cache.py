@@ -1,12 +1,7 @@
 """The cache of pages: bounded, whole, shared by processes, and never a reason to fail."""
 
-import multiprocessing
 import os
-import time
 from pathlib import Path
-
-import numpy as np
-import pytest
 
 from mggtalk.shards.storage.page_cache import PageCache
 
@@ -48,40 +43,6 @@ def test_a_page_larger_than_the_limit_is_not_kept_and_pushes_nothing_out(tmp_pat
     cache.write("aa1", bytes(50))
     cache.write("bb2", bytes(101))
     assert keys_in(tmp_path) == {"aa1"}
-
-
-def fill(folder: Path, seed: int) -> None:
-    cache, random = PageCache(folder, 100_000), np.random.default_rng(seed)
-    for number in random.integers(0, 300, 150):
-        key = f"{number:02x}-{number}"
-        content = cache.read(key, 0, 1000)
-        assert content in (None, bytes([number % 256]) * 1000)
-        cache.write(key, bytes([number % 256]) * 1000)
-
-
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_several_processes_share_a_folder_within_the_limit(tmp_path):
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=fill, args=(tmp_path, seed)) for seed in range(3)]
-    for worker in workers:
-        worker.start()
-    while any(worker.is_alive() for worker in workers):
-        assert _size_now(tmp_path) <= 100_000
-        time.sleep(0.02)
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    assert 50_000 < size_of(tmp_path) <= 100_000
-    assert not list(tmp_path.glob("*/*.partial"))
-
-
-def _size_now(folder: Path) -> int:
-    """Return the total size while other processes add and remove files."""
-    total = 0
-    for path in folder.glob("*/*"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def test_a_folder_that_cannot_be_written_to_costs_the_pages_only(tmp_path, caplog):

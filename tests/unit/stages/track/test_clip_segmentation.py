@@ -21,7 +21,7 @@ def dropped(reason, *, begins_run=False):
     return FrameStatus(reason, begins_run)
 
 
-def fates(runs):
+def statuses(runs):
     return [(run.stop - run.start, run.reason) for run in runs]
 
 
@@ -32,7 +32,7 @@ def test_one_face_without_a_cut_is_one_clip():
 @pytest.mark.parametrize("reason", REASONS)
 def test_unusable_frames_part_two_clips(reason):
     runs = split_runs([usable()] * 10 + [dropped(reason)] * 3 + [usable()] * 12, 5, 100)
-    assert fates(runs) == [(10, None), (3, reason), (12, None)]
+    assert statuses(runs) == [(10, None), (3, reason), (12, None)]
 
 
 def test_neighbouring_reasons_are_told_apart_and_a_cut_inside_one_is_not():
@@ -45,27 +45,27 @@ def test_neighbouring_reasons_are_told_apart_and_a_cut_inside_one_is_not():
         5,
         100,
     )
-    assert fates(runs) == [(2, RejectReason.NO_FACE), (1, RejectReason.EXTREME_POSE)]
+    assert statuses(runs) == [(2, RejectReason.NO_FACE), (1, RejectReason.EXTREME_POSE)]
 
 
 def test_a_cut_or_another_face_parts_two_clips():
     runs = split_runs([usable()] * 8 + [usable(begins_run=True)] + [usable()] * 8, 5, 100)
-    assert fates(runs) == [(8, None), (9, None)]
+    assert statuses(runs) == [(8, None), (9, None)]
 
 
 def test_maximal_runs_know_no_length():
     frames = [usable()] * 300 + [usable(begins_run=True)] + [dropped(RejectReason.NO_FACE)]
-    assert fates(maximal_runs(frames)) == [(300, None), (1, None), (1, RejectReason.NO_FACE)]
+    assert statuses(maximal_runs(frames)) == [(300, None), (1, None), (1, RejectReason.NO_FACE)]
 
 
 def test_a_run_that_is_too_short_is_dropped_for_it():
     runs = split_runs([usable()] * 4 + [dropped(RejectReason.NO_FACE)] * 2 + [usable()] * 5, 5, 100)
-    assert fates(runs) == [(4, RejectReason.TOO_SHORT), (2, RejectReason.NO_FACE), (5, None)]
+    assert statuses(runs) == [(4, RejectReason.TOO_SHORT), (2, RejectReason.NO_FACE), (5, None)]
 
 
 @pytest.mark.parametrize(("count", "pieces"), [(10, [10]), (11, [5, 6]), (20, [10, 10]), (23, [7, 8, 8])])
 def test_a_run_that_is_too_long_is_cut_into_the_fewest_even_pieces(count, pieces):
-    assert fates(split_runs([usable()] * count, 5, 10)) == [(length, None) for length in pieces]
+    assert statuses(split_runs([usable()] * count, 5, 10)) == [(length, None) for length in pieces]
 
 
 @settings(deadline=None, max_examples=150)

@@ -76,45 +76,45 @@ def test_the_main_face_is_followed_though_a_larger_one_comes():
     seen = observe([face(100)], [face(300, side=190), face(110)], [face(290, side=190), face(120)])
     assert lefts(seen) == [100, 110, 120]
     assert [frame.num_faces for frame in seen] == [1, 2, 2]
-    assert [frame.fate.begins_run for frame in seen] == [True, False, False]
-    assert [frame.fate.reason for frame in seen] == [None, RejectReason.MULTIPLE_FACES, RejectReason.MULTIPLE_FACES]
+    assert [frame.status.begins_run for frame in seen] == [True, False, False]
+    assert [frame.status.reason for frame in seen] == [None, RejectReason.MULTIPLE_FACES, RejectReason.MULTIPLE_FACES]
 
 
 def test_a_cut_begins_with_the_largest_face_anew():
     seen = observe([face(100)], [face(105), face(300, side=190)], cuts=(1,))
     assert lefts(seen) == [100, 300]
-    assert seen[1].fate.begins_run
+    assert seen[1].status.begins_run
 
 
 def test_a_face_that_jumps_or_comes_back_begins_a_run():
     seen = observe([face(100)], [face(201)], [], [face(201)], [face(290)])
-    assert [frame.fate.begins_run for frame in seen] == [True, True, False, True, False]
-    assert seen[2].fate.reason is RejectReason.NO_FACE
+    assert [frame.status.begins_run for frame in seen] == [True, True, False, True, False]
+    assert seen[2].status.reason is RejectReason.NO_FACE
     assert seen[2].landmarks is None
 
 
 def test_a_small_bystander_is_counted_and_no_fault():
     (seen,) = observe([face(100), face(300, side=49)])
-    assert (seen.fate.reason, seen.num_faces) == (None, 2)
+    assert (seen.status.reason, seen.num_faces) == (None, 2)
     (seen,) = observe([face(100)], background_faces=(60.0, 20.0))
-    assert (seen.fate.reason, seen.num_faces) == (RejectReason.MULTIPLE_FACES, 3)
+    assert (seen.status.reason, seen.num_faces) == (RejectReason.MULTIPLE_FACES, 3)
 
 
 def test_a_box_says_whom_the_video_is_about():
     seen = observe([face(300, side=190), face(100)], box=(90.0, 90.0, 210.0, 210.0))
     assert lefts(seen) == [100]
-    assert seen[0].fate.reason is None
+    assert seen[0].status.reason is None
     assert seen[0].num_faces == 2
 
 
 def test_reasons_that_a_face_gives():
     flat = np.full_like(NOISE, 90)
     limits = FrameLimits(40.0, 0.5, min_sharpness=10.0, max_hand_over_face=0.5)
-    assert observe([face(100, side=39)])[0].fate.reason is RejectReason.FACE_TOO_SMALL
-    assert observe([face(100)], limits=limits, image=flat)[0].fate.reason is RejectReason.BLURRED
-    assert observe([face(100)], limits=limits)[0].fate.reason is None
+    assert observe([face(100, side=39)])[0].status.reason is RejectReason.FACE_TOO_SMALL
+    assert observe([face(100)], limits=limits, image=flat)[0].status.reason is RejectReason.BLURRED
+    assert observe([face(100)], limits=limits)[0].status.reason is None
     covered = observe([face(100)], hands=Hands(lambda _: 0.6))[0]
-    assert covered.fate.reason is RejectReason.HAND_OVER_FACE
+    assert covered.status.reason is RejectReason.HAND_OVER_FACE
     assert covered.hand_over_face == pytest.approx(0.6)
 
 
@@ -146,7 +146,7 @@ def test_of_several_reasons_the_first_one_counts():
     small, large = face(100, side=39), face(100)
 
     def reason(*faces, image=flat):
-        return observe(list(faces), hands=Hands(lambda _: 0.6), limits=limits, image=image)[0].fate.reason
+        return observe(list(faces), hands=Hands(lambda _: 0.6), limits=limits, image=image)[0].status.reason
 
     assert reason(small, face(300, side=38)) is RejectReason.MULTIPLE_FACES
     assert reason(small) is RejectReason.FACE_TOO_SMALL
@@ -155,15 +155,15 @@ def test_of_several_reasons_the_first_one_counts():
 
 
 def test_limits_are_where_they_are_stated():
-    assert observe([face(100), face(300, side=50)])[0].fate.reason is RejectReason.MULTIPLE_FACES  # at least half
-    assert observe([face(100)], hands=Hands(lambda _: 0.5))[0].fate.reason is None  # no more than half
+    assert observe([face(100), face(300, side=50)])[0].status.reason is RejectReason.MULTIPLE_FACES  # at least half
+    assert observe([face(100)], hands=Hands(lambda _: 0.5))[0].status.reason is None  # no more than half
     everything = FrameLimits(40.0, 0.5, min_sharpness=0.0, max_hand_over_face=1.0)
-    assert observe([face(100)], hands=Hands(lambda _: 1.0), limits=everything)[0].fate.reason is None
+    assert observe([face(100)], hands=Hands(lambda _: 1.0), limits=everything)[0].status.reason is None
 
 
 def test_who_stands_aside_is_counted_where_the_main_face_is_lost():
     (seen,) = observe([], background_faces=(60.0, 20.0))
-    assert (seen.fate.reason, seen.num_faces) == (RejectReason.NO_FACE, 2)
+    assert (seen.status.reason, seen.num_faces) == (RejectReason.NO_FACE, 2)
 
 
 def test_hands_are_never_looked_for_more_rarely_than_asked():

@@ -19,7 +19,6 @@ from mggtalk.weights.hub_models import folder_digest
 from tests.support.tiny_networks import DEVIATION, MEAN, save_feature_network
 from tests.unit.models.small import small_model
 from tests.unit.training.small import ALONE, Reports, run, same_weights, small_training
-from tests.unit.training.two_workers import TwoWorkerRun, load_weights, run_two_workers
 
 CPU = torch.device("cpu")
 
@@ -165,14 +164,6 @@ def test_a_run_with_the_term_goes_on_as_if_nothing_had_happened_and_learns_somet
     torch.manual_seed(99)
     assert same_weights(run(settings, shards, None, tmp_path / "state.pt"), uninterrupted)
     assert not same_weights(run(dataclasses.replace(settings, loss=small_training().loss), shards), uninterrupted)
-
-
-@pytest.mark.slow
-def test_two_workers_with_the_term_agree(shards, folder, tmp_path):
-    settings = training(folder, steps=2, workers=2)
-    run_two_workers([TwoWorkerRun(settings, shards.root, tmp_path)], tmp_path / "meeting_point")
-    ours, theirs = load_weights(tmp_path, 0), load_weights(tmp_path, 1)
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_a_classifier_on_top_is_left_out_without_a_word(folder, caplog):

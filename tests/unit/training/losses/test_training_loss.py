@@ -1,4 +1,3 @@
-import copy
 import dataclasses
 from typing import Any
 
@@ -113,24 +112,6 @@ def test_offsets_on_the_face_are_those_within_its_oval(batch):
         for row, column in np.ndindex(16, 16):
             away = cv2.pointPolygonTest(contour, (2.0 * column + 1, 2.0 * row + 1), measureDist=True)
             assert face[row, column] == (away > 0) or abs(away) < 1e-3
-
-
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # Dynamo's, of its own looking
-def test_compiled_parts_compute_what_they_did(batch):
-    """Traces with Dynamo but generates no code, which would take a minute and a compiler."""
-    step = make_step()
-    perturb(step.predictor, scale=0.05)
-    weights = [*step.parameters()]
-    plain, gradients = evaluated(step, *batch), torch.autograd.grad(step(*batch)["total"], weights)
-    step.compile_networks(backend="eager")
-    for coarse in (True, False):  # as in a training
-        step.predictor.set_trained(coarse=coarse)
-        step(*batch, coarse=coarse)["total"].backward()
-    assert evaluated(step, *batch) == pytest.approx(plain, rel=1e-5)
-    for gradient, expected in zip(torch.autograd.grad(step(*batch)["total"], weights), gradients, strict=True):
-        torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=1e-3)
-    # The running average of the weights is a copy, and is validated: it must not run what was made for the original.
-    assert copy.deepcopy(step.predictor).inpainting.unet._compiled_call_impl is None
 
 
 def test_a_step_waits_for_its_device_only_where_sizes_follow_from_data(batch):

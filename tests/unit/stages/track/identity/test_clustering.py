@@ -12,10 +12,10 @@ from scipy.spatial.distance import pdist
 from mggtalk.stages.track.identity.clustering import (
     SAME_FILE,
     SAME_PERSON,
-    Appearance,
+    FaceCluster,
     close_pairs,
     cluster,
-    find_appearances,
+    cluster_faces,
 )
 
 
@@ -24,14 +24,12 @@ def clip_id(file, start=0):
 
 
 def looks(*places):
-    return [Appearance(f"{i:016x}", 0, (clip_id(i),), np.array([place, 0.0])) for i, place in enumerate(places)]
+    return [FaceCluster(f"{i:016x}", 0, (clip_id(i),), np.array([place, 0.0])) for i, place in enumerate(places)]
 
 
 def test_clips_of_a_file_are_one_person_unless_surely_two():
     near, far = SAME_FILE - 0.01, 2.0
-    found = find_appearances(
-        {clip_id(1, 0): (0.0,), clip_id(1, 50): (far,), clip_id(1, 90): (near,), clip_id(2): (far,)}
-    )
+    found = cluster_faces({clip_id(1, 0): (0.0,), clip_id(1, 50): (far,), clip_id(1, 90): (near,), clip_id(2): (far,)})
     assert [(one.file, one.number, one.clip_ids) for one in found] == [
         (f"{1:016x}", 0, (clip_id(1, 0), clip_id(1, 90))),
         (f"{1:016x}", 1, (clip_id(1, 50),)),
@@ -42,7 +40,7 @@ def test_clips_of_a_file_are_one_person_unless_surely_two():
 
 def test_intervals_of_a_file_are_that_file():
     ids = [f"{1:016x}-00000000-00005000-f000000", f"{1:016x}-00005000-end-f000000"]
-    (one,) = find_appearances(dict.fromkeys(ids, (0.0,)))
+    (one,) = cluster_faces(dict.fromkeys(ids, (0.0,)))
     assert one.clip_ids == tuple(ids)
 
 
@@ -60,7 +58,7 @@ def test_a_chain_of_look_alikes_does_not_make_one_person_of_its_ends():
 
 def test_nothing_makes_no_clusters():
     assert cluster([]) == []
-    assert find_appearances({}) == []
+    assert cluster_faces({}) == []
 
 
 def partition(found):
@@ -87,7 +85,7 @@ def test_linkage_by_components_is_linkage_of_the_whole_in_any_order(places, rand
 @given(numbers)
 def test_what_is_far_from_all_moves_nobody(places):
     made = looks(*places)
-    stranger = Appearance("f" * 16, 0, (), np.array([100.0, 0.0]))
+    stranger = FaceCluster("f" * 16, 0, (), np.array([100.0, 0.0]))
     assert partition(cluster([*made, stranger])) == partition(cluster(made)) | {frozenset({"f" * 16})}
 
 

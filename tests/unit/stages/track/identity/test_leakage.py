@@ -14,7 +14,7 @@ from mggtalk.stages.track.identity.leakage import (
     SharedIdentity,
     SplitCount,
     checked_clips,
-    find_leaks,
+    find_split_leakage,
 )
 from mggtalk.stages.track.identity.resolution import ClipIdentity
 from mggtalk.stages.track.tables import ClipRow, write_clip_table
@@ -29,7 +29,7 @@ def clip(file, identity, split, face=None, number=0, change=0.0):
 
 
 def check(*clips, **options):
-    return find_leaks(clips, 0.1, 0.1, **options)
+    return find_split_leakage(clips, 0.1, 0.1, **options)
 
 
 def test_parts_are_counted():
@@ -52,7 +52,7 @@ def test_one_face_under_two_names_in_two_parts_is_a_leak_and_its_closest_pair_is
     report = check(
         clip(1, "ada", TRAIN, 0.0), clip(2, "ada", TRAIN, 0.2), clip(3, "eve", TEST, 0.3), clip(4, "bob", TEST, 9)
     )
-    (leak,) = report.leaks
+    (leak,) = report.leaked_faces
     assert leak.distance == pytest.approx(0.1)
     assert (leak.first, leak.second) == (Look("ada", TRAIN, "2.mp4"), Look("eve", TEST, "3.mp4"))
     assert report.num_leaks == 1
@@ -66,7 +66,7 @@ def test_one_face_under_two_names_in_one_part_is_no_leak_but_said():
 
 def test_a_person_in_two_parts_is_reported_once_and_not_as_a_pair_with_herself():
     report = check(clip(1, "ada", TRAIN, 0.0), clip(2, "ada", TEST, 0.1))
-    assert (len(report.shared), report.leaks, report.twins) == (1, (), ())
+    assert (len(report.shared), report.leaked_faces, report.twins) == (1, (), ())
 
 
 def test_the_closest_that_pass_for_two_people_are_shown():
@@ -113,7 +113,7 @@ def test_many_people_are_compared_in_blocks_and_each_leak_is_found():
     clips = [clip(number, f"train {number}", TRAIN, 2.0 * number) for number in range(1500)]
     clips += [clip(5000 + number, f"test {number}", TEST, 2.0 * number + 0.1) for number in (0, 1023, 1024, 1499)]
     report = check(*clips)
-    assert {pair.second.identity for pair in report.leaks} == {"test 0", "test 1023", "test 1024", "test 1499"}
+    assert {pair.second.identity for pair in report.leaked_faces} == {"test 0", "test 1023", "test 1024", "test 1499"}
     assert report.twins == ()
 
 

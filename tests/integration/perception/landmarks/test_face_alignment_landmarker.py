@@ -16,7 +16,7 @@ from mggtalk.geometry.head.procrustes import align
 from mggtalk.perception.landmarks.backends import LANDMARK_BACKENDS, make_landmarker
 from mggtalk.perception.landmarks.face_alignment_landmarker import FaceAlignmentLandmarker, weight_files
 from mggtalk.perception.landmarks.protocol import FaceDetection
-from tests.unit.perception.landmarks.fan_weights import NUM_POINTS, write_spot_weights
+from tests.support.fan_weights import NUM_POINTS, write_spot_weights
 
 BOX = (200, 80, 370, 270)
 RED, GREEN = (262.3, 131.8), (318.9, 203.1)
@@ -69,7 +69,6 @@ def image_of_spots():
     return image.astype(np.uint8)
 
 
-@pytest.mark.slow
 def test_points_are_where_the_networks_see_them(hub):
     """Through the files of weights, the crop, the heat maps and back: in pixels of the image, nearer is smaller."""
     hub_before = torch.hub.get_dir()
@@ -86,7 +85,6 @@ def test_points_are_where_the_networks_see_them(hub):
     assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
 
 
-@pytest.mark.slow
 def test_the_backend_by_name_lands_in_the_face_that_mediapipe_finds(hub, face_landmarker_path, face_image):
     alignment, depth = (hub / "checkpoints" / name for name in weight_files())
     backend = LANDMARK_BACKENDS["face_alignment"]

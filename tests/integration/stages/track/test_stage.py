@@ -13,9 +13,10 @@ from mggtalk.records import RejectReason, Segment, TrackedVideo, VideoPart
 from mggtalk.stages.track.clip_segmentation import main_reason
 from mggtalk.stages.track.config import TrackConfig
 from mggtalk.stages.track.stage import TrackStage
-from mggtalk.stages.track.tables import dump_track
+from mggtalk.stages.track.tables import dump_track, load_track
 from tests.support.footage import TRACK, first_frames, record_of, tracked_video, write_frames
 from tests.support.media import corrupted_copy, write_video
+from tests.unit.stages.track.test_tables import assert_same
 
 BRIEF_S = 0.48  # twelve frames
 
@@ -40,6 +41,14 @@ def test_a_video_of_one_face_is_one_clip_of_all_frames(tracked_face):
     assert np.diff(clip.times_s) == pytest.approx(0.04, abs=0.03)  # 30 frames per second in truth
     assert clip.expression.shape == (60, len(clip.expression_names))
     assert clip.video == tracked_face.video
+
+
+def test_a_real_track_survives_the_round_trip(tracked_face, tmp_path):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(dump_track(tracked_face))
+    loaded, _ = load_track(path)
+    assert_same(loaded, tracked_face)
+    assert dump_track(loaded) == dump_track(tracked_face)
 
 
 def test_landmarks_project_onto_their_pixels(tracked_face):

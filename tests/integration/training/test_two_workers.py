@@ -1,0 +1,82 @@
+"""Two data-parallel workers in processes of their own learn what one does."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from mggtalk.shards import OnCorruptSample
+from tests.support.tiny_networks import save_feature_network
+from tests.support.two_workers import TwoWorkerRun, load_weights, run_two_workers
+from tests.unit.models.small import small_model
+from tests.unit.training.small import Reports, run, small_training, weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What one worker learned in this process, and the folders of what two did in theirs."""
+
+    alone: dict[str, torch.Tensor]
+    reports: Reports
+    fresh: Path
+    resumed: Path
+    perceptual: Path
+
+
+@pytest.fixture(scope="module")
+def trained(shards, tmp_path_factory) -> Trained:
+    """Every run on the same two processes, because each start loads torch twice."""
+    root: Path = tmp_path_factory.mktemp("two_workers")
+    fresh, resumed, perceptual = (_folder(root / name) for name in ("fresh", "resumed", "perceptual"))
+    # More than one channel to a norm's group: else biases get rounding errors for gradients, which Adam blows up.
+    model = dataclasses.replace(small_model(), unet_channels=8)
+    settings = small_training(steps=3, log_every=1, model=model)
+    # Skipping, for what is replaced is counted together.
+    together = dataclasses.replace(settings, workers=2, loader_workers=2, on_corrupt_sample=OnCorruptSample.SKIP)
+    reports = Reports()
+    alone = weights(run(settings, shards, reports))
+    with pytest.raises(InterruptedError):
+        run(settings, shards, Reports(stop_at=3), resumed / "state.pt")
+    network = save_feature_network(root / "resnet")
+    loss = dataclasses.replace(small_training().loss, perceptual=0.1, perceptual_network=str(network))
+    runs = [
+        TwoWorkerRun(together, shards.root, fresh),
+        TwoWorkerRun(together, shards.root, resumed, (resumed / "state.pt", root / "elsewhere" / "state.pt")),
+        TwoWorkerRun(small_training(steps=2, workers=2, loss=loss), shards.root, perceptual),
+    ]
+    run_two_workers(runs, root / "meeting_point")
+    return Trained(alone, reports, fresh, resumed, perceptual)
+
+
+@pytest.mark.parametrize("kind", ["fresh", "resumed"])
+def test_two_workers_learn_what_one_does(trained, kind):
+    results = getattr(trained, kind)
+    ours, theirs = load_weights(results, 0), load_weights(results, 1)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    # Sums of gradients round in another order, and Adam blows the smallest up: so over all weights, not each.
+    away, size = (
+        torch.cat([part.flatten() for part in parts]).norm()
+        for parts in ([ours[name] - value for name, value in trained.alone.items()], trained.alone.values())
+    )
+    assert away <= 1e-5 * size
+
+
+def test_worker_0_alone_reports_and_of_the_whole_batch(trained):
+    logged = torch.load(trained.fresh / "metrics.0.pt", weights_only=True)
+    assert list(logged) == [1, 2, 3]
+    for step, metrics in logged.items():  # of the whole batch, not of worker 0's half
+        losses = {name: value for name, value in metrics.items() if name.startswith("loss/")}
+        assert losses == pytest.approx({name: trained.reports.metrics[step][name] for name in losses}, rel=1e-4)
+    assert list(torch.load(trained.resumed / "metrics.0.pt", weights_only=True)) == [3]
+    assert list(torch.load(trained.resumed / "metrics.1.pt", weights_only=True)) == []
+
+
+def test_two_workers_with_the_perceptual_term_agree(trained):
+    ours, theirs = load_weights(trained.perceptual, 0), load_weights(trained.perceptual, 1)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path

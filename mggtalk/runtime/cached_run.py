@@ -26,7 +26,8 @@ def run_cached(stage: CachedStage[RecordT, OutputT, ResultT]) -> None:
     Raises:
         MggtalkError: a worker raised it, or nothing was kept. StageBugError: a worker raised anything else.
     """
-    stage.assemble(make_missing(stage))
+    results = make_missing(stage)
+    stage.assemble(results)
 
 
 def make_missing(stage: CachedStage[RecordT, OutputT, ResultT]) -> dict[RecordT, ResultT | Rejected]:

@@ -10,12 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.support.samples"]
 
 # Before torch loads and Ray starts: networks this small are faster on one thread, and tests run beside others.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MGGTALK_WORKERS", "2")  # the same number of workers on every machine
+
+# `--hypothesis-profile=long` is for `make test-long`.
+settings.register_profile(
+    "usual", max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.register_profile("long", settings.get_profile("usual"), max_examples=1000)
+settings.load_profile("usual")
 
 ROOMS = ("unit", "integration", "e2e")
 LATE = ("ray", "mediapipe")

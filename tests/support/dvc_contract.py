@@ -2,7 +2,6 @@
 
 import ast
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,15 +13,12 @@ def uncovered(module: str, deps: Iterable[str], root: Path) -> list[str]:
 
     These are the sources of its imports inside the project, and the data files beside them.
     """
-    files = {path.relative_to(root).as_posix() for name in import_closure(module) for path in _files(name, root)}
+    modules = import_closure(module)
+    sources = {source_file(name, root) for name in modules}
+    data = {path for name in modules for path in data_files(name, root)}
+    files = {path.relative_to(root).as_posix() for path in sources | data}
     listed = [PurePosixPath(dep) for dep in deps]
     return sorted(name for name in files if not any(PurePosixPath(name).is_relative_to(dep) for dep in listed))
-
-
-@cache
-def _files(module: str, root: Path) -> frozenset[Path]:
-    """Return the source of a module and its data files; cached, because the stages share most modules."""
-    return frozenset((source_file(module, root), *data_files(module, root)))
 
 
 def params_groups(source: str) -> set[str]:

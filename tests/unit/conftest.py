@@ -1,4 +1,7 @@
-"""Holds every test below to the rules of `tests.support.unit_room`, but those for a GPU, which take their time."""
+"""Holds every test below to the rules of `tests.support.unit_room`.
+
+Left out are tests for a GPU, which load CUDA, and the time limit in the long run.
+"""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,6 +33,11 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
 def _held_to_the_rules(item: pytest.Item, limit_s: float) -> Iterator[None]:
     with ExitStack() as rules:
         if item.get_closest_marker("gpu") is None:
-            rules.enter_context(time_limit(limit_s))
+            if not _is_long(item):
+                rules.enter_context(time_limit(limit_s))
             rules.enter_context(room.guarded())
         yield
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return item.get_closest_marker("long") is not None or item.config.getoption("hypothesis_profile") == "long"

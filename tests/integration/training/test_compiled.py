@@ -21,7 +21,7 @@ def evaluated(step: TrainingStep, *batch: Any) -> dict[str, float]:
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # Dynamo's, of its own looking
 def test_compiled_parts_compute_what_they_did(shards):
-    """With Dynamo's tracing and without generated code, which takes a minute and a compiler."""
+    """Traces with Dynamo but generates no code, which would take a minute and a compiler."""
     settings = small_training(batch_size=4, track_pairs=4)
     batch = make_loader(settings, shards, ALONE).load(0).batch.unpack(ALONE.device)
     torch.manual_seed(0)

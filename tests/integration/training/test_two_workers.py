@@ -29,10 +29,10 @@ def trained(shards, tmp_path_factory) -> Trained:
     """Every run on the same two processes, because each start loads torch twice."""
     root: Path = tmp_path_factory.mktemp("two_workers")
     fresh, resumed, perceptual = (_folder(root / name) for name in ("fresh", "resumed", "perceptual"))
-    # More than one channel to a norm's group: else biases get rounding errors for gradients, which Adam blows up.
+    # Several channels per norm group: a lone bias would have rounding errors as gradients, which Adam amplifies.
     model = dataclasses.replace(small_model(), unet_channels=8)
     settings = small_training(steps=3, log_every=1, model=model)
-    # Skipping, for what is replaced is counted together.
+    # With SKIP, because the count of replaced pairs is summed over the workers.
     together = dataclasses.replace(settings, workers=2, loader_workers=2, on_corrupt_sample=OnCorruptSample.SKIP)
     reports = Reports()
     alone = weights(run(settings, shards, reports))
@@ -54,7 +54,7 @@ def test_two_workers_learn_what_one_does(trained, kind):
     results = getattr(trained, kind)
     ours, theirs = load_weights(results, 0), load_weights(results, 1)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    # Sums of gradients round in another order, and Adam blows the smallest up: so over all weights, not each.
+    # Gradients are summed in another order and Adam amplifies the smallest, so all weights are compared at once.
     away, size = (
         torch.cat([part.flatten() for part in parts]).norm()
         for parts in ([ours[name] - value for name, value in trained.alone.items()], trained.alone.values())

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.range_server import serving
 from mggtalk.cli.inspect import find_clip
 from mggtalk.cli.main import main
 from mggtalk.shards import Shards
@@ -111,14 +110,3 @@ def test_a_clip_without_geometry_gives_2(tmp_path, capsys):
     write_talking_shards(tmp_path, [replace(make_talking_clip(ADA, size=32, num_frames=2), sources={})])
     assert main(["inspect", ADA, f"--shards={tmp_path}"]) == 2
     assert "no frame of the clip has geometry" in capsys.readouterr().err
-
-
-def test_shards_behind_a_url_are_drawn_like_those_on_disk(root, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MGGTALK_CACHE", str(tmp_path / "cache"))
-    with serving(root) as server:
-        assert main(["inspect", f"--shards={server.url}", "ada"]) == 0
-    frame = widest_turned(Shards(root), ADA)
-    assert np.array_equal(
-        picture_at(tmp_path / capsys.readouterr().out.strip()), draw_inspection(Shards(root), ADA, frame)
-    )

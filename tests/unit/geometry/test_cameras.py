@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.spatial.transform import Rotation
@@ -16,7 +16,6 @@ from mggtalk.geometry.cameras import (
 )
 from tests.support.heads import rigid
 
-relaxed = settings(deadline=None, max_examples=50)
 coordinates = st.floats(-50, 50, width=32)
 vectors = arrays.arrays(np.float64, 3, elements=coordinates)
 clouds = arrays.arrays(np.float64, (7, 3), elements=coordinates)
@@ -32,7 +31,6 @@ cameras = st.builds(
 )
 
 
-@relaxed
 @given(transforms, clouds)
 def test_the_inverse_undoes_a_rigid_transform(matrix, points):
     there = transform_points(matrix, torch.from_numpy(points))
@@ -40,7 +38,6 @@ def test_the_inverse_undoes_a_rigid_transform(matrix, points):
     np.testing.assert_allclose((invert_rigid(matrix) @ matrix).numpy(), np.eye(4), atol=1e-9)
 
 
-@relaxed
 @given(transforms, clouds)
 def test_directions_turn_as_the_difference_of_points_does(matrix, points):
     first, second = torch.from_numpy(points), torch.from_numpy(points[::-1].copy())
@@ -48,7 +45,6 @@ def test_directions_turn_as_the_difference_of_points_does(matrix, points):
     np.testing.assert_allclose(rotate_directions(matrix, first - second).numpy(), moved.numpy(), atol=1e-9)
 
 
-@relaxed
 @given(cameras, clouds, arrays.arrays(np.float64, 7, elements=st.floats(1, 200)))
 def test_what_is_unprojected_projects_back_onto_its_pixel_at_its_depth(intrinsics, cloud, depth):
     pixels = torch.from_numpy(cloud[:, :2] * 20)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mggtalk.geometry.depth_alignment import align
@@ -18,7 +18,6 @@ def everywhere(x):
     return torch.ones_like(x, dtype=torch.bool)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**32 - 1), SCALES, SHIFTS)
 def test_any_positive_scale_and_any_shift_are_recovered(seed, scale, shift):
     predicted, _ = points(seed)
@@ -29,7 +28,6 @@ def test_any_positive_scale_and_any_shift_are_recovered(seed, scale, shift):
     assert (found.unexplained < 1e-6).all()
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**32 - 1), SCALES, SHIFTS, st.sampled_from(["in front", "anywhere", "in the prediction"]))
 def test_a_fifth_of_outliers_moves_scale_and_shift_by_less_than_a_hundredth(seed, scale, shift, kind):
     predicted, random = points(seed)

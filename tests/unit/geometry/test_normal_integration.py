@@ -12,7 +12,7 @@ from tests.support.analytic_head import YAWS, analytic_view, jumps, mesh_view
 
 LEAST_SQUARES = IntegrationSettings(sharpness=0.0, rounds=4, steps=10)
 NOISE_CM = 0.3
-relaxed = settings(deadline=None, max_examples=15)
+costly = settings(max_examples=settings().max_examples // 2)
 
 
 def integrated(view, depth, how=None):
@@ -87,7 +87,7 @@ def test_parts_that_do_not_touch_do_not_pull_at_each_other():
     np.testing.assert_allclose(after[hole] / before[hole], moved[hole], rtol=1e-3)
 
 
-@relaxed
+@costly
 @given(st.floats(0.1, 10.0))
 def test_units_do_not_matter(scale):
     view = mesh_view(15, 128)
@@ -96,7 +96,7 @@ def test_units_do_not_matter(scale):
     np.testing.assert_allclose(scaled / scale, integrated(view, noisy), rtol=1e-4)
 
 
-@relaxed
+@costly
 @given(st.lists(st.tuples(st.sampled_from(YAWS), st.integers(0, 9)), min_size=1, max_size=4))
 def test_a_batch_gives_what_each_frame_gives_by_itself(frames):
     views = [(mesh_view(yaw, 96), seed) for yaw, seed in frames]
@@ -107,7 +107,7 @@ def test_a_batch_gives_what_each_frame_gives_by_itself(frames):
     torch.testing.assert_close(batch, alone, rtol=1e-5, atol=0)
 
 
-@relaxed
+@costly
 @given(st.integers(9, 70), st.integers(9, 70), st.floats(-40, 40), st.floats(-40, 40))
 def test_a_tilted_plane_of_any_size_comes_back_from_its_normals(height, width, tilt_x, tilt_y):
     """Rough depth: the plane's mean distance alone."""

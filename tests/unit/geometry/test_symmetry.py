@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mggtalk.geometry.symmetry import _contains, keep_mirrored, mirror_points, voxel_keys
 
-relaxed = settings(deadline=None, max_examples=60)
 # Multiples of 1/8 fall on voxel borders too, and are exact in float32.
 clouds = arrays.arrays(
     np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=st.integers(-96, 96).map(lambda step: step / 8)
@@ -25,7 +24,6 @@ def keep(visible, mirrored, voxel_size):
     )
 
 
-@relaxed
 @given(clouds)
 def test_mirrored_twice_is_where_it_was(points):
     cloud = torch.from_numpy(points)
@@ -34,7 +32,6 @@ def test_mirrored_twice_is_where_it_was(points):
     assert torch.equal(mirror_points(cloud)[:, 0], -cloud[:, 0])
 
 
-@relaxed
 @given(clouds, clouds, voxel_sizes)
 def test_exactly_the_points_in_voxels_that_nothing_visible_occupies_are_kept(visible, mirrored, voxel_size):
     occupied = {tuple(cell) for cell in np.floor(visible / voxel_size).astype(int)}
@@ -42,7 +39,6 @@ def test_exactly_the_points_in_voxels_that_nothing_visible_occupies_are_kept(vis
     assert keep(torch.from_numpy(visible), torch.from_numpy(mirrored), voxel_size).tolist() == expected
 
 
-@relaxed
 @given(clouds, voxel_sizes, st.randoms(use_true_random=False))
 def test_the_order_of_points_does_not_matter(points, voxel_size, random):
     visible = torch.from_numpy(points)
@@ -54,7 +50,6 @@ def test_the_order_of_points_does_not_matter(points, voxel_size, random):
     assert torch.equal(keep(visible, mirrored[order], voxel_size), kept[order])
 
 
-@relaxed
 @given(st.lists(clouds, min_size=2, max_size=4), voxel_sizes, st.integers(0, 30_000))
 @example([np.full((1, 3), -1, np.float32), np.full((1, 3), 0, np.float32)], 0.5, 0)
 def test_a_batch_gives_what_each_head_gives_by_itself(heads, voxel_size, first_head):
@@ -90,7 +85,6 @@ def test_gradients_reach_the_positions_behind_the_kept_points():
     assert visible.grad[2].tolist() == pytest.approx([-1.0, 1.0, 1.0])
 
 
-@relaxed
 @given(st.lists(st.integers(0, 2**63 - 1), max_size=30), st.lists(st.integers(0, 2**63 - 1), max_size=30), st.data())
 def test_numbers_are_among_others_exactly_where_they_are(known, others, data):
     asked = others + [data.draw(st.sampled_from(known)) for _ in range(10) if known]

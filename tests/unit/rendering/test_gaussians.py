@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -8,7 +8,6 @@ from mggtalk.rendering import Gaussians, rotation_matrices
 from tests.unit.rendering.scenes import GAUSSIAN_FIELDS, cloud
 
 
-@settings(deadline=None)  # the first call of a process loads libraries
 @given(st.lists(st.floats(-3, 3), min_size=4, max_size=4).filter(lambda q: sum(v * v for v in q) > 1e-3))
 def test_rotation_matrices_agree_with_scipy(quaternion):
     matrix = rotation_matrices(torch.tensor(quaternion, dtype=torch.float64))

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mggtalk.rendering import Gaussians, rasterize
@@ -158,7 +158,6 @@ def test_a_batch_equals_its_heads_one_by_one():
         torch.testing.assert_close(together[head], image[0], rtol=1e-6, atol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.permutations(range(12)))
 def test_the_order_of_the_gaussians_does_not_matter(permutation):
     scene = cloud(1, 12, (0.3, 3.0), seed=5)
@@ -168,7 +167,6 @@ def test_the_order_of_the_gaussians_does_not_matter(permutation):
     torch.testing.assert_close(image, other, rtol=1e-12, atol=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), num_gaussians=st.integers(1, 60), largest=st.floats(0.1, 20.0))
 def test_white_renders_as_alpha_and_depth_stays_between_the_nearest_and_the_farthest(seed, num_gaussians, largest):
     scene = cloud(1, num_gaussians, (0.05, largest), seed)

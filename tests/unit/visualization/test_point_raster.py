@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mggtalk.visualization.point_raster import NOTHING, nearest_points
@@ -15,7 +15,6 @@ def slowly(pixels, depth, radius, size):
     return nearest
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 30), st.sampled_from([0.0, 1.0, 1.5, 3.2]))
 def test_every_pixel_shows_the_nearest_point_whose_disc_covers_it(seed, num_points, radius):
     random = np.random.default_rng(seed)

@@ -23,25 +23,25 @@ def test_shape_and_triangles_are_those_in_the_landmarker_model(face_landmarker_p
 
 def fields(message):
     """Number and content of a protobuf message's fields; a varint's content is its value."""
-    place = 0
-    while place < len(message):
-        tag, place = varint(message, place)
+    offset = 0
+    while offset < len(message):
+        tag, offset = varint(message, offset)
         if tag & 7 == 0:
-            value, place = varint(message, place)
+            value, offset = varint(message, offset)
             yield tag >> 3, value
             continue
         length = 4
         if tag & 7 == 2:
-            length, place = varint(message, place)
-        yield tag >> 3, message[place : place + length]
-        place += length
+            length, offset = varint(message, offset)
+        yield tag >> 3, message[offset : offset + length]
+        offset += length
 
 
-def varint(message, place):
+def varint(message, offset):
     value = shift = 0
     while True:
-        value |= (message[place] & 127) << shift
+        value |= (message[offset] & 127) << shift
         shift += 7
-        place += 1
-        if message[place - 1] < 128:
-            return value, place
+        offset += 1
+        if message[offset - 1] < 128:
+            return value, offset

@@ -1,15 +1,12 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from mggtalk.geometry.head.procrustes import align, solve_symmetric_shape
 from tests.support.heads import LANDMARKS, PRIOR, RIGID, angle_deg, symmetric_shape, turned
 
-relaxed = settings(deadline=None, max_examples=40)
 
-
-@relaxed
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_align_recovers_a_known_similarity(seed, with_scale):
     random = np.random.default_rng(seed)
@@ -24,7 +21,6 @@ def test_align_recovers_a_known_similarity(seed, with_scale):
     np.testing.assert_allclose(fit.inverse_apply(points), np.tile(shape, (4, 1, 1)), atol=1e-8)
 
 
-@relaxed
 @given(st.integers(0, 2**32 - 1))
 def test_align_gives_a_rotation_even_where_a_reflection_would_fit_better(seed):
     shape = np.random.default_rng(seed).normal(size=(9, 3))

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -25,7 +25,6 @@ def fitted(landmarks, iterations=6):
     return refine_poses(rough, SHAPE, landmarks[..., :2] / FOCAL, WEIGHTS, TOLERANCE_CM, iterations)
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     st.floats(-60, 60),
     st.floats(-30, 30),

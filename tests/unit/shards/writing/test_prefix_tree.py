@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mggtalk.shards.writing.prefix_tree import assign_leaves, id_bits, shard_name
@@ -18,11 +18,10 @@ def shared_start(*ids: str) -> str:
 
 
 def leaves_by_bits(sizes: dict[str, int], target: int) -> dict[str, tuple[str, ...]]:
-    """The leaves by the longest beginning that their ids share."""
+    """Return the leaves by the longest common prefix of their ids."""
     return {shared_start(*map(id_bits, clips)): clips for clips in assign_leaves(sizes, target).values()}
 
 
-@settings(deadline=None)
 @given(SIZES, TARGETS)
 def test_every_clip_is_in_exactly_one_leaf_and_leaves_are_runs_of_sorted_ids(sizes, target):
     leaves = assign_leaves(sizes, target)
@@ -30,14 +29,12 @@ def test_every_clip_is_in_exactly_one_leaf_and_leaves_are_runs_of_sorted_ids(siz
     assert all(len(clips) > 0 for clips in leaves.values())
 
 
-@settings(deadline=None)
 @given(SIZES, TARGETS)
 def test_a_leaf_is_over_the_target_only_if_it_is_one_clip(sizes, target):
     for clips in assign_leaves(sizes, target).values():
         assert len(clips) == 1 or sum(sizes[clip] for clip in clips) <= target
 
 
-@settings(deadline=None)
 @given(SIZES, TARGETS)
 def test_no_leaf_was_split_without_need(sizes, target):
     leaves = list(leaves_by_bits(sizes, target))
@@ -46,7 +43,6 @@ def test_no_leaf_was_split_without_need(sizes, target):
         assert sum(sizes[clip] for clip in together) > target
 
 
-@settings(deadline=None)
 @given(SIZES.filter(bool), TARGETS, st.randoms())
 def test_order_does_not_matter(sizes, target, random):
     shuffled = list(sizes.items())
@@ -54,7 +50,6 @@ def test_order_does_not_matter(sizes, target, random):
     assert assign_leaves(dict(shuffled), target) == assign_leaves(sizes, target)
 
 
-@settings(deadline=None)
 @given(SIZES, TARGETS, CLIP_IDS, st.integers(1, 40))
 def test_a_new_clip_changes_only_the_leaf_that_it_falls_in(sizes, target, new_clip, new_size):
     sizes.pop(new_clip, None)
@@ -66,7 +61,6 @@ def test_a_new_clip_changes_only_the_leaf_that_it_falls_in(sizes, target, new_cl
     assert {clip for clips in new for clip in clips} == touched
 
 
-@settings(deadline=None)
 @given(SIZES, TARGETS, CLIP_IDS)
 def test_a_new_clip_no_larger_than_the_others_changes_at_most_two_shards(sizes, target, new_clip):
     sizes.pop(new_clip, None)
@@ -75,7 +69,6 @@ def test_a_new_clip_no_larger_than_the_others_changes_at_most_two_shards(sizes, 
     assert sum(before.get(name) != clips for name, clips in after.items()) <= 2
 
 
-@settings(deadline=None)
 @given(SIZES, TARGETS, CLIP_IDS, st.integers(1, 40))
 def test_a_new_clip_costs_at_most_one_full_shard_beside_itself(sizes, target, new_clip, new_size):
     sizes.pop(new_clip, None)
@@ -107,7 +100,6 @@ def test_names_tell_leaves_apart(clips, names):
     assert set(assign_leaves(dict.fromkeys(clips, 2), 3)) == names
 
 
-@settings(deadline=None)
 @given(SIZES, TARGETS)
 def test_no_two_leaves_have_one_name_and_none_is_hidden(sizes, target):
     leaves = assign_leaves(sizes, target)

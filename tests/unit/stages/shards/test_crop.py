@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -17,7 +17,6 @@ def ramp(width=640, height=360):
     return np.stack((columns * 255 / width, rows * 255 / height, np.full_like(rows, 77)), axis=-1).astype(np.uint8)
 
 
-@settings(deadline=None, max_examples=30)
 @given(crops)
 def test_pixels_of_the_crop_show_what_the_similarity_says(crop):
     image = crop.image(ramp())
@@ -35,7 +34,6 @@ def test_pixels_of_the_crop_show_what_the_similarity_says(crop):
             assert image[row, column].tolist() == [0, 0, 0]
 
 
-@settings(deadline=None, max_examples=30)
 @given(crops)
 def test_the_valid_box_is_what_the_frame_covers(crop):
     left, top, right, bottom = crop.valid_box(640, 360)
@@ -48,7 +46,6 @@ def test_the_valid_box_is_what_the_frame_covers(crop):
         assert (rows[0], rows[-1] + 1) == pytest.approx((top, bottom), abs=1)
 
 
-@settings(deadline=None, max_examples=30)
 @given(crops, st.tuples(st.floats(-20, 20), st.floats(-20, 20), st.floats(40, 120)))
 def test_the_crops_intrinsics_project_where_its_points_are(crop, point):
     video = INTRINSICS @ point
@@ -58,7 +55,6 @@ def test_the_crops_intrinsics_project_where_its_points_are(crop, point):
     np.testing.assert_allclose(crop.video_to_crop @ homogeneous, crop.points(homogeneous[:2]), atol=1e-9)
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(1.0, 1.6))
 def test_the_mean_head_lies_inside_in_every_pose(seed, margin):
     random = np.random.default_rng(seed)

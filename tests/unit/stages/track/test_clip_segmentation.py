@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mggtalk.records import RejectReason, Segment
@@ -68,7 +68,6 @@ def test_a_run_that_is_too_long_is_cut_into_the_fewest_even_pieces(count, pieces
     assert statuses(split_runs([usable()] * count, 5, 10)) == [(length, None) for length in pieces]
 
 
-@settings(deadline=None, max_examples=150)
 @given(
     st.lists(
         st.tuples(

@@ -3,7 +3,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -126,7 +126,6 @@ def test_a_damaged_file_is_named(tracked, tmp_path, damage):
         load_track(path)
 
 
-@settings(deadline=None, max_examples=60)
 @given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
 def test_no_flipped_bits_become_other_landmarks(tmp_path_factory, place, flip):
     """Either the damage is found, or it lay where no content is."""

@@ -155,12 +155,12 @@ def test_the_network_is_neither_trained_nor_kept(shards, folder):
 
 
 def test_a_run_with_the_term_goes_on_as_if_nothing_had_happened_and_learns_something_else(shards, folder, tmp_path):
-    settings = training(folder, steps=4, log_every=1, checkpoint_every=2, coarse_fraction=0.25)
+    settings = training(folder, steps=2, log_every=1, checkpoint_every=1, coarse_fraction=0.5)
     reports = Reports()
     uninterrupted = run(settings, shards, reports)
     assert all(metrics["loss/perceptual"] > 0 for metrics in reports.metrics.values())
     with pytest.raises(InterruptedError):
-        run(settings, shards, Reports(stop_at=3), tmp_path / "state.pt")
+        run(settings, shards, Reports(stop_at=2), tmp_path / "state.pt")
     torch.manual_seed(99)
     assert same_weights(run(settings, shards, None, tmp_path / "state.pt"), uninterrupted)
     assert not same_weights(run(dataclasses.replace(settings, loss=small_training().loss), shards), uninterrupted)

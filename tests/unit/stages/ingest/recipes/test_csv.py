@@ -3,7 +3,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mggtalk.errors import RecipeError
@@ -295,7 +295,6 @@ def test_clock_times(text: str, seconds: float | None) -> None:
 
 
 @given(table=st.text(alphabet=st.sampled_from('v,se\n\r";-0123:.\0 xé#/@'), max_size=60))
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_table_gives_sound_inputs_or_an_error(tmp_path: Path, table: str) -> None:
     try:
         items = csv_items(tmp_path, f"v,s,e\n{table}", {"video": "v", "start": "s", "end": "e"})

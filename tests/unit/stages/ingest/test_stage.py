@@ -2,7 +2,6 @@ import hashlib
 import math
 import os
 import random
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mggtalk.config import validate
-from mggtalk.errors import ParamsError, StageError
+from mggtalk.errors import StageError
 from mggtalk.records import Rejected, RejectReason, Split, VideoRecord
 from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.ingest.items import IngestItem, printable
@@ -212,30 +210,6 @@ def test_a_file_with_another_hash_than_the_recipe_states_is_rejected(tmp_path: P
     assert f"has SHA-256 {right}, expected 000" in rejected.detail
 
 
-def remove(path: Path) -> None:
-    path.unlink()
-
-
-def grow(path: Path) -> None:
-    path.write_bytes(path.read_bytes() + b"more")
-
-
-def replace_by_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-@pytest.mark.parametrize("deed", [remove, grow, replace_by_folder])
-def test_a_file_that_changes_after_it_was_seen_is_missing(tmp_path: Path, deed: Callable[[Path], None]) -> None:
-    path = write_video(tmp_path / "a.mp4", 5)
-    file = look_up(str(path))
-    assert not isinstance(file, Rejected)
-    deed(path)
-    (result,) = ProbeStage()(file)
-    assert isinstance(result, Rejected)
-    assert (result.key, result.reason) == (str(path), RejectReason.MISSING_FILE)
-
-
 def test_duplicates_are_rejected_in_favour_of_the_first_name(tmp_path: Path) -> None:
     path = write_video(tmp_path / "b.mp4", 5)
     names = ["c.mp4", "a.mp4", "b.mp4"]
@@ -302,18 +276,3 @@ def test_missing_damaged_and_foreign_tables_are_errors(tmp_path: Path) -> None:
         StageError, match=r"videos\.parquet: got the columns video_id: string; expected video_id: string, "
     ):
         read_videos(tmp_path)
-
-
-@pytest.mark.parametrize(("key", "value"), [("val_fraction", -0.1), ("test_fraction", 1.0), ("recipe", 3)])
-def test_config_values_out_of_range_are_errors(key: str, value: object) -> None:
-    values = {"recipe": "r", "watch": "w", "val_fraction": 0.1, "test_fraction": 0.1, key: value}
-    with pytest.raises(ParamsError, match=key):
-        validate(values, IngestConfig, "params.yaml: ingest")
-
-
-@pytest.mark.parametrize(("val", "test"), [(0.6, 0.5), (0.01, 0.999)])
-def test_parts_larger_than_the_whole_are_an_error(val: float, test: float) -> None:
-    values = {"recipe": "r", "watch": "w", "val_fraction": val, "test_fraction": test}
-    with pytest.raises(ParamsError, match=r"val_fraction \+ test_fraction: .* is more than 1"):
-        validate(values, IngestConfig, "params.yaml: ingest")
-    assert validate(values | {"val_fraction": 1 - test}, IngestConfig, "params.yaml: ingest").test_fraction == test

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from mggtalk.errors import RecipeError
 from mggtalk.records import Split
 from mggtalk.stages.ingest.items import IngestItem
-from mggtalk.stages.ingest.recipes.csv_tables import clock_seconds
 from mggtalk.stages.ingest.recipes.reader import load_items
 from tests.support.paths import ROOT
 from tests.unit.stages.ingest.recipes.recipes import csv_items, recipe_file
@@ -284,14 +283,6 @@ def test_wrong_frames_are_errors(tmp_path: Path, columns: dict[str, object], row
 def test_a_table_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"table: 'other\.csv' not found; looked for"):
         load_items(recipe_file(tmp_path, kind="csv", table="other.csv", columns={"video": "v"}), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("00:30", 30.0), ("01:02:03", 3723.0), ("90:00", 5400.0), ("0:0.5", 0.5), ("1:2:3:4", None), ("30", None)],
-)
-def test_clock_times(text: str, seconds: float | None) -> None:
-    assert clock_seconds(text) == seconds
 
 
 @given(table=st.text(alphabet=st.sampled_from('v,se\n\r";-0123:.\0 xé#/@'), max_size=60))

@@ -177,7 +177,7 @@ def test_a_rerun_makes_nothing_again_and_changes_no_byte(project, caplog):
     before = project.files(project.artifacts.tracks, project.artifacts.shards, project.artifacts.model)
     with caplog.at_level(logging.INFO):
         project.run("track", "shards", "train")
-    assert "track: 3 of 3 parts were finished before" in caplog.text
+    assert "track: 3 of 3 videos were finished before" in caplog.text
     assert "shards: 2 of 2 clips were finished before" in caplog.text
     assert "track in all: kept 2, rejected 1 (NO_FACE 1)" in caplog.text
     assert "shards in all: kept 2, rejected 0" in caplog.text
@@ -206,7 +206,7 @@ def test_relabelling_tracks_nothing_again_and_one_more_video_costs_one_video(sam
     (project.folder / "no_face.mp4").write_bytes(sample_videos["no_face.mp4"].read_bytes())
     with caplog.at_level(logging.INFO):
         project.run("ingest", "track")
-    assert "track: 2 of 3 parts were finished before" in caplog.text
+    assert "track: 2 of 3 videos were finished before" in caplog.text
     assert "track: kept 0, rejected 1 (NO_FACE 1)" in caplog.text
     assert tracked.items() <= project.files(project.artifacts.tracks / "videos").items()
     clips = parquet.read_table(project.artifacts.tracks / "clips.parquet").to_pylist()

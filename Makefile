@@ -14,12 +14,12 @@ export PATH := $(abspath $(BIN)):$(PATH)
 .PHONY: help demo test test-fast test-long check format clean
 
 help:
-	@echo "make demo    environment, model weights, dvc repro; ends with the path of the report"
-	@echo "make test-fast  tests/unit: no Ray, no processes, no MediaPipe; seconds a change"
-	@echo "make test    environment, and all tests that a commit must pass"
+	@echo "make demo       environment, model weights, dvc repro; ends with the path of the report"
+	@echo "make test-fast  tests/unit: no Ray, no processes, no MediaPipe"
+	@echo "make test       all tests that a commit must pass"
 	@echo "make test-long  proofs that take long; before a release"
-	@echo "make check   format, lint, types, layers"
-	@echo "make format  put the code in order"
+	@echo "make check      format, lint, types, layers"
+	@echo "make format     put the code in order"
 
 demo: $(VENV)/.installed
 	mggtalk models fetch
@@ -35,6 +35,7 @@ test-fast: $(VENV)/.installed
 
 test-long: $(VENV)/.installed
 	pytest -m "long and not gpu"
+	pytest --hypothesis-profile=long tests/unit
 
 check: $(VENV)/.installed
 	ruff format --check

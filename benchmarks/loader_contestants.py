@@ -152,7 +152,7 @@ def reader_pass(task: Task) -> Iterator[Any]:
     frames = frames_of(shards.clips(Split.TRAIN))
     yield
     for frame, kinds in frames:
-        yield shards.stored_source(*frame) if kinds is SOURCE else shards.head_frame(*frame)
+        yield shards.quantized_source(*frame) if kinds is SOURCE else shards.head_frame(*frame)
 
 
 def webdataset_pass(task: Task) -> Iterator[Any]:

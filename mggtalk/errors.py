@@ -1,14 +1,15 @@
-"""Every error that is the user's to mend, as one tree; anything else that is raised is a bug.
+"""All errors that a user can fix, as one tree; any other exception is a bug.
 
-MggtalkError            exit code 2, one line, no stack trace
-├── ParamsError         params.yaml: unknown key, wrong type, value out of range
-├── RecipeError         datasets/NAME/recipe.yaml: missing, unknown key, no videos
-├── WeightsError       a model or sample file: missing, wrong hash, no source answers
-├── VideoError          one video cannot be probed or decoded (stages turn it into a rejection)
-├── ShardError          shards or index: missing, damaged
-│   └── SchemaVersionError   written by a version of the schema that this reader does not know
-├── StageError          a stage cannot start or finish: its input is missing or nothing was kept
-└── SplitLeakageError           exit code 1: somebody is in two parts of the data set
+MggtalkError                exit code 2, one line, no stack trace
+├── ParamsError             params.yaml: unknown key, wrong type, value out of range
+├── RecipeError             datasets/NAME/recipe.yaml: missing, unknown key, no videos
+├── WeightsError            a file of model weights or samples: missing, wrong hash, no source answers
+├── VideoError              one video cannot be probed or decoded (stages turn it into a rejection)
+├── ShardError              shards or index: missing, damaged
+│   └── SchemaVersionError  written under a schema version that this reader does not know
+├── StageError              a stage cannot start or finish: its input is missing or nothing was kept
+├── SplitLeakageError       exit code 1: a person is in more than one part of the data set
+└── VerificationError       exit code 1: `mggtalk shards verify` found issues
 """
 
 import errno
@@ -17,7 +18,7 @@ from collections.abc import Callable
 
 
 class MggtalkError(Exception):
-    """Root of the errors that a user can mend; the message says what, got, expected, and on which key."""
+    """Root of the errors that a user can fix; the message says what, got, expected, and on which key."""
 
     exit_code = 2
 
@@ -31,7 +32,7 @@ class RecipeError(MggtalkError):
 
 
 class WeightsError(MggtalkError):
-    """A registered file is missing, has the wrong hash, or no source answered."""
+    """A file of model weights or samples is missing or has the wrong hash, or no source answered."""
 
 
 class VideoError(MggtalkError):
@@ -42,8 +43,8 @@ class ShardError(MggtalkError):
     """Shards or their index are missing or damaged.
 
     Attributes:
-        shard, sample, member: what cannot be read: the shard's path in the data set, the sample's key, the member's
-            name; empty where no single one is to blame (an index that is damaged, a clip that does not exist).
+        shard, sample, member: path in the data set, key and name of the shard, sample and member that cannot be read;
+            empty if no single one is to blame (a damaged index, a clip that does not exist).
     """
 
     def __init__(self, message: str, *, shard: str = "", sample: str = "", member: str = "") -> None:
@@ -56,32 +57,32 @@ class SchemaVersionError(ShardError):
 
 
 class StageError(MggtalkError):
-    """A stage cannot start (its input is missing) or has nothing to hand on."""
+    """A stage cannot start (its input is missing) or kept nothing."""
 
 
 class SplitLeakageError(MggtalkError):
-    """Somebody is in more than one part of the data set; not a fault of the command, so its exit code is 1."""
+    """A person is in more than one part of the data set; the command itself worked, so its exit code is 1."""
 
     exit_code = 1
 
 
-class UnsoundError(MggtalkError):
-    """Shards are not what they should be; not a fault of the command that looked, so its exit code is 1."""
+class VerificationError(MggtalkError):
+    """Verification found issues in the shards; the command itself worked, so its exit code is 1."""
 
     exit_code = 1
 
 
 INSTALL_NETWORKS = "pip install -c constraints.txt '.[networks]'"
-"""What to say where the library of the networks is missing."""
+"""Command that a message suggests if the library of the networks is missing."""
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run_main(function: Callable[[], None]) -> int:
-    """Run the body of a command and return its exit code: 0, that of an error of the user's, 130 for Ctrl-C.
+    """Run the body of a command and return its exit code: 0, the code of a `MggtalkError`, or 130 for Ctrl-C.
 
     Raises:
-        Exception: anything else is a bug, and keeps its stack trace.
+        Exception: any other error, which is a bug, with its stack trace.
     """
     try:
         function()
@@ -95,5 +96,5 @@ def run_main(function: Callable[[], None]) -> int:
         return MggtalkError.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        return 130  # what a shell reports for a command that SIGINT ended
+        return 130  # as a shell reports a command that SIGINT ended
     return 0

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, so that a killed run leaves nothing half-written under a final name."""
+"""Writes files that appear whole or not at all, so that a killed run leaves no half-written file under a final name."""
 
 import os
 import shutil
@@ -9,15 +9,15 @@ from pathlib import Path
 PARTIAL_SUFFIX = ".partial"
 
 METRICS_LINES = "metrics.jsonl"
-"""What a training logs where DVCLive is not installed: a JSON object a line."""
+"""Log of a training if DVCLive is not installed: one JSON object per line."""
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a file beside `path` to write; on success it is renamed to `path`, else removed.
+    """Give a file beside `path` to write; on success rename it to `path`, otherwise remove it.
 
-    At every moment `path` holds the old content, or all of the new one. The bytes reach the disk before the name does,
-    so a power cut cannot leave a name without its bytes. A process that is killed leaves the `.partial` file behind.
+    At every moment `path` has the old content or all of the new one. The bytes reach the disk before the name does, so
+    a power cut cannot leave a name without its bytes. A killed process leaves the `.partial` file behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
@@ -27,7 +27,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         partial.replace(path)
     except OSError as fault:
         if fault.errno is not None and fault.filename is None:
-            fault.filename = str(path)  # a write that finds the disk full names no file
+            fault.filename = str(path)  # the error of a full disk names no file
         raise
     finally:
         partial.unlink(missing_ok=True)
@@ -35,15 +35,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Write `content` to `path` by way of `atomic_path`."""
+    """Write `content` to `path` through `atomic_path`."""
     with atomic_path(path) as partial:
         partial.write_bytes(content)
 
 
 def prune(directory: Path, keep: Collection[str]) -> list[str]:
-    """Remove everything directly in `directory` whose name is not in `keep`; return the names that went, sorted.
+    """Remove all entries of `directory` whose name is not in `keep`, and return the removed names, sorted.
 
-    Parts of files that a killed `atomic_path` left go as well.
+    Partial files that a killed `atomic_path` left are removed too.
     """
     if not directory.is_dir():
         return []

@@ -1,7 +1,7 @@
-"""Signs of life of a long computation, for whoever watches it; whoever computes knows nothing of the watcher.
+"""Signs of life of a long computation, for a watcher that the computing code does not know.
 
-`video.decode` beats at every frame; other loops that may run for minutes should beat at every step. What a process does
-with beats is set once at its start (`runtime.isolation` does); without that they go nowhere.
+`video.decode` beats at every frame; other loops that may run for minutes should beat at every step. A process sets its
+listener once at its start, as `runtime.isolation` does; without a listener, beats do nothing.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ _listener: Callable[[], None] = _nobody_listens
 
 
 def beat() -> None:
-    """Say that the work goes on. Costs well under a microsecond."""
+    """Signal that the work goes on; takes well under a microsecond."""
     _listener()
 
 
 def listen(listener: Callable[[], None]) -> None:
-    """Have every beat of this process call `listener`."""
-    global _listener  # noqa: PLW0603  one watcher a process
+    """Make every beat of this process call `listener`."""
+    global _listener  # noqa: PLW0603  one watcher per process
     _listener = listener

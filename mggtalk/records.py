@@ -1,4 +1,4 @@
-"""What travels between the stages: one frozen record type per boundary, and the rejection that each may give instead.
+"""Records that travel between the stages: one frozen type per boundary, and the rejection that each may give instead.
 
 recipe -> ingest -> VideoRecord -> track -> ClipTrack -> shards -> ShardSample -> train, evaluate
 """
@@ -24,10 +24,10 @@ class Split(StrEnum):
 
 
 class AudioState(StrEnum):
-    """What is to be heard over a clip.
+    """State of a clip's audio.
 
-    PRESENT: sound. SILENT: a sound stream with nothing but digital silence. BROKEN: one that cannot be decoded.
-    NONE: no sound stream.
+    PRESENT: there is audio. SILENT: an audio stream with nothing but digital silence. BROKEN: an audio stream that
+    cannot be decoded. NONE: no audio stream.
     """
 
     PRESENT = "present"
@@ -37,12 +37,12 @@ class AudioState(StrEnum):
 
     @property
     def has_member(self) -> bool:
-        """The clip's samples hold its sound."""
+        """Whether the clip's samples have an audio member."""
         return self in {AudioState.PRESENT, AudioState.SILENT}
 
 
 class RejectReason(StrEnum):
-    """Why an input was left out."""
+    """Reason why an input was left out."""
 
     MISSING_FILE = "MISSING_FILE"
     DOWNLOAD_FAILED = "DOWNLOAD_FAILED"
@@ -81,7 +81,7 @@ class Stage(Protocol[InputT, OutputT]):
     """One record in; zero or more records or rejections out. Models load in __init__; __call__ is retry-safe."""
 
     def __call__(self, record: InputT) -> Iterator[OutputT | Rejected]:
-        """Yield what becomes of `record`."""
+        """Yield the results or rejections of `record`."""
         ...
 
 
@@ -92,15 +92,15 @@ class VideoRecord:
     Attributes:
         video_id: first 16 hex digits of `sha256`; an interval adds its ends in milliseconds (`...-00014000-00019700`),
             a box 8 digits of its own hash (`...-b1f0c3a97`).
-        path: where the file lies: absolute, or relative to the directory that the pipeline runs in.
+        path: of the file: absolute, or relative to the directory that the pipeline runs in.
         start_s, end_s: the interval in seconds of presentation time; the whole file is 0 and infinity.
-        fps: average frame rate as the container states it. num_frames, duration_s: likewise, 0 where it states none.
+        fps: average frame rate as the container states it. num_frames, duration_s: likewise, 0 if it states none.
         identity: the recipe's label, or `video:` and the sha256 prefix where it has none.
         license: SPDX name from the recipe, or `unknown`.
         name: the input's name in the recipe, for people: a path relative to the recipe's folder.
         box: left, top, right and bottom of the main face, or of its surroundings, in pixels of the upright frame;
-            empty where the recipe states none.
-        split_stated: the recipe states the split; else it goes by the identity.
+            empty if the recipe states none.
+        split_stated: whether the recipe states the split; otherwise the identity determines it.
     """
 
     video_id: str
@@ -123,16 +123,16 @@ class VideoRecord:
     split_stated: bool = False
 
     def __post_init__(self) -> None:
-        """Take the box as a list too: JSON and Parquet know no tuples."""
+        """Accept the box as a list too, because JSON and Parquet have no tuples."""
         object.__setattr__(self, "box", tuple(self.box))
 
 
 @dataclass(frozen=True, slots=True)
 class VideoPart:
-    """What is tracked at once: a video, or one of the parts that a long one is cut into, so that memory stays bounded.
+    """The unit of tracking: a video, or one of the parts that a long video is cut into, so that memory stays bounded.
 
     Attributes:
-        number: of this part, from 0; the last of `num_parts` has no end but the video's.
+        number: index of this part, from 0; the last of `num_parts` ends with the video.
     """
 
     video: VideoRecord
@@ -141,7 +141,7 @@ class VideoPart:
 
     @property
     def name(self) -> str:
-        """The video's name, with the part's number where there are several."""
+        """The video's name, with the part's number if there are several."""
         return self.video.name if self.num_parts == 1 else f"{self.video.name}#{self.number}"
 
 
@@ -158,26 +158,26 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipTrack:
-    """One face, no cut: a clip of a video at a constant frame rate, with its tracks.
+    """A clip of a video with one face and no cut, at a constant frame rate, with its tracks.
 
     Pixels are those of the video frame, centres at +0.5. Head space is canonical: centimetres, x = 0 the symmetry
     plane, +x the person's left, +y up, +z out of the face. Camera axes are OpenCV's.
 
     Attributes:
         clip_id: `video_id` and `start_frame` (`...-f000120`).
-        start_frame: number of its first frame among the resampled frames of the video.
-        times_s: presentation time of the decoded frame that stands for each clip frame.
+        start_frame: index of its first frame among the resampled frames of the video.
+        times_s: presentation time of the decoded frame behind each clip frame.
         frame_index: its index in the video.
         landmarks_px: image position of every landmark.
         landmarks: the same landmarks in head space; they project exactly onto `landmarks_px`.
-        neutral_landmarks: the one rigid, symmetric shape of the head, in head space; expression apart.
+        neutral_landmarks: the clip's rigid, symmetric head shape in head space, without expression.
         expression: coefficients in [0, 1], in the order of `expression_names`.
         face_size: side of the square with the area of the landmarks' bounding box, in pixels.
         sharpness: variance of the Laplacian of the green values of the face at 96 px.
-        confidence: share of the landmarks that are seen where the rigid shape projects, 0 to 1; low where the
+        confidence: fraction of the landmarks that are detected where the rigid shape projects, 0 to 1; low where the
             landmarker lost the face, or something covers it.
-        hand_over_face: share of the face that hands cover, 0 to 1; as it was when last looked for.
-        num_faces: faces seen in the frame, this one included.
+        hand_over_face: fraction of the face that hands cover, 0 to 1; measured every few frames, and kept in between.
+        num_faces: number of faces in the frame, this one included.
     """
 
     clip_id: str
@@ -208,7 +208,7 @@ class ClipTrack:
 
 @dataclass(frozen=True, slots=True)
 class TrackedVideo:
-    """What became of a video, or of one part of it: its clips, if any, and the status of every resampled frame."""
+    """The result of tracking a video, or one part of it: its clips, if any, and the status of every resampled frame."""
 
     video: VideoRecord
     clips: tuple[ClipTrack, ...]
@@ -221,9 +221,9 @@ class ShardSample:
     """One WebDataset sample: up to 64 consecutive frames of a clip as encoded members.
 
     Attributes:
-        key: `clip_id` and the chunk's number (`...-f000120-0000`); no dots, for WebDataset splits names at the first.
+        key: `clip_id` and the chunk's number (`...-f000120-0000`); no dots, because WebDataset splits names at them.
         members: member suffix (`000.rgb.jpg`, `tracks.npz`) -> encoded bytes, in the order of the tar.
-        meta: the content of `meta.json`, which is written first; also what `index.parquet` is made from.
+        meta: the content of `meta.json`, which is written first; `index.parquet` is made from it too.
     """
 
     key: str
@@ -243,7 +243,7 @@ class HeadFrame:
     """One frame of a clip's fixed square crop, read back from the shards. Pixels are the crop's, centres at +0.5.
 
     Attributes:
-        head_mask: the head: hair in, neck and shoulders out. valid: false where the crop leaves the video frame.
+        head_mask: the head, with hair, without neck and shoulders. valid: false where the crop leaves the video frame.
         landmarks: in head space, cm; they project onto `landmarks_px` through `head_to_camera` and `intrinsics`.
     """
 
@@ -290,11 +290,11 @@ class HeadCloud:
     """The symmetric point cloud of one source frame in head space: visible points first, then mirrored ones.
 
     Attributes:
-        source_pixel: column and row of the crop pixel that a point, or its twin, comes from.
-        twin: for a mirrored point the index of the visible point that it mirrors; -1 for visible points.
+        source_pixel: column and row of the crop pixel that a point, or the visible point that it mirrors, comes from.
+        mirrored_of: for a mirrored point the index of the visible point that it mirrors; -1 for visible points.
     """
 
     positions: Float32[np.ndarray, "num_points 3"]
     normals: Float32[np.ndarray, "num_points 3"]
     source_pixel: Int16[np.ndarray, "num_points 2"]
-    twin: Int32[np.ndarray, " num_points"]
+    mirrored_of: Int32[np.ndarray, " num_points"]

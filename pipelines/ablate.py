@@ -18,13 +18,7 @@ from pipelines import train
 
 def run(arguments: StageArguments, options: ablation.AblateOptions) -> None:
     """Train, evaluate and tabulate; raise as `ablation.run`."""
-    ablation.run(arguments, options, train.run, _evaluate)
-
-
-def _evaluate(arguments: StageArguments, shards_url: str | None) -> None:
-    from pipelines import evaluate  # noqa: PLC0415  hosts that only train need no MediaPipe and no PyAV
-
-    evaluate.run(arguments, shards_url)
+    ablation.run(arguments, options, train.run, ablation.EvaluateStage("pipelines.evaluate"))
 
 
 def main() -> int:

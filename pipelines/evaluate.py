@@ -2,12 +2,10 @@
 
 import sys
 
-from mggtalk.errors import StageError, run_main
+from mggtalk.errors import run_main
 from mggtalk.evaluation.config import EvaluateConfig
-from mggtalk.evaluation.reenactment import driver_frames
-from mggtalk.evaluation.report.rejects import StageCounts
 from mggtalk.evaluation.results import ClipResult
-from mggtalk.evaluation.run import EvaluationRun
+from mggtalk.evaluation.run import EvaluationRun, clips_to_score
 from mggtalk.params import load_group
 from mggtalk.records import Rejected
 from mggtalk.runtime.stage_command import (
@@ -20,7 +18,6 @@ from mggtalk.runtime.stage_command import (
 )
 from mggtalk.runtime.stage_counts import counts_before
 from mggtalk.runtime.stage_runner import run_stage
-from mggtalk.shards.reader import Shards
 from mggtalk.weights.table import require
 
 
@@ -37,10 +34,9 @@ def run(arguments: StageArguments, shards_url: str | None = None) -> None:
     settings = load_group(arguments.params, "evaluate", EvaluateConfig)
     parameters, artifacts = arguments.params.resolved(), arguments.artifacts
     location = shards_location(artifacts, shards_url)
-    shards = Shards(location)
-    clips = shards.clips(settings.split)
+    clips = clips_to_score(settings, location)
     # Missing tables, weights and models show before anything is scored.
-    before = [] if shards_url else counts_before(artifacts, shards)
+    before = [] if shards_url else counts_before(artifacts)
     evaluation = EvaluationRun(settings, location, artifacts.model, require("face_landmarker"))
     evaluation.reenactor()
     outcomes: list[ClipResult | Rejected] = []
@@ -51,14 +47,9 @@ def run(arguments: StageArguments, shards_url: str | None = None) -> None:
         key_of=lambda clip: clip.clip_id,
         on_result=lambda _, outcome: outcomes.extend(outcome),
         unit="clip",
-        amount_of=lambda clip: len(driver_frames(clip, settings)),
+        amount_of=evaluation.num_drivers,
     )
-    results = [outcome for outcome in outcomes if isinstance(outcome, ClipResult)]
-    if not results:
-        raise StageError(f"evaluate: none of {len(clips)} clips of the split {settings.split.value!r} could be scored")
-    rejected = tuple(outcome for outcome in outcomes if isinstance(outcome, Rejected))
-    own = StageCounts("evaluate", "clips", len(clips), len(results), rejected)
-    evaluation.write(artifacts, results, [*before, own], parameters)
+    evaluation.write(artifacts, len(clips), outcomes, before, parameters)
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from mggtalk.cli.inspect import find_clip
-from mggtalk.errors import ShardError, UnsoundError
+from mggtalk.errors import ShardError, VerificationError
 from mggtalk.runtime.progress import Progress
 from mggtalk.shards.card.card import CARD_TEXT
 from mggtalk.shards.card.stats import light_rows, statistics
@@ -26,7 +26,7 @@ def verify_shards(root: Path, *, fast: bool, as_json: bool) -> None:
     """Print everything that is wrong with the shards at `root`, or one line if nothing is.
 
     Raises:
-        UnsoundError: something is. ShardError: as `verify`.
+        VerificationError: something is. ShardError: as `verify`.
     """
     size = sum((root / shard).stat().st_size for shard in shard_names(root))
     done = 0
@@ -40,7 +40,7 @@ def verify_shards(root: Path, *, fast: bool, as_json: bool) -> None:
         result = verify(root, fast=fast, advance=advance)
     print(json.dumps(asdict(result), indent=2, ensure_ascii=False) if as_json else "\n".join(_verdict(root, result)))
     if result.issues:
-        raise UnsoundError(f"{root}: {_issues(result)}")
+        raise VerificationError(f"{root}: {_issues(result)}")
 
 
 def print_stats(root: Path, *, as_json: bool) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from mggtalk.artifacts import Artifacts
+from mggtalk.errors import StageError
 from mggtalk.evaluation.config import EvaluateConfig
 from mggtalk.evaluation.protocols import IdentityEncoder
-from mggtalk.evaluation.reenactment import ReenactClip
+from mggtalk.evaluation.reenactment import ReenactClip, driver_frames
 from mggtalk.evaluation.report.curves import read_curves, read_last_image
 from mggtalk.evaluation.report.html import ReportContent, write_report
 from mggtalk.evaluation.report.rejects import StageCounts
@@ -25,6 +26,8 @@ from mggtalk.models.checkpoint import load_predictor
 from mggtalk.models.reenactor import ReconstructedHead, Reenactor
 from mggtalk.perception.identity import IdentityUnavailable, load_identity_encoder
 from mggtalk.perception.landmarks.face_measurer import MediaPipeFaceMeasurer
+from mggtalk.records import Rejected
+from mggtalk.shards.clips import ClipEntry
 from mggtalk.shards.reader import Shards
 from mggtalk.video.encode import write_mp4
 from mggtalk.visualization.inspection import inspection_jpeg
@@ -70,14 +73,32 @@ class EvaluationRun:
         """
         return Reenactor(load_predictor(self.model), "cuda" if torch.cuda.is_available() else "cpu")
 
+    def num_drivers(self, clip: ClipEntry) -> int:
+        """Return the number of frames that drive a clip."""
+        return len(driver_frames(clip, self.settings))
+
     def write(
         self,
         artifacts: Artifacts,
-        results: Sequence[ClipResult],
-        counts: Sequence[StageCounts],
+        num_clips: int,
+        outcomes: Sequence[ClipResult | Rejected],
+        before: Sequence[StageCounts],
         parameters: Mapping[str, Any],
     ) -> None:
-        """Measure the speed, and write metrics, plots and the report."""
+        """Measure the speed, and write metrics, plots and the report.
+
+        Args:
+            num_clips: of the split. outcomes: one a clip.
+            before: counts of the stages before. parameters: for the report.
+
+        Raises:
+            StageError: no clip could be scored.
+        """
+        results = [outcome for outcome in outcomes if isinstance(outcome, ClipResult)]
+        rejected = tuple(outcome for outcome in outcomes if isinstance(outcome, Rejected))
+        if not results:
+            split = self.settings.split.value
+            raise StageError(f"evaluate: none of {num_clips} clips of the split {split!r} could be scored")
         reenactor, encoder = self.reenactor(), _identity_encoder(self.settings)
         instruments = Instruments(
             reenactor.resolution,
@@ -91,13 +112,22 @@ class EvaluationRun:
             title="mggtalk",
             summary=summary,
             results=results,
-            stages=tuple(counts),
+            stages=(*before, StageCounts("evaluate", "clips", num_clips, len(results), rejected)),
             curves=read_curves(artifacts.training),
             training_image=read_last_image(artifacts.training),
             parameters=parameters,
             versions={"python": platform.python_version(), **library_versions(*LIBRARIES)},
         )
         _logger.info("evaluate: report in %s", write_report(artifacts.evaluation, content))
+
+
+def clips_to_score(settings: EvaluateConfig, shards: Path | str) -> tuple[ClipEntry, ...]:
+    """Return the clips of the split.
+
+    Raises:
+        ShardError: the shards are missing or damaged.
+    """
+    return Shards(shards).clips(settings.split)
 
 
 def identity_weights_are_there(settings: EvaluateConfig) -> bool:

@@ -50,7 +50,9 @@ class SymmetricPoints:
                     positions=torch.cat((positions, mirror_points(positions[visible]))).numpy(),
                     normals=torch.cat((normals, mirror_points(normals[visible]))).numpy(),
                     source_pixel=torch.cat((pixel, pixel[visible])).numpy(),
-                    twin=np.concatenate((np.full(len(positions), -1, np.int32), visible.numpy().astype(np.int32))),
+                    mirrored_of=np.concatenate(
+                        (np.full(len(positions), -1, np.int32), visible.numpy().astype(np.int32))
+                    ),
                 )
             )
         return clouds

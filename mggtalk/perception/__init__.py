@@ -1,1 +1,1 @@
-"""What is seen in a frame: landmarks, expression, head mask, depth. One small class per backend behind one protocol."""
+"""Measures frames: landmarks, expression, head mask, depth, identity, shot cuts; one small class per backend."""

@@ -1,4 +1,4 @@
-"""The backends that say what of an image is head and where it lies: what each needs, and how one is made."""
+"""Backends for head masks and head depth: the needs of each, and their factories."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from mggtalk.perception.segmentation.head_parsing import HeadParser, SegformerPa
 
 @dataclass(frozen=True, slots=True)
 class HeadBackend:
-    """What is known of a backend before it is made.
+    """Needs of a backend, known before it is made.
 
     Attributes:
-        models: its fixed files of weights, by their names in the registry.
-        network: the parameter of the group `shards` that names its network; none: it has none of one's choice.
-        model_type: of that network, as its `config.json` says it.
-        libraries: distributions that its numbers hang on.
-        seconds_per_frame: that a frame may take on a slow core, for deadlines: over four times what was measured.
-        memory_bytes: that its process may take more: about twice what was measured, on a CPU (docs/models.md).
+        models: its fixed model files, by their names in the weights table.
+        network: the parameter of the group `shards` that names its network; None if the user chooses no network.
+        model_type: of that network, as in its `config.json`.
+        libraries: distributions that its results depend on.
+        seconds_per_frame: limit on a slow core, for deadlines: over four times the measured time.
+        memory_bytes: additional memory of its process: about twice the measured amount, on a CPU (docs/models.md).
     """
 
     models: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ def make_head_parser(name: str, model_paths: Mapping[str, Path], landmarks: Land
 
     Args:
         name: a key of `HEAD_PARSERS`.
-        model_paths: where each of the backend's `models`, or its `network`, lies, verified.
+        model_paths: verified path of each of the backend's `models`, or of its `network`.
 
     Raises:
         KeyError: no such backend, or a path is missing.

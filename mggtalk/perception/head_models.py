@@ -1,4 +1,4 @@
-"""What the head parser and the depth backend of the stage `shards` need: files, their hashes, libraries."""
+"""Resolves the needs of the stage `shards`' head parser and depth backend: files, their hashes, libraries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,14 +12,13 @@ from mggtalk.weights.table import MODELS, Model, model_hash, require, resolve
 
 @dataclass(frozen=True, slots=True)
 class HeadModels:
-    """The models of the chosen backends, all there and verified.
+    """The verified models of the chosen backends.
 
     Attributes:
         paths: for `make_head_parser` and `make_head_geometry`.
-        hashes: SHA-256 by name, for content keys and `meta.json`; a folder of the user's own is named
-            `PARAMETER:FOLDER`.
-        libraries: distributions that the results hang on, sorted.
-        seconds_per_frame, memory_bytes: that a frame may take beyond what the default backends take, for limits.
+        hashes: SHA-256 by name, for content keys and `meta.json`; a user's own folder is named `PARAMETER:FOLDER`.
+        libraries: distributions that the results depend on, sorted.
+        seconds_per_frame, memory_bytes: limits per frame and process, beyond those of the default backends.
     """
 
     paths: dict[str, Path]
@@ -46,12 +45,12 @@ def head_models(
 
     Args:
         head_parsing, depth: keys of `HEAD_PARSERS` and `HEAD_GEOMETRIES`.
-        parsing_model, depth_model: names of models in the registry, or paths of folders; only looked at where the
-            backend has a network.
+        parsing_model, depth_model: names of models in the weights table, or paths of folders; ignored if the backend
+            has no network.
 
     Raises:
-        WeightsError: a model is missing, damaged or unknown, or a network's library is not installed; the message says
-            what to run.
+        WeightsError: a model is missing, damaged or unknown, or a network's library is not installed; the message has
+            the command to run.
     """
     chosen = {"parsing_model": parsing_model, "depth_model": depth_model}
     backends = (HEAD_PARSERS[head_parsing], HEAD_GEOMETRIES[depth])
@@ -74,6 +73,6 @@ def head_models(
             except WeightsError as fault:
                 raise WeightsError(f"shards.{backend.network}: {fault}") from fault
             found.paths[backend.network] = model.path
-            registered = chosen[backend.network] in models
-            found.hashes[model.name if registered else f"{backend.network}:{model.name}"] = model.sha256
+            in_table = chosen[backend.network] in models
+            found.hashes[model.name if in_table else f"{backend.network}:{model.name}"] = model.sha256
     return found

@@ -1,4 +1,4 @@
-"""Face-identity embeddings with dlib's ResNet; an extra, for its weights weigh 22 MB and come in a package of 100 MB.
+"""Face-identity embeddings with dlib's ResNet; an extra, because its weights of 22 MB come in a package of 100 MB.
 
 Source: D. E. King, "High Quality Face Recognition with Deep Metric Learning", blog.dlib.net, 2017.
 """
@@ -17,23 +17,23 @@ CHIP_SIZE = 150
 CHIP_PADDING = 0.25
 # dlib's five points: outer and inner corner of the eye on the image's right, the same on its left, base of the nose.
 FIVE_POINTS = ("left_eye_outer", "left_eye_inner", "right_eye_outer", "right_eye_inner", "nose_base")
-# dlib keeps points as whole pixels: enlarging the image first makes the rounding harmless.
+# dlib rounds points to whole pixels: enlarging the image first makes the rounding harmless.
 WORKING_SIZE = 512
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityUnavailable:
-    """Why no identity encoder could be had; goes into the results in place of a number."""
+    """Reason why there is no identity encoder; stands in the results in place of a number."""
 
     reason: str
 
 
 class DlibIdentityEncoder:
-    """128 numbers a face; the cosine between two faces tells how alike they are.
+    """Embeds a face as 128 numbers; the cosine between two embeddings is the faces' similarity.
 
     Args:
-        weights: the verified model file; `load_identity_encoder` checks first that it and dlib are there.
-        landmarks: the set of the landmarks that `encode` is given.
+        weights: the verified model file; `load_identity_encoder` first checks that it and dlib are available.
+        landmarks: the set of the landmarks passed to `encode`.
     """
 
     name = "dlib_face_recognition_resnet_model_v1"
@@ -64,10 +64,10 @@ class DlibIdentityEncoder:
 def load_identity_encoder(
     weights: Path | None, landmarks: LandmarkSet | None = None
 ) -> DlibIdentityEncoder | IdentityUnavailable:
-    """Return dlib's encoder, or why it cannot be had: the package or the weights are missing.
+    """Return dlib's encoder, or the reason why it is unavailable: the package or the weights are missing.
 
     Args:
-        landmarks: the set of the landmarks that it will be given; by default MediaPipe's.
+        landmarks: the set of the landmarks passed to `encode`; default: MediaPipe's.
     """
     if weights is None:
         return IdentityUnavailable("no identity encoder asked for")
@@ -79,10 +79,10 @@ def load_identity_encoder(
 
 
 def five_points(landmarks_px: Float[np.ndarray, "num_landmarks 2"], landmarks: LandmarkSet) -> Float[np.ndarray, "5 2"]:
-    """Return the five points that dlib aligns a face by.
+    """Return the five points by which dlib aligns a face.
 
     Raises:
-        ValueError: there are not as many landmarks as the set has.
+        ValueError: the number of landmarks is not that of the set.
     """
     expected = (len(landmarks.neutral), 2)
     if landmarks_px.shape != expected:

@@ -1,6 +1,6 @@
-"""What the processors of transformers do to images, in torch: theirs need torchvision.
+"""Preprocesses images as transformers' processors do, in plain torch, because theirs need torchvision.
 
-Networks were trained on images that Pillow had resized; torch's antialiased kernels are the same.
+Networks were trained on images resized by Pillow; torch's antialiased kernels are the same.
 """
 
 import json
@@ -23,12 +23,12 @@ _REFUSED = ("do_center_crop", "do_pad", "do_flip_channel_order")
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How a network wants its images.
+    """Preprocessing of a network's input images.
 
     Attributes:
-        height, width: to resize to. keep_aspect_ratio: they are aims, and both sides are scaled alike.
-        multiple: of which both sides are made. mode: of `interpolate`.
-        scale: what a byte is multiplied with, before `mean` is subtracted and `deviation` divides.
+        height, width: size to resize to. keep_aspect_ratio: scale both sides alike, to approximate that size.
+        multiple: both sides become multiples of it. mode: of `interpolate`.
+        scale: factor of a byte, before `mean` is subtracted and `deviation` divides.
     """
 
     height: int
@@ -45,7 +45,7 @@ class Preprocessing:
         """Read `preprocessor_config.json`.
 
         Raises:
-            WeightsError: it is missing, damaged, or wants something that is not done here.
+            WeightsError: it is missing or damaged, or asks for an unsupported step.
         """
         content = read_json(path)
         if wanted := [step for step in _REFUSED if content.get(step)]:
@@ -69,7 +69,7 @@ class Preprocessing:
             raise WeightsError(f"{path}: cannot be used: {type(error).__name__} {error}") from error
 
     def __call__(self, images: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 new_height new_width"]:
-        """Return images (RGB) as the network wants them."""
+        """Return images (RGB) as the network's input."""
         resized = functional.interpolate(
             images.permute(0, 3, 1, 2).float(),
             self._new_size(images.shape[1], images.shape[2]),
@@ -83,7 +83,10 @@ class Preprocessing:
         return (resized.clamp(0, 255) * self.scale - mean) / deviation
 
     def _new_size(self, height: int, width: int) -> tuple[int, int]:
-        """Source: `get_resize_output_image_size` of DPT's processor in transformers."""
+        """Return the size to resize to.
+
+        Source: `get_resize_output_image_size` of DPT's processor in transformers.
+        """
         scales = self.height / height, self.width / width
         if self.keep_aspect_ratio:
             scales = (min(scales[::-1], key=lambda scale: abs(1 - scale)),) * 2
@@ -92,10 +95,10 @@ class Preprocessing:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return an object of a JSON file.
+    """Read a JSON object from a file.
 
     Raises:
-        WeightsError: it is missing, or holds none.
+        WeightsError: the file is missing, or holds no object.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -107,10 +110,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_normalization(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation of images in [0, 1] from `preprocessor_config.json`, whatever else it says.
+    """Return mean and deviation of images in [0, 1] from `preprocessor_config.json`, and ignore its other settings.
 
     Raises:
-        WeightsError: it is missing or damaged.
+        WeightsError: the file is missing or damaged.
     """
     content = read_json(path)
     try:

@@ -1,4 +1,4 @@
-"""Networks of the library transformers, from folders of files that are there; nothing is downloaded here."""
+"""Loads networks of the library transformers from local folders, and runs them in batches; downloads nothing."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -15,8 +15,8 @@ from mggtalk import heartbeat
 from mggtalk.errors import INSTALL_NETWORKS, WeightsError
 from mggtalk.perception.network_images import read_json
 
-_UNUSED = ("mask_token", "num_batches_tracked")  # DINOv2's and batch norms', for their training
-# What runs at once bounds the memory of a worker; a GPU needs several images to be busy.
+_UNUSED = ("mask_token", "num_batches_tracked")  # of DINOv2 and batch norms; needed for training only
+# The batch size bounds the memory of a worker; a GPU needs several images to be busy.
 _BATCH = {"cuda": 8, "cpu": 2}
 
 
@@ -29,7 +29,7 @@ def check_library(wanted_by: str) -> None:
     """Check that the library of the networks is installed, without importing it.
 
     Raises:
-        WeightsError: it is not.
+        WeightsError: it is not installed.
     """
     if importlib.util.find_spec("transformers") is None:
         raise WeightsError(f"{wanted_by} needs the package transformers; run `{INSTALL_NETWORKS}`")
@@ -39,19 +39,19 @@ def load_network(class_name: str, model_type: str, folder: Path, device: str, dt
     """Return a network of transformers for inference.
 
     Args:
-        class_name: in transformers. model_type: what `config.json` has to say.
+        class_name: in transformers. model_type: expected in `config.json`.
         folder: with `config.json` and `model.safetensors`.
         dtype: of its weights; default: float16 on CUDA, float32 elsewhere.
 
     Raises:
-        WeightsError: transformers is not installed; the folder holds another network, or not all of its weights.
+        WeightsError: transformers is not installed, or the folder holds another network or lacks weights.
     """
     check_model_type(folder, model_type)
     check_library(class_name)
     import transformers  # noqa: PLC0415  seconds to import, and optional
 
     transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()  # it tells at length of weights that are there and not asked for
+    transformers.utils.logging.set_verbosity_error()  # otherwise it lists every weight in the file that it does not use
     dtype = dtype or (torch.float16 if torch.device(device).type == "cuda" else torch.float32)
     try:
         network, report = getattr(transformers, class_name).from_pretrained(
@@ -59,17 +59,17 @@ def load_network(class_name: str, model_type: str, folder: Path, device: str, dt
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise WeightsError(f"{folder}: cannot be read as a {class_name}: {error}") from error
-    # The library fills these with random numbers and goes on.
+    # The library fills missing weights with random numbers and goes on.
     if missing := sorted(key for key in report["missing_keys"] if not key.endswith(_UNUSED)):
         raise WeightsError(f"{folder}: {len(missing)} weights of a {class_name} are missing: {', '.join(missing[:5])}")
     return network.to(device).eval()
 
 
 def check_model_type(folder: Path, expected: str) -> None:
-    """Check that a folder holds a network of a kind, without loading it.
+    """Check the type of the network in a folder, without loading it.
 
     Raises:
-        WeightsError: it does not.
+        WeightsError: it is another type.
     """
     found = read_json(folder / "config.json").get("model_type")
     if found != expected:
@@ -82,7 +82,7 @@ def in_batches(
     images: UInt8[np.ndarray, "num_images size size 3"],
     device: str,
 ) -> Iterator[Tensor]:
-    """Yield what the network says of the images, float32 on the device, some images at a time; see `heartbeat`."""
+    """Yield the network's output for the images, float32 on the device, in batches with a heartbeat after each."""
     kind = torch.device(device).type
     dtype = torch.float16 if kind == "cuda" else torch.float32
     for start in range(0, len(images), _BATCH[kind]):

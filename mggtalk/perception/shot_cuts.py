@@ -1,7 +1,7 @@
-"""Shot cuts by the change between neighbouring frames, against the motion just before.
+"""Detects shot cuts by comparing the change between neighbouring frames to the motion just before.
 
-PySceneDetect does this job, but its package brings a second OpenCV distribution that overwrites the one of MediaPipe.
-`benchmarks/shot_cuts.py` measures both; its plain scores pass over jump cuts, which keep the person and the background.
+PySceneDetect does this too, but its package brings a second OpenCV distribution that overwrites MediaPipe's.
+`benchmarks/shot_cuts.py` measures both; PySceneDetect's plain scores miss jump cuts, which keep person and background.
 """
 
 from collections import deque
@@ -13,20 +13,21 @@ from jaxtyping import UInt8
 _THUMBNAIL = (32, 32)
 _SAMPLES = (128, 128)  # averaging all pixels of a large frame takes many times as long and finds the same cuts
 _RECENT = 12  # frames: longer than the pauses of videos that repeat frames, shorter than most shots
-_MOTION_SHARE = 2.0  # motion that sets in fast doubles from frame to frame; a cut comes from nothing
+_MOTION_FACTOR = 2.0  # even fast motion at most doubles from frame to frame; a cut comes without warning
 _UNKNOWN_MOTION = 8.0  # for 12 frames after a cut, in uint8 steps: fast motion of a talking head
 
 
 class CutDetector:
-    """Tells whether a frame begins a new shot: it differs from the one before by more than motion explains.
+    """Detects frames that begin a new shot: they differ from the previous frame by more than motion explains.
 
-    The difference is the mean over a small thumbnail. Motion explains up to twice the largest one of the last 12.
+    The difference is the mean over a small thumbnail. Motion explains up to twice the largest of the last 12
+    differences.
 
     Args:
-        threshold: how much more it must be, in uint8 steps. Motion of talking heads stays below 5; cuts to other
-            images reach 20 to 100, jump cuts 2 to 20.
+        threshold: least excess over that, in uint8 steps. Motion of talking heads stays below 5; cuts to other scenes
+            reach 20 to 100, jump cuts 2 to 20.
 
-    Source: own; PySceneDetect's AdaptiveDetector sets scores against their neighbours too, but looks ahead for it.
+    Source: own; PySceneDetect's AdaptiveDetector compares scores to their neighbours too, but looks ahead.
     """
 
     def __init__(self, threshold: float) -> None:
@@ -42,7 +43,7 @@ class CutDetector:
         if previous is None:
             return False
         change = cv2.norm(current, previous, cv2.NORM_L1) / current.size
-        begins = change - _MOTION_SHARE * max(self._recent) >= self._threshold
+        begins = change - _MOTION_FACTOR * max(self._recent) >= self._threshold
         if begins:
             self._recent.clear()
         self._recent.append(_UNKNOWN_MOTION if begins else change)

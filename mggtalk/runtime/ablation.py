@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +36,33 @@ from mggtalk.training.config import TrainConfig
 _logger = logging.getLogger(__name__)
 
 Train = Callable[[StageArguments, Launcher, str | None], None]
-Evaluate = Callable[[StageArguments, str | None], None]
 
 FOLDER = "ablation"
 TABLE_FILE, JSON_FILE = "table.md", "ablation.json"
 
 
 @dataclass(frozen=True, slots=True)
+class EvaluateStage:
+    """The stage `evaluate`: imported at its first call, because hosts that only train need no MediaPipe and no PyAV.
+
+    Attributes:
+        module: has the function `run`; its code is what the figures depend on.
+    """
+
+    module: str
+
+    def __call__(self, arguments: StageArguments, shards_url: str | None) -> None:
+        """Evaluate one model."""
+        import_module(self.module).run(arguments, shards_url)
+
+
+@dataclass(frozen=True, slots=True)
 class AblateOptions:
-    """What is to be done.
+    """The work to do.
 
     Attributes:
         names: of the variants that are trained and evaluated; empty for all.
-        trains, evaluates: what of the two is done; the table follows an evaluation.
+        trains, evaluates: do this half of the work; the table follows an evaluation.
         launcher: see `pipelines.train`. shards_url: read the shards from there.
     """
 
@@ -72,13 +87,13 @@ def run(
     arguments: StageArguments,
     options: AblateOptions,
     train: Train,
-    evaluate: Evaluate,
+    evaluate: EvaluateStage,
     variants: Sequence[Variant] = VARIANTS,
 ) -> None:
     """Train and evaluate the variants that are asked for, and write the table of all that have been evaluated.
 
     Args:
-        train, evaluate: the stages' own functions (`pipelines.train.run`, `pipelines.evaluate.run`).
+        train, evaluate: the stages themselves; `train` is `pipelines.train.run`.
 
     Raises:
         ParamsError: parameters or overrides do not fit.
@@ -105,7 +120,7 @@ def run(
     with ray_session():  # one for all
         for plan in asked:
             _evaluate(plan, evaluate, options.shards_url, data, finished)
-    _write_table(arguments.artifacts.root / FOLDER, planned, data, finished)
+    _write_table(arguments.artifacts.root / FOLDER, planned, evaluate, data, finished)
 
 
 def _plan(arguments: StageArguments, variant: Variant) -> _Planned:
@@ -165,9 +180,11 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _evaluate(plan: _Planned, evaluate: Evaluate, shards_url: str | None, data: str, finished: ResultCache) -> None:
+def _evaluate(
+    plan: _Planned, evaluate: EvaluateStage, shards_url: str | None, data: str, finished: ResultCache
+) -> None:
     folder = plan.arguments.artifacts.evaluation
-    key = _evaluation_key(plan, data)
+    key = _evaluation_key(plan, evaluate, data)
     metrics = folder / METRICS_FILE  # with the report beside it; that of another evaluation is made anew
     if finished.path(key).is_file() and metrics.is_file() and metrics.read_bytes() == finished.read(key):
         _logger.info("ablate: %s was evaluated before", plan.variant.name)
@@ -177,8 +194,8 @@ def _evaluate(plan: _Planned, evaluate: Evaluate, shards_url: str | None, data: 
     finished.write(key, metrics.read_bytes())
 
 
-def _evaluation_key(plan: _Planned, data: str) -> str:
-    """Return what names the figures of a model: its weights, the clips, the protocol and the code."""
+def _evaluation_key(plan: _Planned, evaluate: EvaluateStage, data: str) -> str:
+    """Return the content key of a model's figures: of its weights, the clips, the protocol and the code."""
     # Hosts that only train need no MediaPipe and no PyAV.
     from mggtalk.evaluation.run import LIBRARIES, identity_weights_are_there  # noqa: PLC0415
 
@@ -188,12 +205,14 @@ def _evaluation_key(plan: _Planned, data: str) -> str:
         data=data,
         instruments=identity_weights_are_there(plan.evaluation),
         device="cuda" if torch.cuda.is_available() else "cpu",
-        code=code_digest("mggtalk.evaluation.run"),
+        code=code_digest(evaluate.module),
         libraries=library_versions(*LIBRARIES),
     )
 
 
-def _write_table(folder: Path, planned: Sequence[_Planned], data: str, finished: ResultCache) -> None:
+def _write_table(
+    folder: Path, planned: Sequence[_Planned], evaluate: EvaluateStage, data: str, finished: ResultCache
+) -> None:
     evaluated, missing = {}, []
     for plan in planned:
         config = plan.arguments.artifacts.model / CONFIG_NAME
@@ -203,7 +222,7 @@ def _write_table(folder: Path, planned: Sequence[_Planned], data: str, finished:
             and config.is_file()
             and not _mismatches(plan, load_yaml_mapping(config, StageError), data)
         )
-        if is_there and finished.path(key := _evaluation_key(plan, data)).is_file():
+        if is_there and finished.path(key := _evaluation_key(plan, evaluate, data)).is_file():
             evaluated[plan.variant.name] = json.loads(finished.read(key))
         else:
             missing.append(plan.variant.name)

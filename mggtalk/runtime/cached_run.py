@@ -1,7 +1,7 @@
 """Runs a cached stage: finds finished results, makes the others on Ray in isolated processes, keeps each at once."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from operator import attrgetter
 from typing import TypeVar
@@ -10,12 +10,12 @@ from mggtalk.records import Rejected, Stage
 from mggtalk.runtime.isolation import Isolated, PickledFactory
 from mggtalk.runtime.stage_runner import run_stage
 from mggtalk.stages.cached_stage import CachedStage
-from mggtalk.stages.limits import MEMORY_LIMIT_BYTES, STALL_S, depends_on_machine
+from mggtalk.stages.limits import MEMORY_LIMIT_BYTES, STALL_S, is_retried
 from mggtalk.stages.video_file_check import WithVideoFile
 
 _logger = logging.getLogger(__name__)
 
-RecordT = TypeVar("RecordT")
+RecordT = TypeVar("RecordT", bound=Hashable)
 OutputT = TypeVar("OutputT")
 ResultT = TypeVar("ResultT")
 
@@ -30,30 +30,28 @@ def run_cached(stage: CachedStage[RecordT, OutputT, ResultT]) -> None:
     stage.assemble(results)
 
 
-def make_missing(stage: CachedStage[RecordT, OutputT, ResultT]) -> dict[str, ResultT | Rejected]:
-    """Make and store the results that are missing, and return all results by record name.
+def make_missing(stage: CachedStage[RecordT, OutputT, ResultT]) -> dict[RecordT, ResultT | Rejected]:
+    """Make and store the results that are missing, and return the results of all records.
 
     Raises:
         MggtalkError: a worker raised it. StageBugError: a worker raised anything else.
     """
     name_of: Callable[[RecordT], str] = attrgetter(stage.record_name)
-    results: dict[str, ResultT | Rejected] = {}
-    for record in stage.records:
-        if (found := stage.store.find(record)) is not None:
-            results[name_of(record)] = found
-    if results:
-        _logger.info("%s: %d of %d %ss were finished before", stage.name, len(results), len(stage.records), stage.unit)
+    stage.prune()
+    results = {record: found for record in stage.records if (found := stage.store.find(record)) is not None}
+    if results and (finished := stage.describe_finished(results)):
+        _logger.info("%s: %s were finished before", stage.name, finished)
 
     def keep(record: RecordT, outputs: list[OutputT | Rejected]) -> None:
         first = outputs[0]
-        if isinstance(first, Rejected) and depends_on_machine(first, stage.name):
-            results[name_of(record)] = first
+        if isinstance(first, Rejected) and is_retried(first, stage.name, stage.retried):
+            results[record] = first
         else:
-            results[name_of(record)] = stage.store.keep(record, outputs)
+            results[record] = stage.store.keep(record, outputs)
 
     run_stage(
         _in_a_process(stage),
-        [record for record in stage.records if name_of(record) not in results],
+        [record for record in stage.records if record not in results],
         name=stage.name,
         key_of=name_of,
         on_result=keep,

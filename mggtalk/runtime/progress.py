@@ -1,21 +1,24 @@
-"""Shows how far a long run is: a bar on a terminal, a line now and then in a log."""
+"""Shows the progress of a long run: a bar on a terminal, a line every half minute in a log."""
 
 import logging
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from tqdm import tqdm
 
 _logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _BAR_AFTER_S = 2.0
 _LINE_EVERY_S = 30.0
 
 
 class Progress:
-    """Counts up to `total`, on stderr; shows nothing for what is over in a moment. Use it as a context manager."""
+    """Counts up to `total`, on stderr; shows nothing in the first 2 s. Use it as a context manager."""
 
     def __init__(self, name: str, total: int, unit: str) -> None:
         self._name, self._total, self._unit = name, total, unit
@@ -49,3 +52,11 @@ class Progress:
     ) -> None:
         """Leave the terminal in order."""
         self._bar.close()
+
+
+def counted(results: Iterable[T], name: str, total: int, unit: str) -> Iterator[T]:
+    """Yield `results`, and show how many of `total` have come."""
+    with Progress(name, total, unit) as progress:
+        for result in results:
+            yield result
+            progress.advance()

@@ -8,7 +8,7 @@ from mggtalk.stages.tables import CLIPS_FILE, REJECTS_FILE, read_rows
 from mggtalk.stages.track.tables import ClipRow
 
 
-def counts_before(artifacts: Artifacts, shards: Shards) -> list[StageCounts]:
+def counts_before(artifacts: Artifacts) -> list[StageCounts]:
     """Return what `ingest`, `track` and `shards` kept and left out; what one kept is what the next began with.
 
     Raises:
@@ -24,5 +24,5 @@ def counts_before(artifacts: Artifacts, shards: Shards) -> list[StageCounts]:
     return [
         StageCounts("ingest", "inputs", num_ingested, num_videos, rejects[artifacts.videos]),
         StageCounts("track", "videos", num_videos, num_tracked, rejects[artifacts.tracks]),
-        StageCounts("shards", "clips", len(clip_ids), len(shards.clips()), rejects[artifacts.shards]),
+        StageCounts("shards", "clips", len(clip_ids), len(Shards(artifacts.shards).clips()), rejects[artifacts.shards]),
     ]

@@ -1,9 +1,17 @@
 """The shard format: WebDataset tars of encoded chunks, their index, a random-access reader and the data-set card.
 
-Read `docs/shards.md` for the normative description. In the order of use: `schema` names the members, `encode` makes a
-sample, `staging` writes one clip's samples as a small tar, `prefix_tree` says which clips share a shard, `writer`
-assembles shards, `index` finds every member again, `reader` decodes what is asked for, `card` sums it up for people.
-Data sets that lie elsewhere: `places` takes the URL, `remote_storage` fetches, `cache` keeps.
+`docs/shards.md` is the normative description. In the order of use:
+
+schema               names the members of a sample and its metadata
+codecs/              encode a chunk of a clip as a sample, and decode its members
+writing/             staging writes one clip as a small tar, prefix_tree groups clips, writer assembles shards
+index, lazy_index    locate every sample and member; the lazy one reads only the parts that are needed
+reader, clips        decode single frames, clouds and tracks; list the clips
+corrupt_samples      stop at a corrupt sample, or skip and count it
+storage/             local files, or byte ranges behind a URL with a page cache; location chooses
+card/, protocol      describe the data set for people, and the metric protocol that its figures are measured under
+verify/              check every byte
+opening              `open_shards`: the entry point for users
 """
 
 from mggtalk.shards.card.card import CardContext, write_card

@@ -1,4 +1,4 @@
-"""What to do about damage while reading in bulk: stop at once, or leave the sample out and count it."""
+"""Policy for corrupt samples in bulk reading: stop at the first one, or skip and count them."""
 
 import logging
 from collections import Counter
@@ -14,17 +14,17 @@ _logger = logging.getLogger(__name__)
 
 
 class OnCorruptSample(StrEnum):
-    """STOP: damage is an error. SKIP: what is damaged is left out, with a warning, and counted."""
+    """STOP: a corrupt sample is an error. SKIP: corrupt samples are left out with a warning, and counted."""
 
     STOP = "stop"
     SKIP = "skip"
 
 
 class CorruptSamplePolicy:
-    """Reads through it obey a policy.
+    """Applies the policy to reads that go through it.
 
     Attributes:
-        skipped: how many reads of each damaged sample were left out, by sample key.
+        skipped: number of skipped reads of each corrupt sample, by sample key.
     """
 
     def __init__(self, policy: OnCorruptSample | str = OnCorruptSample.STOP) -> None:
@@ -32,11 +32,11 @@ class CorruptSamplePolicy:
         self.skipped: Counter[str] = Counter()
 
     def read(self, read: Callable[[], ReadT]) -> ReadT | None:
-        """Return what `read` returns; None where it met damage that is to be skipped. One warning a sample.
+        """Return what `read` returns, or None where the sample is corrupt and to be skipped; warn once per sample.
 
         Raises:
-            ShardError: damage, and the policy is to stop; always if no single sample is to blame.
-            SchemaVersionError: always: skipping would leave out all there is.
+            ShardError: a sample is corrupt and the policy is to stop; or no single sample is to blame.
+            SchemaVersionError: always, because skipping would leave out the whole data set.
         """
         try:
             return read()
@@ -51,4 +51,4 @@ class CorruptSamplePolicy:
     def _count(self, error: ShardError) -> None:
         self.skipped[error.sample] += 1
         if self.skipped[error.sample] == 1:
-            _logger.warning("skipped, damaged sample no. %d: %s", len(self.skipped), error)
+            _logger.warning("skipped corrupt sample no. %d: %s", len(self.skipped), error)

@@ -1,4 +1,4 @@
-"""`index.parquet`: one row for each sample, with all that is needed to find, read and check it."""
+"""Writes and reads `index.parquet`: one row per sample, with all that is needed to find, read and check it."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -16,13 +16,13 @@ from mggtalk.shards.schema import INDEX_NAME, SCHEMA_VERSION, check_version
 
 _VERSION_KEY = b"mggtalk.schema_version"
 
-# Small groups let a reader load the rows it needs; members are most of a row.
+# Small groups let a reader load only the rows that it needs; members make up most of a row.
 _ROWS_PER_GROUP = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class SampleRow:
-    """Where a sample lies and what it is.
+    """Location, labels, hashes and quality of a sample.
 
     Attributes:
         shard: path relative to the data set's root, with `/`.
@@ -30,7 +30,7 @@ class SampleRow:
         audio, audio_dbfs: as in `schema.SampleMeta`.
         offset, size_bytes: the sample's byte range in the shard: tar headers, data and padding of all its members.
         sha256: of that range.
-        member_offsets: where each member's data begins in the shard. member_crc32: of its data.
+        member_offsets: of each member's data in the shard. member_crc32: of its data.
         mean_sharpness, mean_face_size: quality; as in `records.ClipTrack`, over the sample's frames.
     """
 
@@ -59,7 +59,7 @@ class SampleRow:
     mean_face_size: float
 
     def relocated(self, shard: str, offset: int) -> "SampleRow":
-        """Return the row of the same bytes at `offset` of `shard`."""
+        """Return the row of the same bytes after they were copied to `offset` of `shard`."""
         shift = offset - self.offset
         member_offsets = tuple(member + shift for member in self.member_offsets)
         return dataclasses.replace(self, shard=shard, offset=offset, member_offsets=member_offsets)
@@ -103,8 +103,8 @@ def write_index(root: Path, rows: Iterable[SampleRow]) -> Path:
 
 
 def write_table(root: Path, table: pa.Table) -> Path:
-    """Write rows that `read_index` returned, or some of them, as `write_index` does: the bytes are the same."""
-    # What was read is in pieces, and its fields carry numbers.
+    """Write rows that `read_index` returned, or some of them, as `write_index` does; equal rows give equal bytes."""
+    # A table that was read comes in chunks, and its fields carry Parquet's field ids.
     columns = table.sort_by("key").combine_chunks().columns
     with atomic_path(root / INDEX_NAME) as partial:
         pq.write_table(
@@ -112,7 +112,7 @@ def write_table(root: Path, table: pa.Table) -> Path:
             partial,
             compression="zstd",
             row_group_size=_ROWS_PER_GROUP,
-            write_page_checksum=True,  # a wrong bit in a label would else be read as another label
+            write_page_checksum=True,  # otherwise a flipped bit in a label would be read as another label
         )
     return root / INDEX_NAME
 
@@ -138,7 +138,7 @@ def check_schema(schema: pa.Schema, where: str) -> None:
     """Check that an index has the columns of this reader's schema version.
 
     Raises:
-        SchemaVersionError: written under another schema version. ShardError: the columns are others.
+        SchemaVersionError: written under another schema version. ShardError: the columns differ.
     """
     version = (schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
     check_version(int(version) if version.isdigit() else version, where)
@@ -153,9 +153,9 @@ def iterate_rows(table: pa.Table) -> Iterator[SampleRow]:
         yield row_at(table, row)
 
 
-def row_at(table: pa.Table, number: int) -> SampleRow:
-    """Return row `number` of an index table."""
-    values: dict[str, Any] = table.slice(number, 1).to_pylist()[0]
+def row_at(table: pa.Table, index: int) -> SampleRow:
+    """Return the row at `index` of an index table."""
+    values: dict[str, Any] = table.slice(index, 1).to_pylist()[0]
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     enums = {"split": Split(values["split"]), "audio": AudioState(values["audio"])}
     return SampleRow(**{**values, **lists, **enums})

@@ -1,6 +1,6 @@
-"""An index of which only what is asked for is read: labels at once, where members lie by groups of a thousand samples.
+"""Reads only the needed parts of `index.parquet`: labels on opening, locations of members by groups of 1,000 samples.
 
-Members are nine tenths of an index; that of 10,000 shards may have a hundred megabytes, and is often far away.
+Members make up nine tenths of an index, and the index of 10,000 shards may have a hundred megabytes behind a URL.
 """
 
 import bisect
@@ -20,10 +20,10 @@ from mggtalk.shards.schema import INDEX_NAME
 from mggtalk.shards.storage.local import Storage
 
 _FOOTER_BYTES = 1 << 16
-"""Read from the end of the file at first: room for the footer of some 20,000 samples."""
+"""First read, from the end of the file: large enough for the footer of some 20,000 samples."""
 
 _LARGEST_GAP_BYTES = 1 << 16
-"""Between two stretches that are read as one: less than a request costs."""
+"""Largest gap between two ranges that are read as one, because another request costs more."""
 
 _ENDING_BYTES = 8  # of a Parquet file: length of the footer, then "PAR1"
 
@@ -39,11 +39,11 @@ LABELS = (
     "clip_num_frames",
     "source_frames",
 )
-"""Columns that are read at once."""
+"""Columns that are read on opening."""
 
 
-_UNPARSED = (pa.ArrowException, OSError, ValueError)
-"""What Arrow says of a damaged file: of its Thrift an OSError, of names that are no text a UnicodeDecodeError."""
+_PARSE_ERRORS = (pa.ArrowException, OSError, ValueError)
+"""Errors of Arrow for a damaged file: OSError for its Thrift, UnicodeDecodeError for names that are no text."""
 
 
 class LazyIndex:
@@ -73,21 +73,21 @@ class LazyIndex:
         try:
             check_schema(self._footer.schema.to_arrow_schema(), self.where)
             group_sizes = [self._footer.row_group(group).num_rows for group in range(self._footer.num_row_groups)]
-        except _UNPARSED as cause:
+        except _PARSE_ERRORS as cause:
             raise self._damaged(cause) from None
         self._group_starts = list(itertools.accumulate(group_sizes, initial=0))
         self.labels = self._read(range(len(group_sizes)), LABELS)
         self._group = lru_cache(maxsize=None)(self._read_group)
 
-    def row(self, number: int) -> SampleRow:
-        """Return a row.
+    def row(self, index: int) -> SampleRow:
+        """Return the row at `index`.
 
         Raises:
-            ShardError: the index is damaged, or is another one by now.
+            ShardError: the index is damaged, or was replaced since it was opened.
         """
-        group = bisect.bisect_right(self._group_starts, number) - 1
-        row = row_at(self._group(group), number - self._group_starts[group])
-        if row.key != self.labels["key"][number].as_py():
+        group = bisect.bisect_right(self._group_starts, index) - 1
+        row = row_at(self._group(group), index - self._group_starts[group])
+        if row.key != self.labels["key"][index].as_py():
             raise ShardError(f"{self.where}: is another one than when it was opened: open the data set again")
         return row
 
@@ -110,7 +110,7 @@ class LazyIndex:
             tail = self._read_tail(size, length)
         try:
             return size, pq.read_metadata(pa.BufferReader(tail))
-        except _UNPARSED as cause:
+        except _PARSE_ERRORS as cause:
             raise self._damaged(cause) from None
 
     def _read_tail(self, size: int, length: int) -> bytes:
@@ -121,16 +121,16 @@ class LazyIndex:
         return self._read([group], self._footer.schema.to_arrow_schema().names)
 
     def _read(self, groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
-        """Return columns of row groups, of which no more than needed is fetched, into a file that is else a hole."""
+        """Return columns of row groups: fetch only their ranges, and put them into a buffer that is zero elsewhere."""
         try:
             ranges = _merged(_chunk_ranges(self._footer, groups, set(columns)))
-        except _UNPARSED as cause:
+        except _PARSE_ERRORS as cause:
             raise self._damaged(cause) from None
         try:
             parts = self._storage.read_ranges(INDEX_NAME, ranges)
         except OSError as cause:
             raise self._unreadable(cause) from None
-        content = np.zeros(self._size, np.uint8)  # pages that nothing is written to take no memory
+        content = np.zeros(self._size, np.uint8)  # memory pages that are never written take no memory
         try:
             for (offset, _), data in zip(ranges, parts, strict=True):
                 content[offset : offset + len(data)] = np.frombuffer(data, np.uint8)
@@ -138,7 +138,7 @@ class LazyIndex:
                 pa.BufferReader(pa.py_buffer(content)), metadata=self._footer, page_checksum_verification=True
             )
             return file.read_row_groups(list(groups), columns=list(columns))
-        except _UNPARSED as cause:
+        except _PARSE_ERRORS as cause:
             raise self._damaged(cause) from None
 
     def _unreadable(self, cause: Exception) -> ShardError:
@@ -149,12 +149,12 @@ class LazyIndex:
 
 
 def _chunk_ranges(footer: pq.FileMetaData, groups: Sequence[int], columns: set[str]) -> list[tuple[int, int]]:
-    """Return (offset, size) of every column of every group."""
+    """Return (offset, size) of the given columns of every group."""
     ranges = []
     for group in groups:
         row_group = footer.row_group(group)
-        for number in range(row_group.num_columns):
-            column: Any = row_group.column(number)
+        for index in range(row_group.num_columns):
+            column: Any = row_group.column(index)
             if column.path_in_schema.split(".")[0] in columns:
                 offset = column.dictionary_page_offset or column.data_page_offset
                 ranges.append((offset, column.total_compressed_size))

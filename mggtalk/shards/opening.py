@@ -1,4 +1,4 @@
-"""The door to a data set: `mggtalk.shards.open`."""
+"""Opens a data set: `mggtalk.open_shards`, also called `mggtalk.shards.open`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,13 +17,13 @@ def open_shards(
     cache_bytes: int = DEFAULT_CACHE.max_bytes,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Shards:
-    """Open a data set at a path or URL: `file://`, `https://`, `s3://`, or what `dvc push` left in a remote.
+    """Open a data set at a path or URL: `file://`, `https://`, `s3://`, or a folder that `dvc push` put into a remote.
 
     Args:
-        split: leaves all clips of other splits out.
-        cache_dir: folder on disk for what a URL gives; `$MGGTALK_CACHE/shards` if not stated.
-        cache_bytes: the most that the folder holds; 0 keeps nothing.
-        storage_options: of the URL's file system, as fsspec names them: `{"endpoint_url": ...}` for an S3 server.
+        split: keep only the clips of this split.
+        cache_dir: folder on disk for pages fetched from a URL; default: `$MGGTALK_CACHE/shards`.
+        cache_bytes: limit of that folder's size; 0 keeps nothing.
+        storage_options: for fsspec's file system of the URL, such as `{"endpoint_url": ...}` for an S3 server.
 
     Raises:
         SchemaVersionError, ShardError: as `Shards`.

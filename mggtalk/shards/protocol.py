@@ -1,15 +1,15 @@
-"""The metric protocol: what a figure is measured on and how, stated in the card and in `metrics.json`.
+"""The metric protocol: data and definition of every metric, stated in the card and in `metrics.json`.
 
-Papers disagree by decibels on one method because crops, masks and frames differ. So these definitions travel with the
-shards, and figures are compared only under one version. What each figure means is in docs/evaluation.md.
+Papers report figures for one method that differ by decibels, because crops, masks and frames differ. So the definitions
+travel with the shards, and figures are compared only under one version; docs/evaluation.md explains each metric.
 """
 
 from typing import Any
 
 PROTOCOL_VERSION = 2
-"""Raised when figures are added or come to mean something else."""
+"""Raised when a metric is added or its meaning changes."""
 
-# Two equal images have an infinite PSNR, which neither JSON nor a mean can take. One grey level in one of
+# Two equal images have an infinite PSNR, which neither JSON nor a mean can hold. One grey level in one of
 # 256 x 256 x 3 values is 101 dB, so no difference that matters reaches the cap.
 PSNR_CAP_DB = 100.0
 SSIM_WINDOW = 11
@@ -34,10 +34,10 @@ METRIC_DEFINITIONS = {
 
 
 def shards_protocol(*, size: int, crop_margin: float, head_parsing: str) -> dict[str, Any]:
-    """Return what the shards settle of the protocol: all but the model's resolution, the instruments and the split.
+    """Return the part of the protocol that the shards fix: all but the model's resolution, the instruments, the split.
 
     Args:
-        size: side of the stored crop in pixels. crop_margin: its side over that of the head's box over the clip.
+        size: side of the stored crop in pixels. crop_margin: ratio of its side to that of the head's box over the clip.
         head_parsing: the backend that masks heads; its models' hashes are in the card.
     """
     return {

@@ -1,4 +1,4 @@
-"""Random access to a data set's frames, clouds and tracks through its index; reads and decodes what is asked for."""
+"""Random access to a data set's frames, clouds and tracks through its index; decodes only what is asked for."""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -37,9 +37,9 @@ class _Sample:
 
 
 class Shards:
-    """A data set of shards, wherever it lies. Safe to share between threads, across a fork, and to pickle.
+    """A data set of shards on disk or behind a URL. Safe to share between threads, across a fork, and to pickle.
 
-    Every member is checked against the index's CRC-32 as it is read, for JPEG decoders do not notice damage.
+    Checks every member against the index's CRC-32 as it is read, because JPEG decoders overlook most damage.
 
     Attributes:
         root: path or URL, as it was given.
@@ -59,10 +59,10 @@ class Shards:
         Args:
             root: a directory, or a URL: `file`, `https`, `http`, `s3`, `memory`; one that ends in `.dir` is a folder as
                 `dvc push` leaves it in a remote.
-            split: leaves all clips of other splits out.
+            split: keep only the clips of this split.
             cached_tracks: number of samples whose tracks stay in memory, some 0.6 MB each.
-            cache: where and how much of what a URL gives is kept on disk; None keeps nothing.
-            storage_options: of the URL's file system, as fsspec names them.
+            cache: folder and size limit for pages fetched from a URL; None keeps nothing on disk.
+            storage_options: for fsspec's file system of the URL.
 
         Raises:
             SchemaVersionError: written under another schema version. ShardError: no index, or it is damaged or cannot
@@ -77,18 +77,18 @@ class Shards:
         }
         self._storage = open_storage(self.root, cache, storage_options)
         self._index = LazyIndex(self._storage)
-        self._clips, self._row_numbers = collect_clips(
+        self._clips, self._row_indices = collect_clips(
             self._index.labels, None if split is None else Split(split), self._index.where
         )
         self._sample = lru_cache(maxsize=_CACHED_SAMPLES)(self._load_sample)
         self._tracks = lru_cache(maxsize=cached_tracks)(self._load_tracks)
 
     def __reduce__(self) -> tuple[Callable[..., "Shards"], tuple[Any, ...]]:
-        """Pickle the place, not the open files."""
+        """Pickle the location, not the open files."""
         return _reopen, (self.root, self._arguments)
 
     def index_sha256(self) -> str:
-        """Return the hash of the index, which holds the hash of every sample: equal ones mean equal data.
+        """Return the hash of the index, which contains the hash of every sample: equal hashes mean equal data.
 
         Raises:
             ShardError: the index cannot be read.
@@ -119,17 +119,17 @@ class Shards:
         """Return the RGB crop of frame `frame` of the clip at its stored size.
 
         Raises:
-            ShardError: no such clip; a member is missing, truncated or damaged (also from all that read frames here).
+            ShardError: no such clip; a member is missing, truncated or damaged (so in all methods that read frames).
             IndexError: the clip has no such frame.
         """
         sample, local = self._locate(clip_id, frame)
         return self._decode(sample, schema.rgb_member(local), images.decode_rgb)
 
     def head_frame(self, clip_id: str, frame: int, size: int | None = None) -> HeadFrame:
-        """Return frame `frame` of the clip, resampled to `size` (at most the stored size; None keeps that).
+        """Return frame `frame` of the clip, resampled to `size` (at most the stored size, which None keeps).
 
         Raises:
-            As `image`; ValueError: `size` is not within 1 and the stored size.
+            As `image`; ValueError: `size` is not from 1 to the stored size.
         """
         sample, local = self._locate(clip_id, frame)
         size = _check_size(sample, size)
@@ -158,8 +158,8 @@ class Shards:
         resized = len(head.image)
         return SourceFrame(head, resample.resize_depth(depth, resized), resample.resize_normals(normals, resized))
 
-    def stored_source(self, clip_id: str, frame: int) -> QuantizedSource:
-        """Return what `source_frame` returns at the stored size, with depth and normals in their stored integers.
+    def quantized_source(self, clip_id: str, frame: int) -> QuantizedSource:
+        """Return a frame that has geometry at the stored size, with depth and normals as the stored integers.
 
         Raises:
             As `source_frame`.
@@ -182,7 +182,7 @@ class Shards:
         Raises:
             As `image`.
         """
-        num_chunks = len(self._row_numbers[self.clip(clip_id).clip_id])
+        num_chunks = len(self._row_indices[self.clip(clip_id).clip_id])
         return concatenate_tracks([self._tracks(clip_id, chunk) for chunk in range(num_chunks)])
 
     def member(self, clip_id: str, frame: int, name: str) -> bytes:
@@ -194,7 +194,7 @@ class Shards:
         return self._read(self._locate(clip_id, frame)[0], name)
 
     def sample_tracks(self, clip_id: str, frame: int) -> tuple[ClipTracks, int]:
-        """Return the tracks of the sample that holds frame `frame` of the clip, and the frame's place among them.
+        """Return the tracks of the sample that holds frame `frame` of the clip, and the frame's index in them.
 
         Raises:
             As `image`.
@@ -203,7 +203,7 @@ class Shards:
         return self._tracks(clip_id, frame // CHUNK_FRAMES), local
 
     def audio(self, clip_id: str, frame: int) -> bytes | None:
-        """Return the FLAC file of the sample that holds frame `frame`; None where `meta` says why."""
+        """Return the FLAC file of the sample that holds frame `frame`; None without audio (`meta` has the reason)."""
         sample, _ = self._locate(clip_id, frame)
         return self._read(sample, schema.AUDIO_MEMBER) if schema.AUDIO_MEMBER in sample.members else None
 
@@ -222,8 +222,8 @@ class Shards:
         return self._sample(clip_id, frame // CHUNK_FRAMES), frame % CHUNK_FRAMES
 
     def _load_sample(self, clip_id: str, chunk: int) -> _Sample:
-        row = self._index.row(self._row_numbers[clip_id][chunk])
-        members = {name: number for number, name in enumerate(row.member_names)}
+        row = self._index.row(self._row_indices[clip_id][chunk])
+        members = {name: index for index, name in enumerate(row.member_names)}
         data = _read_member(self._storage, row, members, schema.META_MEMBER)
         try:
             meta = parse_meta(data, _where(row, schema.META_MEMBER))
@@ -268,18 +268,18 @@ def _error(row: SampleRow, member: str, what: str) -> ShardError:
 
 def _read_member(storage: Storage, row: SampleRow, members: Mapping[str, int], member: str) -> bytes:
     if member not in members:
-        # No damage: somebody asks for what is not there, so the error does not blame the sample.
+        # The sample is intact, the request is wrong: the error does not blame the sample, so no policy skips it.
         where = _where(row, member)
         raise ShardError(f"{where}: missing; the sample has geometry for its frames {list(row.source_frames)}")
-    number = members[member]
+    index = members[member]
     try:
-        data = storage.read_member(row, number)
-    except ConnectionError as cause:  # no damage either: nothing is to be skipped for a server that is away
+        data = storage.read_member(row, index)
+    except ConnectionError as cause:  # a server that does not answer is no corrupt sample: nothing is skipped for it
         raise ShardError(f"{_where(row, member)}: cannot be read: {cause}") from None
     except OSError as cause:
         raise _error(row, member, f"cannot be read: {cause}") from None
-    if len(data) != row.member_sizes[number]:
-        raise _error(row, member, f"truncated: got {len(data)} of {row.member_sizes[number]} bytes")
-    if zlib.crc32(data) != row.member_crc32[number]:
+    if len(data) != row.member_sizes[index]:
+        raise _error(row, member, f"truncated: got {len(data)} of {row.member_sizes[index]} bytes")
+    if zlib.crc32(data) != row.member_crc32[index]:
         raise _error(row, member, "damaged: its CRC-32 is not the index's")
     return data

@@ -1,6 +1,6 @@
-"""Version, names and metadata of one sample; `docs/shards.md` describes the same for people.
+"""Schema version, member names and metadata of a sample; `docs/shards.md` describes the same for people.
 
-A change of anything here, or of how a member is encoded, is a new `SCHEMA_VERSION`: readers refuse unknown versions.
+Any change here, or in the encoding of a member, needs a new `SCHEMA_VERSION`, because readers refuse unknown versions.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from mggtalk.records import AudioState, Split
 
 SCHEMA_VERSION = 2
 
-# Chunk n of a clip holds its frames 64 n to 64 n + 63, so a frame's chunk is known without a look-up.
+# Chunk n of a clip holds its frames 64 n to 64 n + 63, so a frame's chunk needs no look-up.
 CHUNK_FRAMES = 64
 
 INDEX_NAME = "index.parquet"
@@ -28,27 +28,27 @@ _CLIP_ID = re.compile(r"[0-9a-f]{16}[0-9A-Za-z_-]*")
 
 
 def rgb_member(frame: int) -> str:
-    """Name of the image of frame `frame` of the sample."""
+    """Return the member name of the image of frame `frame` of the sample."""
     return f"{frame:03d}.rgb.jpg"
 
 
 def head_member(frame: int) -> str:
-    """Name of its head mask."""
+    """Return the member name of the frame's head mask."""
     return f"{frame:03d}.head.png"
 
 
 def depth_member(frame: int) -> str:
-    """Name of its depth map (source frames only)."""
+    """Return the member name of the frame's depth map (source frames only)."""
     return f"{frame:03d}.depth.png"
 
 
 def normal_member(frame: int) -> str:
-    """Name of its normal map (source frames only)."""
+    """Return the member name of the frame's normal map (source frames only)."""
     return f"{frame:03d}.normal.png"
 
 
 def cloud_member(frame: int) -> str:
-    """Name of its symmetric point cloud (source frames only)."""
+    """Return the member name of the frame's symmetric point cloud (source frames only)."""
     return f"{frame:03d}.cloud.npz"
 
 
@@ -66,7 +66,7 @@ def sample_key(clip_id: str, start_frame: int) -> str:
 
 
 def member_names(num_frames: int, source_frames: tuple[int, ...], *, has_audio: bool) -> tuple[str, ...]:
-    """Return the members of a sample but `meta.json`, in the order of the tar: the whole sample's, then by frame."""
+    """Return a sample's members without `meta.json`, in the order of the tar: the whole sample's, then by frame."""
     names = [TRACKS_MEMBER, *([AUDIO_MEMBER] if has_audio else [])]
     for frame in range(num_frames):
         names += [rgb_member(frame), head_member(frame)]
@@ -84,15 +84,15 @@ class SampleMeta:
 
     Attributes:
         name: the video's name in the recipe, for people.
-        start_frame: number of the sample's first frame within the clip, a multiple of 64.
+        start_frame: index of the sample's first frame within the clip, a multiple of 64.
         source_frames: the frames with geometry, counted within the sample, ascending.
         size: side of the square crop in pixels.
         intrinsics: 3x3, pixels of the crop.
         video_to_crop: 2x3 similarity from pixels of the video frame to pixels of the crop.
-        valid_box: x0, y0, x1, y1 of the video frame's extent, in crop pixels; what lies outside is invalid.
+        valid_box: x0, y0, x1, y1 of the video frame's extent, in crop pixels; pixels outside are invalid.
         depth_scale: centimetres per unit of the 16-bit depth, one per source frame; `encode_sample` sets it.
-        audio: what is to be heard over the whole clip; the sample has its sound unless that is `broken` or `none`.
-        audio_dbfs: root mean square of the sample's sound in dB below full scale; None for silence and without sound.
+        audio: state of the whole clip's audio; the sample has an audio member unless it is `broken` or `none`.
+        audio_dbfs: root mean square of the sample's audio in dB relative to full scale; None for silence or no audio.
         perception: names, model hashes and parameters that made masks, depth, normals and clouds.
     """
 
@@ -121,7 +121,7 @@ class SampleMeta:
     schema_version: int = field(default=SCHEMA_VERSION)
 
     def __post_init__(self) -> None:
-        """Check what every sample must fulfil."""
+        """Check the rules that every sample must meet."""
         if not 0 < self.num_frames <= CHUNK_FRAMES:
             raise ValueError(f"num_frames: expected 1 to {CHUNK_FRAMES}, got {self.num_frames}")
         expected = min(CHUNK_FRAMES, self.clip_num_frames - self.start_frame)
@@ -160,7 +160,7 @@ def parse_meta(data: bytes, where: str) -> SampleMeta:
         where: shard, sample and member for messages.
 
     Raises:
-        SchemaVersionError: another version of the schema. ShardError: not such metadata at all.
+        SchemaVersionError: another version of the schema. ShardError: no valid metadata.
     """
     try:
         content = json.loads(data)
@@ -173,7 +173,7 @@ def parse_meta(data: bytes, where: str) -> SampleMeta:
 
 
 def check_version(version: object, where: str) -> None:
-    """Refuse any schema version but this reader's.
+    """Refuse every schema version except this reader's.
 
     Raises:
         SchemaVersionError: `version` is not `SCHEMA_VERSION`.

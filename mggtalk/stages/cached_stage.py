@@ -5,13 +5,15 @@ A new stage costs its class (see `stages/track/definition.py`) and a module of `
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from mggtalk.records import Rejected, RejectReason, Stage, VideoRecord
-from mggtalk.stages.limits import MEMORY_LIMIT_BYTES, STALL_S
+from mggtalk.result_cache import ResultCache
+from mggtalk.stages.limits import DEPENDS_ON_MACHINE, MEMORY_LIMIT_BYTES, STALL_S
 
-RecordT = TypeVar("RecordT")
+RecordT = TypeVar("RecordT", bound=Hashable)
 OutputT = TypeVar("OutputT")
 ResultT = TypeVar("ResultT")
 RecordT_contra = TypeVar("RecordT_contra", contravariant=True)
@@ -54,16 +56,51 @@ class StoreByRecord(Generic[RecordT, OutputT, ResultT]):
         return self._store.keep(self._key_of(record), outputs)
 
 
+class FileStore(Generic[RecordT, OutputT]):
+    """A `ResultStore` of one file per record, named by its content key; the result is the path of the file.
+
+    Args:
+        files: folder and suffix. keys: the content key of every record of this run.
+        write: writes what the per-record stage made of a record to a path, where it appears whole.
+    """
+
+    def __init__(
+        self,
+        files: ResultCache,
+        keys: Mapping[RecordT, str],
+        write: Callable[[Path, RecordT, Sequence[OutputT | Rejected]], None],
+    ) -> None:
+        self._files, self._keys, self._write = files, keys, write
+
+    def path(self, record: RecordT) -> Path:
+        """Return the path of the record's file, which need not exist."""
+        return self._files.path(self._keys[record])
+
+    def find(self, record: RecordT) -> Path | None:
+        """Return the record's file; None where it is not there."""
+        return path if (path := self.path(record)).is_file() else None
+
+    def keep(self, record: RecordT, outputs: Sequence[OutputT | Rejected]) -> Path:
+        """Write the record's file, and return its path."""
+        self._write(self.path(record), record, outputs)
+        return self.path(record)
+
+    def prune(self) -> None:
+        """Remove the files of other inputs, parameters, models or code."""
+        self._files.prune(list(self._keys.values()))
+
+
 class CachedStage(ABC, Generic[RecordT, OutputT, ResultT]):
     """The definition of a stage: records, where finished results are, how one is made, what follows from all.
 
     It knows neither Ray nor processes. The per-record stage that `worker` builds runs in a child process under the
-    limits here; a rejection that may be the machine's fault is not stored, so the next run tries that record again.
+    limits here.
 
     Attributes:
         records: of this run, finished ones among them. store: where finished results are.
         name: of the stage, for messages and progress.
-        record_name: the attribute that names a record.
+        record_name: the attribute that names a record in messages and rejections; several records may share a name.
+        retried: rejections that are not stored, so that the next run tries these records again.
         unit, amount_unit: what a record is, and what `amount_of` counts, for progress and speed.
         stall_s: longest time without a sign of life; infinity for work that gives none.
         memory_limit_bytes: of the child process.
@@ -77,6 +114,7 @@ class CachedStage(ABC, Generic[RecordT, OutputT, ResultT]):
     record_name: ClassVar[str]
     unit: ClassVar[str] = "video"
     amount_unit: ClassVar[str] = "frame"
+    retried: ClassVar[frozenset[RejectReason]] = DEPENDS_ON_MACHINE
     stall_s: float = STALL_S
     memory_limit_bytes: int = MEMORY_LIMIT_BYTES
     wants_gpu: bool = False
@@ -98,9 +136,16 @@ class CachedStage(ABC, Generic[RecordT, OutputT, ResultT]):
         """Return a rejection where the summary should count the record as one although it has outputs."""
         return None
 
+    def prune(self) -> None:
+        """Remove results that no record of this run has; called before finished ones are looked for."""
+
+    def describe_finished(self, finished: Collection[RecordT]) -> str:  # noqa: ARG002  a default
+        """Return how much earlier runs finished, such as `2 of 3 videos`; empty where the log should not say."""
+        return ""
+
     @abstractmethod
-    def assemble(self, results: Mapping[str, ResultT | Rejected]) -> None:
-        """Write what follows from all results, by record name: tables, shards, indexes.
+    def assemble(self, results: Mapping[RecordT, ResultT | Rejected]) -> None:
+        """Write what follows from the results of all records: tables, shards, indexes.
 
         Raises:
             StageError: nothing was kept.

@@ -1,11 +1,12 @@
 """Limits on what one record may take, and which rejections a rerun tries again.
 
-A limit tells a broken record from a slow one. Too much rather than too little: a hang is found by the signs of life
-that it does not give, not by the deadline.
+A limit tells a broken record from a slow one. Deadlines are generous, because a hang is found by the missing signs of
+life, not by the deadline.
 """
 
 import logging
 import math
+from collections.abc import Collection
 from typing import Protocol
 
 from mggtalk.records import ClipTrack, Rejected, RejectReason, VideoRecord
@@ -67,9 +68,9 @@ def clip_deadline_s(record: ClipTrack, seconds_per_frame: float = 0.0) -> float:
     return video_deadline_s(record.video) + (_PER_FRAME_S + seconds_per_frame) * record.num_frames
 
 
-def depends_on_machine(result: object, stage: str) -> bool:
-    """Tell, and warn, that a result may differ when the same work is done again."""
-    if not isinstance(result, Rejected) or result.reason not in DEPENDS_ON_MACHINE:
+def is_retried(rejected: Rejected, stage: str, reasons: Collection[RejectReason] = DEPENDS_ON_MACHINE) -> bool:
+    """Tell whether the next run tries again, because the rejection is for one of `reasons`; warn if so."""
+    if rejected.reason not in reasons:
         return False
-    _logger.warning("%s: %s: %s: %s; the next run tries again", stage, result.key, result.reason, result.detail)
+    _logger.warning("%s: %s: %s: %s; the next run tries again", stage, rejected.key, rejected.reason, rejected.detail)
     return True

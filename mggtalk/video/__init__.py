@@ -1,1 +1,1 @@
-"""Video and audio files: what is in them, their frames at a constant rate, their sound, and writing them."""
+"""Probes video files, decodes their frames at a constant rate, reads their audio, and encodes videos."""

@@ -1,4 +1,4 @@
-"""The sound of an interval of a video, in step with its frames, as speech models take it: 16 kHz mono, FLAC at rest."""
+"""Reads the audio of an interval of a video, in step with its frames, at 16 kHz mono; encodes it as FLAC."""
 
 import io
 import math
@@ -19,45 +19,45 @@ from mggtalk.video.container import INDEXED_CONTAINERS, beating, container_start
 
 SAMPLE_RATE_HZ = 16_000
 
-# Lossy codecs need some packets before their sound is right, and resampling some samples.
+# Lossy codecs need some packets before their output is right, and resampling needs some samples.
 _PREROLL_S = 1.0
-# Timestamps jitter by the container's clock; only what is longer is a real gap, and is filled with silence. So sound
-# strays from its timestamps by half a frame of 40 ms at most, however its clock drifts.
+# Timestamps jitter with the container's clock; only a longer step is a real gap, which is filled with silence. So audio
+# strays from its timestamps by at most half a frame of 40 ms, even if its clock drifts.
 _GAP_SAMPLES = SAMPLE_RATE_HZ // 50
 _FULL_SCALE = 32_768.0
-# Lossy coders leave a bit of dither on digital silence; the quietest of ours that is no silence lies 30 dB above it.
+# Lossy codecs leave a bit of dither on digital silence; the quietest clip of ours with audio lies 30 dB above it.
 _SILENT_PEAK = 1
 
 Samples = Int16[np.ndarray, " num_samples"]
 Packets: TypeAlias = "Iterator[Packet[AudioStream]]"  # generic to the type checker only
 
 
-def read_sound(path: str, start_s: float, end_s: float) -> Samples | None:
-    """Return the sound from `start_s` to `end_s`, or None where the video has no sound stream.
+def read_audio(path: str, start_s: float, end_s: float) -> Samples | None:
+    """Return the audio from `start_s` to `end_s`, or None if the video has no audio stream.
 
     The clock is that of `open_video`: seconds from the start of the container. The result has exactly
-    `round((end_s - start_s) * 16000)` samples; where the stream has no sound, they are 0.
+    `round((end_s - start_s) * 16000)` samples; they are 0 where the stream has a gap.
 
     Raises:
-        UnsupportedFileError: the file cannot be opened. VideoError: the sound of the interval cannot be decoded.
+        UnsupportedFileError: the file cannot be opened. VideoError: the audio of the interval cannot be decoded.
         ValueError: the interval is empty or not finite.
     """
     if not -math.inf < start_s < end_s < math.inf:
         raise ValueError(f"interval from {start_s} to {end_s} s; expected start < end, both finite")
-    sound = np.zeros(round((end_s - start_s) * SAMPLE_RATE_HZ), np.int16)
+    audio = np.zeros(round((end_s - start_s) * SAMPLE_RATE_HZ), np.int16)
     for seek in (True, False):
         with open_container(path) as container:
             if not container.streams.audio:
                 return None
             stream = container.streams.audio[0]
             if not stream.codec_context:
-                raise VideoError(f"{path}: no decoder for its sound")
+                raise VideoError(f"{path}: no decoder for its audio")
             begin_s = start_s + container_start_s(container)
             packets = _packets(container, stream, begin_s, seek=seek)
             if packets is not None:
-                _place(_decoded(packets, begin_s), begin_s, sound)
+                _fill(_decoded(packets, begin_s), begin_s, audio)
                 break
-    return sound
+    return audio
 
 
 def encode_flac(samples: Samples) -> bytes:
@@ -75,14 +75,14 @@ def encode_flac(samples: Samples) -> bytes:
 
 
 def is_silent(samples: Samples) -> bool:
-    """Tell whether the sound is digital silence: no sample is further from 0 than the last bit."""
+    """Return whether the samples are digital silence: none is farther from 0 than the last bit."""
     return not samples.size or int(np.abs(samples.astype(np.int32)).max()) <= _SILENT_PEAK
 
 
 def level_dbfs(samples: Samples) -> float | None:
-    """Return the root mean square of the samples in dB below full scale, to a hundredth; None for silence.
+    """Return the root mean square of the samples in dB relative to full scale, to a hundredth; None for silence.
 
-    A square wave of full scale has 0, a sine -3.01.
+    A full-scale square wave has 0, a sine -3.01.
     """
     if is_silent(samples):
         return None
@@ -90,9 +90,9 @@ def level_dbfs(samples: Samples) -> float | None:
 
 
 def _packets(container: InputContainer, stream: AudioStream, begin_s: float, *, seek: bool) -> "Packets | None":
-    """Return the packets of the stream from some time before `begin_s` on; None if seeking leads to a later place.
+    """Return the packets of the stream from some time before `begin_s` on; None if seeking leads to a later position.
 
-    Without an index, or where Matroska's index knows the images only, packets are skipped instead.
+    Without an index, or if Matroska's index covers only the video stream, packets are skipped instead.
     """
     run_in_s = begin_s - _PREROLL_S
     if seek:
@@ -103,14 +103,14 @@ def _packets(container: InputContainer, stream: AudioStream, begin_s: float, *, 
     for packet in packets:
         if seek and (packet.pts is None or _time_s(packet) > begin_s):
             return None
-        # One without a duration may reach far: PCM comes in packets of any length.
+        # A packet without a duration may reach far, because PCM comes in packets of any length.
         if packet.pts is None or not packet.duration or _time_s(packet, end=True) >= run_in_s:
             return chain([packet], packets)
     return iter(())
 
 
 def _decoded(packets: Packets, begin_s: float) -> Iterator[AudioFrame]:
-    """Yield the frames of the packets; those that end before `begin_s` are only run-in, and may be damaged."""
+    """Yield the frames of the packets; packets that end before `begin_s` are only run-in, and may be damaged."""
     for packet in packets:
         try:
             frames = packet.decode()
@@ -122,44 +122,46 @@ def _decoded(packets: Packets, begin_s: float) -> Iterator[AudioFrame]:
 
 
 def _time_s(packet: "Packet[AudioStream]", *, end: bool = False) -> float:
-    """Return when a packet with a timestamp begins or ends."""
+    """Return the time at which a packet with a timestamp begins or ends."""
     return float(((packet.pts or 0) + (packet.duration or 0) * end) * (packet.time_base or 0))
 
 
-def _place(frames: Iterator[AudioFrame], begin_s: float, sound: Samples) -> None:
-    """Write the frames, resampled, into `sound`, whose first sample is at `begin_s` of their clock."""
+def _fill(frames: Iterator[AudioFrame], begin_s: float, audio: Samples) -> None:
+    """Resample the frames and write them into `audio`, whose first sample is at `begin_s` of their clock."""
     done = 0
-    for place, samples in _resampled(frames, begin_s):
-        first, stop = max(place, done), min(place + len(samples), len(sound))
+    for offset, samples in _resampled(frames, begin_s):
+        first, stop = max(offset, done), min(offset + len(samples), len(audio))
         if first < stop:
-            sound[first:stop] = samples[first - place : stop - place]
+            audio[first:stop] = samples[first - offset : stop - offset]
             done = stop
-        if place >= len(sound):
+        if offset >= len(audio):
             return
 
 
 def _resampled(frames: Iterator[AudioFrame], begin_s: float) -> Iterator[tuple[int, Samples]]:
-    """Yield pieces of the sound, each with the place of its first sample, counted from `begin_s`."""
-    resampler, place, layout = None, -1 << 62, None
+    """Yield pieces of the audio, each with the offset of its first sample from `begin_s`."""
+    resampler, offset, layout = None, -1 << 62, None
     for frame in frames:
         resumes = (frame.format.name, frame.layout.name, frame.sample_rate) == layout
         if resampler is None or not resumes:
-            # A stream may change its format on the way; what the old resampler still holds belongs before.
-            yield from _pieces(resampler, None, place)
+            # A stream may change its format in the middle; the samples that the old resampler still holds come first.
+            yield from _pieces(resampler, None, offset)
             resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
             layout = (frame.format.name, frame.layout.name, frame.sample_rate)
         if frame.time is not None:
             stated = round((frame.time - begin_s) * SAMPLE_RATE_HZ)
-            place = stated if abs(stated - place) > _GAP_SAMPLES else place
-        for piece in _pieces(resampler, frame, place):
+            offset = stated if abs(stated - offset) > _GAP_SAMPLES else offset
+        for piece in _pieces(resampler, frame, offset):
             yield piece
-            place += len(piece[1])
-    yield from _pieces(resampler, None, place)
+            offset += len(piece[1])
+    yield from _pieces(resampler, None, offset)
 
 
-def _pieces(resampler: av.AudioResampler | None, frame: AudioFrame | None, place: int) -> Iterator[tuple[int, Samples]]:
-    """Yield what the resampler gives for a frame, or what it still holds for None, from `place` on."""
+def _pieces(
+    resampler: av.AudioResampler | None, frame: AudioFrame | None, offset: int
+) -> Iterator[tuple[int, Samples]]:
+    """Yield the resampled pieces of a frame, or of the samples still held if it is None, from `offset` on."""
     for piece in resampler.resample(frame) if resampler else ():
         samples: Samples = piece.to_ndarray()[0]
-        yield place, samples
-        place += len(samples)
+        yield offset, samples
+        offset += len(samples)

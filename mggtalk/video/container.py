@@ -1,7 +1,7 @@
 """Opens media containers safely, and puts every stream of a file on one clock.
 
-FFmpeg's demuxers include playlists, scripts and image sequences that open *other* files and URLs. Nothing of that is a
-video to us: only real containers may open, and only through the `file` protocol. Every reader of media starts here.
+FFmpeg's demuxers include playlists, scripts and image sequences that open *other* files and URLs. None of these count
+as videos: only real containers may open, and only through the `file` protocol. Every reader of media starts here.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,22 +24,22 @@ ItemT = TypeVar("ItemT")
 # FFmpeg's names of the demuxers. None of them follows references to other files: mov/mp4 does so only under
 # `enable_drefs`, which is off by default.
 CONTAINERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg,asf,mxf,wav,flac"  # the last two: sound, no image
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,ogg,asf,mxf,wav,flac"  # the last two hold only audio
 )
 
-# Those whose index states the time of every frame, and in which every FFmpeg seeks to the frame it was asked for.
+# Containers whose index states the time of every frame, and in which every FFmpeg seeks to the requested frame.
 INDEXED_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 
 MAX_PIXELS = 8192 * 8192
-"""Largest frame, as 8K is half of it. A damaged header can state more than the memory holds."""
+"""Largest frame: twice the pixels of 8K. A damaged header can state more than fits into memory."""
 
 
 class UnsupportedFileError(VideoError):
-    """The file is no media container that we open."""
+    """The file is no supported media container."""
 
 
 class NoVideoStreamError(VideoError):
-    """The container holds no video."""
+    """The container has no video stream."""
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def open_container(path: str) -> Iterator[InputContainer]:
     """
     options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
     try:
-        # An absolute path, for FFmpeg takes `name:rest` for a protocol.
+        # An absolute path, because FFmpeg takes `name:rest` for a protocol.
         container = av.open(str(Path(path).absolute()), options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError) as cause:
         raise UnsupportedFileError(f"{path}: no video container that can be opened ({_reason(cause)})") from cause
@@ -79,7 +79,7 @@ def video_stream(container: InputContainer, path: str) -> VideoStream:
         raise VideoError(f"{path}: its video codec is unknown")
     if stream.width * stream.height > MAX_PIXELS:
         raise VideoError(f"{path}: frames of {stream.width}x{stream.height}; expected at most {MAX_PIXELS} pixels")
-    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # of those that state another size later
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # for frames that state another size later
     stream.codec_context.thread_count = 1
     return stream
 
@@ -94,11 +94,11 @@ def presentation_timestamps(
 ) -> tuple[Int64[np.ndarray, " num_frames"], Bool[np.ndarray, " num_frames"]]:
     """Return the sorted timestamps of all shown frames, in units of `stream.time_base`, and which are key frames.
 
-    An indexed container is read without decoding; frames that an edit list cuts away are left out. Elsewhere the
-    packets' times are a guess, and only the decoder knows.
+    An indexed container is read without decoding, and frames that an edit list cuts away are left out. In others the
+    packets' times are only a guess, so the frames are decoded.
 
     Raises:
-        VideoError: there are none, or they run backwards.
+        VideoError: there are no timestamps, or they run backwards.
     """
     if container.format.name in INDEXED_CONTAINERS:
         packets = (packet for packet in beating(container.demux(stream)) if packet.size and not packet.is_discard)
@@ -117,7 +117,7 @@ def presentation_timestamps(
 
 
 def is_indexed(path: str) -> bool:
-    """Tell whether a file's container states its frames reliably, so that one can be had without those before it.
+    """Return whether a file's container has a reliable index, so that a frame can be read without those before it.
 
     Raises:
         UnsupportedFileError: as `open_container`.
@@ -127,7 +127,7 @@ def is_indexed(path: str) -> bool:
 
 
 def beating(items: Iterable[ItemT]) -> Iterator[ItemT]:
-    """Yield the items; each is a sign of life."""
+    """Yield the items, with a heartbeat for each."""
     for item in items:
         beat()
         yield item

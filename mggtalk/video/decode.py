@@ -1,4 +1,4 @@
-"""Frames of a video, or of an interval of it, at a constant rate."""
+"""Decodes a video, or an interval of it, at a constant frame rate."""
 
 import math
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from mggtalk.heartbeat import beat
 from mggtalk.video.readers import PyAvReader, RgbImage
 from mggtalk.video.timeline import resample_nearest
 
-# Damaged timestamps can state that a second of frames lasts for years. What shows less than a frame a second, and that
-# for more than a minute, is no talking video.
+# Damaged timestamps can state that a second of frames lasts for years. A video with less than one frame per second,
+# over more than a minute, is no talking video.
 _SHORT_S = 60.0
 _MOST_SHOWN_S = 1.0
 
@@ -24,7 +24,7 @@ class ResampledVideo:
 
     Attributes:
         path: the file. fps: frames per second of the grid.
-        times_s: presentation time of the decoded frame that stands for each frame, from the start of the container.
+        times_s: presentation time of the decoded frame behind each frame, from the start of the container.
         frame_index: its index among all frames of the video; never decreasing, repeats where the video is slower.
         width, height: of the upright frames, in pixels.
     """
@@ -45,7 +45,7 @@ class ResampledVideo:
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[RgbImage]:
         """Yield the frames `start` to `stop` (exclusive; the end if None), RGB, one at a time in constant memory.
 
-        No frame is decoded twice: one that repeats is copied, so each image is the caller's own.
+        No frame is decoded twice: a repeated one is copied, so the caller owns each image.
 
         Raises:
             VideoError: a frame cannot be decoded; the message names the file.

@@ -22,7 +22,7 @@ _QUALITY = "18"  # constant rate factor: hard to tell from the original
 
 
 def write_mp4(path: str | Path, frames: Iterable[RgbImage], fps: float) -> None:
-    """Write frames of one size as an MP4, which appears whole; odd sizes gain a repeated row or column.
+    """Write frames of one size as an MP4, which appears whole; an odd side repeats its last row or column.
 
     Raises:
         VideoError: this FFmpeg has no H.264 encoder, or there are no frames.
@@ -47,7 +47,7 @@ def _write(path: Path, encoder: str, images: Iterator[RgbImage], shape: tuple[in
         rate = Fraction(fps).limit_denominator(1001)
         stream = cast(VideoStream, container.add_stream(encoder, rate=rate))
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
-        # What the conversion below yields, said, so that no player guesses: BT.601, 16 to 235.
+        # States the result of the conversion below, so that no player has to guess: BT.601, 16 to 235.
         stream.codec_context.colorspace, stream.codec_context.color_range = Colorspace.ITU601, ColorRange.MPEG
         stream.codec_context.thread_count = 1  # same frames, same bytes on any machine
         if encoder == "libx264":

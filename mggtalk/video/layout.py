@@ -1,4 +1,4 @@
-"""How stored frames lie on the screen: turned by the display matrix, with pixels that need not be square."""
+"""Layout of stored frames on the screen: rotated by the display matrix, with pixels that need not be square."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -8,19 +8,19 @@ from av.video.stream import VideoStream
 
 from mggtalk.errors import VideoError
 
-# Less is lost in rounding: scalers write ratios such as 405:406. The widest known is 64:33 (PAL 16:9 at 352 px).
+# Ratios this close to 1 come from rounding: scalers write 405:406. The widest known is 64:33 (PAL 16:9 at 352 px).
 _SQUARE = (Fraction(99, 100), Fraction(100, 99))
 _MOST_STRETCHED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the frames of a video are shown.
+    """Display size and rotation of the frames of a video.
 
     Attributes:
         width, height: of a stored frame with its pixels made square by stretching, never by shrinking.
         rotation: degrees counter-clockwise that make it upright: 0, 90, 180 or 270.
-        is_stretched: the stored pixels are not square.
+        is_stretched: whether the stored pixels are not square.
     """
 
     width: int
@@ -38,7 +38,7 @@ def layout_of(stream: VideoStream, first: VideoFrame, path: str) -> Layout:
     """Return the layout that the stream states; `first` is its first frame.
 
     Raises:
-        VideoError: it is turned by no multiple of 90 degrees, or its pixels are stretched more than 1:4.
+        VideoError: the rotation is no multiple of 90 degrees, or the pixels are stretched more than 1:4.
     """
     if first.rotation % 90:
         raise VideoError(f"{path}: rotated by {first.rotation} degrees; expected a multiple of 90")

@@ -1,4 +1,4 @@
-"""What a video file states about itself."""
+"""Probes a video file: size, frame rate, duration, codec and audio as its container states them."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ class VideoProbe:
 
     Attributes:
         width, height: of the upright frames, in square pixels.
-        fps: average frame rate. num_frames, duration_s: as the container states them; each 0 where it states none.
-        has_audio: there is a sound stream. codec: FFmpeg's name of the video codec.
+        fps: average frame rate. num_frames, duration_s: as the container states them; 0 if it states none.
+        has_audio: whether there is an audio stream. codec: FFmpeg's name of the video codec.
     """
 
     width: int
@@ -29,10 +29,10 @@ class VideoProbe:
 
 
 def probe(path: str) -> VideoProbe:
-    """Return what a video file states about itself; its first frame is decoded, to see that it can be.
+    """Read the properties of a video file, and decode its first frame to check that this works.
 
     Raises:
-        UnsupportedFileError: the file is no media container. NoVideoStreamError: it holds no video.
+        UnsupportedFileError: the file is no media container. NoVideoStreamError: it has no video stream.
         VideoError: no frame can be decoded.
     """
     with open_container(path) as container:

@@ -1,8 +1,8 @@
-"""The frames of a video by their timestamps, through PyAV.
+"""Reads the frames of a video by their timestamps, through PyAV.
 
-decord is left for benchmarks: it is no faster, and it decodes ahead without bound, so that whoever looks at the frames
-longer than it decodes them (a landmarker) soon has all of the video in memory. It also ignores edit lists and rotation,
-counts frames that are never shown, aborts on one in 12,000 damaged files, and opens what playlists name.
+decord serves only as a reference in benchmarks and tests. It is no faster, and it decodes ahead without bound, so a
+consumer slower than the decoder (a landmarker) soon has all of the video in memory. It also ignores edit lists and
+rotation, counts frames that are never shown, aborts on one in 12,000 damaged files, and opens files named in playlists.
 """
 
 import logging
@@ -29,17 +29,17 @@ logger = logging.getLogger(__name__)
 RgbImage = UInt8[np.ndarray, "height width 3"]
 
 _DECODED_ON = 100
-"""Frames that are decoded rather than sought past: key frames lie 10 to 300 frames apart."""
+"""Number of frames that are decoded instead of seeking past them; key frames lie 10 to 300 frames apart."""
 
 
 class PyAvReader:
-    """Reads any video by its timestamps, upright and with square pixels as its metadata say.
+    """Reads any video by its timestamps, upright and with square pixels according to its metadata.
 
     Attributes:
         presentation_s: presentation time of every frame, from the start of the container.
-        is_key_frame: which of them can be decoded without any other.
-        indexed: the container states its frames reliably.
-        layout: how stored frames lie on the screen. width, height: of the upright frames.
+        is_key_frame: whether a frame can be decoded without any other.
+        indexed: whether the container has a reliable index.
+        layout: of stored frames on the screen. width, height: of the upright frames.
     """
 
     def __init__(self, path: str) -> None:
@@ -64,13 +64,13 @@ class PyAvReader:
         self._timestamps: Int64[np.ndarray, " num_frames"] = timestamps
         self.presentation_s: Float64[np.ndarray, " num_frames"] = timestamps * time_base - origin_s
         self.width, self.height = self.layout.upright_size
-        # One for all frames: a frame's own would start a pool of threads for every image, five times as slow.
+        # One for all frames, because a frame's own reformatter starts a pool of threads each time: five times as slow.
         self._converter = VideoReformatter()
         self._decoded: Generator[VideoFrame, None, None] | None = None
         self._next = 0
 
     def frames(self, indices: Sequence[int]) -> Iterator[RgbImage]:
-        """Yield the frames `indices` (strictly increasing). A call that follows on the last one decodes on.
+        """Yield the frames at `indices` (strictly increasing); decoding continues from the previous call where it can.
 
         Raises:
             VideoError: a frame cannot be decoded; frames before it have been yielded.
@@ -86,7 +86,7 @@ class PyAvReader:
             self._start(seek_to=index)
             try:
                 return self._advance(index)
-            except VideoError as failure:  # Matroska may lack its index, and then a seek can land behind the frame
+            except VideoError as failure:  # without an index, as Matroska allows, a seek can land behind the frame
                 logger.debug("%s; from the start again", failure)
         self._start()
         return self._advance(index)
@@ -118,7 +118,7 @@ class PyAvReader:
             yield from (frame for frame in beating(container.decode(stream)) if frame.pts is not None)
 
     def _image(self, frame: VideoFrame) -> RgbImage:
-        # A size that changes on the way (calls and streams do when the line gets thin) is brought back to the first.
+        # If the size changes in the middle, as calls and streams do when bandwidth drops, scale back to the first size.
         size = (self.layout.width, self.layout.height)
         converted = self._converter.reformat(frame, *size, format="rgb24", interpolation="BICUBIC", threads=1)
         image: RgbImage = converted.to_ndarray()

@@ -53,7 +53,7 @@ def source_view_panel(frame: HeadFrame, cloud: HeadCloud, size: int) -> Panel:
     """
     fine = size * _OVERSAMPLING
     pixels, depth = _projected(cloud.positions, frame, fine)
-    mirrored = cloud.twin >= 0
+    mirrored = cloud.mirrored_of >= 0
     radius = min(_COVERING * _spacing(pixels[~mirrored]), _WIDEST * fine) + 0.5  # half a pixel is lost to rounding
     points = nearest_points(pixels, depth, radius, fine)
     columns, rows = cloud.source_pixel.T
@@ -75,7 +75,7 @@ def covered_fraction(
         nearest: result of `nearest_points` for the whole cloud. nearest_visible: for its visible points alone.
     """
     nearest_there = nearest[nearest_visible >= 0]
-    return float((cloud.twin[nearest_there] >= 0).mean()) if nearest_there.size else 0.0
+    return float((cloud.mirrored_of[nearest_there] >= 0).mean()) if nearest_there.size else 0.0
 
 
 def view_panel(cloud: HeadCloud, angle_deg: float, name: str, size: int) -> Panel:
@@ -87,7 +87,7 @@ def view_panel(cloud: HeadCloud, angle_deg: float, name: str, size: int) -> Pane
     centre, extent = _frame_of(cloud)
     seen = (cloud.positions - centre) @ axes.T
     scale = 0.47 * fine / extent
-    mirrored = cloud.twin >= 0
+    mirrored = cloud.mirrored_of >= 0
     radius = min(_spacing(cloud.positions[~mirrored]) * scale, _WIDEST * fine)
     points = nearest_points(fine / 2 + seen[:, :2] * (scale, -scale), -seen[:, 2], radius, fine)
     facing = cloud.normals @ axes[2]

@@ -96,7 +96,7 @@ def _draw_view(
     axes = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
     seen = (cloud.positions - centre) @ axes.T
     facing = np.clip(cloud.normals @ axes[2], 0.0, 1.0)
-    mirrored = (cloud.twin >= 0)[:, None]
+    mirrored = (cloud.mirrored_of >= 0)[:, None]
     colors = np.where(mirrored, MIRRORED_COLOR, VISIBLE_COLOR) * (AMBIENT + (1 - AMBIENT) * facing[:, None])
     pixels = size / 2 + seen[:, :2] * (scale, -scale)
     image = np.zeros((size, size, 4), np.uint8)

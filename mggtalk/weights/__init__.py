@@ -1,1 +1,1 @@
-"""What comes from outside: model weights and sample files, each named with its size, licence, SHA-256 and sources."""
+"""The table of model weights (each with size, licence, SHA-256 and sources), and pinned downloads."""

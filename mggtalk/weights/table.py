@@ -1,7 +1,7 @@
-"""The one table of model weights: what each model is, its licence, SHA-256 and where it comes from.
+"""The one table of model weights: name, purpose, licence, SHA-256 and sources of each model.
 
-`fetch` downloads and is called by `mggtalk models fetch` alone. Everything else calls `require`, which only looks, and
-checks the hash each time, which takes 0.003 s for the default files together and 0.3 s for the largest network.
+Only `mggtalk models fetch` calls `fetch`, which downloads. All other code calls `require`, which only checks the hash:
+0.003 s for all default files, 0.3 s for the largest network.
 """
 
 from collections.abc import Mapping
@@ -113,8 +113,8 @@ _MODEL_FILES = (
             ),
         ),
     ),
-    # torch.hub looks for these in a folder `checkpoints`. Their maker publishes the first digits of the hash, in the
-    # name, and no size; networks of this shape have 95.9 and 234.9 MB.
+    # torch.hub looks for these in a folder `checkpoints`. Their author publishes only the first digits of the hash, in
+    # the file name, and no size; networks of this shape have 95.9 and 234.9 MB.
     ModelFile(
         name="face_alignment_3dfan",
         file_name="checkpoints/3DFAN4-7835d9f11d.pth.tar",
@@ -137,7 +137,7 @@ _MODEL_FILES = (
     ),
 )
 
-# The commits behind `main` are written down when they are fetched: see `hub_models`.
+# The first download records the commit behind `main` in a lock file; see `hub_models`.
 _HUB_MODELS = (
     HubModel(
         name="face_parsing",
@@ -177,42 +177,46 @@ def find(name: str, models: Mapping[str, Model] = MODELS) -> Model:
 
 
 def model_hash(name: str, models: Mapping[str, Model] = MODELS) -> str:
-    """Return the SHA-256 that the model must have (or the first digits of it, where the table has no more).
+    """Return the expected SHA-256 of the model (only its first digits if the table has no more).
 
-    Of a model of several files it is a digest over theirs. Results that depend on the model carry it in their key.
+    For a model of several files it is a digest over their hashes. It is in the key of every result of the model.
 
     Raises:
-        WeightsError: a model of a hub was not fetched yet, so nobody knows.
+        WeightsError: a model of the hub was not fetched yet, so its hash is unknown.
     """
     return find(name, models).digest()
 
 
 def status(name: str, models: Mapping[str, Model] = MODELS) -> ModelStatus:
-    """Return whether the model is in the cache with the right content."""
+    """Return the state of the model in the cache."""
     return find(name, models).status()
 
 
 def require(name: str, models: Mapping[str, Model] = MODELS) -> Path:
-    """Return the path of a model file, or of a model's folder, whose content is right; never downloads.
+    """Check the hash of a model and return the path of its file or folder; never downloads.
 
     Raises:
-        WeightsError: it is missing or has another hash than the registered one.
+        WeightsError: it is missing or has the wrong hash.
     """
     return find(name, models).require()
 
 
 def fetch(name: str, models: Mapping[str, Model] = MODELS) -> Path:
-    """Return the path of a model, downloaded from the first source that has it unless the right one is there.
+    """Download a model from the first source that has it, unless it is in the cache, and return its path.
 
     Raises:
-        WeightsError: no source gave it; the message has each source and what was wrong with it.
+        WeightsError: no source gave it; the message has the error of each source.
     """
     return find(name, models).fetch()
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """A model folder that is there. `name`: for what is written; of a user's own folder its last part."""
+    """A verified model folder.
+
+    Attributes:
+        name: for output files; of a user's own folder the last part of its path.
+    """
 
     name: str
     path: Path
@@ -220,13 +224,13 @@ class ResolvedModel:
 
 
 def resolve(model: str, models: Mapping[str, Model] = MODELS) -> ResolvedModel:
-    """Return the model that a parameter asks for; never downloads.
+    """Return the model that a parameter names; never downloads.
 
     Args:
-        model: a name of the table, or the path of a folder of the user's own; a path has a `/` in it.
+        model: a name in the table, or the path of a user's own folder; a path contains a `/`.
 
     Raises:
-        WeightsError: there is none of that name, or it is missing, damaged or incomplete.
+        WeightsError: the name is unknown, or the model is missing, damaged or incomplete.
     """
     if "/" in model:
         folder = Path(model).expanduser().absolute()

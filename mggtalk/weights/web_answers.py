@@ -1,4 +1,4 @@
-"""Asks a web server for a file, and tells what came of it: bytes, a refusal, or what is worth another attempt."""
+"""Requests a file from a web server, and sorts failures into final ones and those worth another attempt."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -17,19 +17,19 @@ _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class DownloadError(WeightsError):
-    """A file cannot be had from its URL."""
+    """A file cannot be downloaded from its URL."""
 
 
 class InterruptedDownloadError(Exception):
-    """A download stopped, and is worth another attempt."""
+    """A download stopped but is worth another attempt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a server is waited for.
+class RetryPolicy:
+    """Timeouts of a request, and number of attempts.
 
     Attributes:
-        connect_s: to answer at all. stall_s: without a byte, or with less than 4 KiB/s.
+        connect_s: for the connection. stall_s: without a byte, or with less than 4 KiB/s.
         attempts: in one call. pause_s: between them.
     """
 
@@ -40,28 +40,28 @@ class Patience:
 
 
 def is_web_url(text: str) -> bool:
-    """Tell whether this is an address of http or https."""
+    """Return whether this is an http or https URL."""
     try:
         parts = urlsplit(text)
-    except ValueError:  # brackets that do not match
+    except ValueError:  # unmatched brackets
         return False
     return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 @contextmanager
-def answer_of(url: str, headers: Mapping[str, str], patience: Patience) -> Iterator[requests.Response]:
-    """Give the answer to a request, the body still to be read. Redirects are followed to http and https only.
+def answer_of(url: str, headers: Mapping[str, str], retry_policy: RetryPolicy) -> Iterator[requests.Response]:
+    """Send a request and give the answer with its body still unread. Redirects are followed to http and https only.
 
     Raises:
         InterruptedDownloadError: the server is busy, or the connection broke, here or in the block.
-        DownloadError: nobody is there, the server refuses, or what it has is no file; 416 is handed on.
+        DownloadError: no connection, the server refuses (except 416, which is returned), or it sends no plain file.
     """
     try:
         with requests.get(
             url,
-            headers={"Accept-Encoding": "identity", **headers},  # a range of compressed bytes is of no use
+            headers={"Accept-Encoding": "identity", **headers},  # a range of compressed bytes is useless
             stream=True,
-            timeout=(patience.connect_s, patience.stall_s),
+            timeout=(retry_policy.connect_s, retry_policy.stall_s),
         ) as answer:
             if answer.status_code in _BUSY:
                 raise InterruptedDownloadError(f"{answer.status_code} {answer.reason}")
@@ -77,42 +77,42 @@ def answer_of(url: str, headers: Mapping[str, str], patience: Patience) -> Itera
         urllib3.exceptions.ProtocolError,
         urllib3.exceptions.TimeoutError,
     ) as cause:
-        if _is_dead(cause):  # thousands of dead addresses must not be asked three times each
+        if _is_dead(cause):  # a list may have thousands of dead URLs: try each only once
             raise DownloadError(f"{url}: download failed: no connection: {cause}") from cause
         raise InterruptedDownloadError(str(cause)) from cause
     except requests.RequestException as cause:
         raise DownloadError(f"{url}: download failed: {cause}") from cause
-    except (ValueError, urllib3.exceptions.HTTPError) as cause:  # a redirect to an address that is none, say
+    except (ValueError, urllib3.exceptions.HTTPError) as cause:  # such as a redirect to an invalid URL
         raise DownloadError(f"{url}: download failed: {cause}") from cause
 
 
-def chunks_of(answer: requests.Response, patience: Patience) -> Iterator[bytes]:
-    """Yield the body's bytes as they come.
+def chunks_of(answer: requests.Response, retry_policy: RetryPolicy) -> Iterator[bytes]:
+    """Yield the body's bytes as they arrive.
 
     Raises:
-        InterruptedDownloadError: they come too slowly.
+        InterruptedDownloadError: they arrive too slowly.
     """
     since_s, received = time.monotonic(), 0
     while chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=False):
         yield chunk
         received += len(chunk)
         waited_s = time.monotonic() - since_s
-        if waited_s >= patience.stall_s:
+        if waited_s >= retry_policy.stall_s:
             if received < _SLOWEST_BYTES_PER_S * waited_s:
                 raise InterruptedDownloadError(f"slower than {_SLOWEST_BYTES_PER_S} bytes/s")
             since_s, received = time.monotonic(), 0
 
 
 def validator_of(answer: requests.Response) -> str:
-    """Return what the server can be asked by later whether its file is still the same; empty if nothing can.
+    """Return the validator by which a later request can check that the file is unchanged; empty if there is none.
 
-    Source: RFC 9110, section 13.1.5: a strong ETag, or a date. A weak ETag vouches for no bytes.
+    Source: RFC 9110, section 13.1.5: a strong ETag, or a date. A weak ETag does not guarantee equal bytes.
     """
     etag = answer.headers.get("ETag", "")
     return etag if etag.startswith('"') else answer.headers.get("Last-Modified", "")
 
 
 def _is_dead(cause: Exception) -> bool:
-    """Tell whether nobody was there: no such host, connection refused, or no answer to it."""
+    """Return whether there was no connection at all: unknown host, connection refused, or connection timeout."""
     reason = getattr(cause.args[0], "reason", None) if cause.args else None
     return isinstance(cause, requests.ConnectTimeout) or isinstance(reason, urllib3.exceptions.NewConnectionError)

@@ -1,7 +1,7 @@
-"""Downloads single files from web servers, and goes on where an interrupted download stopped.
+"""Downloads single files from web servers, and resumes interrupted downloads.
 
-What has arrived lies in a part file, with a note of what it is a part of. Where the SHA-256 is known, it decides in the
-end. Where it is not, a part is gone on with only if the server vouches, by `If-Range`, that its file is still the same.
+Received bytes go into a part file, with a note of their origin beside it. If the SHA-256 is known, it is checked in the
+end. If not, a part is resumed only if the server confirms, through `If-Range`, that its file is unchanged.
 
 Source: RFC 9110, sections 13.1.5 (If-Range) and 14.4 (Content-Range).
 """
@@ -25,7 +25,7 @@ from mggtalk.files import atomic_write
 from mggtalk.weights.web_answers import (
     DownloadError,
     InterruptedDownloadError,
-    Patience,
+    RetryPolicy,
     answer_of,
     chunks_of,
     is_web_url,
@@ -40,12 +40,12 @@ class TooLargeError(DownloadError):
 
 
 class ChecksumError(DownloadError):
-    """The file's SHA-256 is not the one that was stated."""
+    """The file's SHA-256 is not the stated one."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """What a part file is a part of; `validator` is a strong ETag or a date, empty where the server states none."""
+    """Origin of a part file; `validator` is a strong ETag or a date, empty if the server states none."""
 
     url: str
     validator: str
@@ -59,21 +59,21 @@ def fetch_url(
     max_bytes: int,
     *,
     part: Path | None = None,
-    patience: Patience | None = None,
+    retry_policy: RetryPolicy | None = None,
     show_progress: bool = True,
     stop: threading.Event | None = None,
 ) -> None:
-    """Download `url` to `destination`; an interrupted download goes on where it stopped, in this call or the next.
+    """Download `url` to `destination`; an interrupted download resumes where it stopped, in this call or the next.
 
     Redirects are followed to http and https only.
 
     Args:
-        sha256: of the file, or its first digits, if it is known.
-        part: what has arrived so far, on the file system of `destination` (default: beside it, `.part`).
-        stop: when set, the download ends with an error at its next byte; what has arrived stays.
+        sha256: of the file, or its first digits, if known.
+        part: path of the part file, on the file system of `destination` (default: beside it, `.part`).
+        stop: when set, the download ends with an error at its next byte; the received bytes stay.
 
     Raises:
-        TooLargeError: the file has more than `max_bytes` bytes. ChecksumError: its hash is another.
+        TooLargeError: the file has more than `max_bytes` bytes. ChecksumError: its hash differs.
         DownloadError: the server does not answer, or sends no file.
         WeightsError: the file cannot be written.
     """
@@ -85,7 +85,7 @@ def fetch_url(
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         download.part.parent.mkdir(parents=True, exist_ok=True)
-        download.run(patience or Patience())
+        download.run(retry_policy or RetryPolicy())
         download.check_hash()
         download.part.replace(destination)
         download.note.unlink(missing_ok=True)
@@ -94,7 +94,7 @@ def fetch_url(
 
 
 def part_note(part: Path) -> Path:
-    """Return where the note on a part file lies."""
+    """Return the path of a part file's note."""
     return part.with_name(f"{part.name}.json")
 
 
@@ -111,16 +111,16 @@ class _Download:
     def note(self) -> Path:
         return part_note(self.part)
 
-    def run(self, patience: Patience) -> None:
+    def run(self, retry_policy: RetryPolicy) -> None:
         """Fill the part file to its end."""
-        for attempt in range(1, patience.attempts + 1):
+        for attempt in range(1, retry_policy.attempts + 1):
             try:
-                self._fetch_rest(patience)
+                self._fetch_rest(retry_policy)
             except InterruptedDownloadError as cause:
-                if attempt == patience.attempts or self._is_stopped():
+                if attempt == retry_policy.attempts or self._is_stopped():
                     raise DownloadError(f"{self.url}: download failed: {cause}") from cause
-                logger.warning("%s: %s; attempt %d of %d", self.url, cause, attempt + 1, patience.attempts)
-                time.sleep(patience.pause_s)
+                logger.warning("%s: %s; attempt %d of %d", self.url, cause, attempt + 1, retry_policy.attempts)
+                time.sleep(retry_policy.pause_s)
             else:
                 return
 
@@ -133,27 +133,27 @@ class _Download:
             self._forget()
             raise ChecksumError(f"{self.url}: has SHA-256 {got}, expected {self.sha256}")
 
-    def _fetch_rest(self, patience: Patience) -> None:
+    def _fetch_rest(self, retry_policy: RetryPolicy) -> None:
         start, origin = self._so_far()
         if origin and origin.total is not None and start == origin.total:
-            return  # a run was killed when all had arrived
+            return  # an earlier run was killed after the last byte
         headers = {"Range": f"bytes={start}-"} if start else {}
         if start and origin and origin.validator:
             headers["If-Range"] = origin.validator
-        with answer_of(self.url, headers, patience) as answer:
+        with answer_of(self.url, headers, retry_policy) as answer:
             if answer.status_code == requests.codes.requested_range_not_satisfiable:
                 self._take_as_whole(start)
                 return
             if self.sha256 is None and answer.headers.get("Content-Type", "").lower().startswith("text/html"):
                 raise DownloadError(f"{self.url}: download failed: the server sent a web page, not a file")
-            start, total = self._place(answer, start, origin)
+            start, total = self._resume_at(answer, start, origin)
             if total is not None and total > self.max_bytes:
                 self._forget()
                 raise TooLargeError(f"{self.url}: has {total} bytes, allowed are {self.max_bytes}")
-            self._append(answer, start, total, patience)
+            self._append(answer, start, total, retry_policy)
 
     def _so_far(self) -> tuple[int, _Origin | None]:
-        """Return the number of bytes that can be gone on from, and what they are of."""
+        """Return the number of bytes that the download can resume from, and their origin."""
         origin = self._read_note()
         is_ours = self.sha256 is not None or (origin is not None and origin.validator and origin.url == self.url)
         if not is_ours or not self.part.is_file():
@@ -162,12 +162,12 @@ class _Download:
         return self.part.stat().st_size, origin
 
     def _take_as_whole(self, start: int) -> None:
-        if self.sha256 is None:  # nothing vouches for it
+        if self.sha256 is None:  # then nothing confirms that the part is the whole file
             self._forget()
             raise InterruptedDownloadError(f"the server has no more than {start} bytes; starting anew")
 
-    def _place(self, answer: requests.Response, start: int, origin: _Origin | None) -> tuple[int, int | None]:
-        """Return where the answer's bytes belong, and the size of the whole; note a new start."""
+    def _resume_at(self, answer: requests.Response, start: int, origin: _Origin | None) -> tuple[int, int | None]:
+        """Return the offset of the answer's bytes in the file, and the file's size; write the note of a new start."""
         length = answer.headers.get("Content-Length", "")
         if answer.status_code != requests.codes.partial_content:
             total = int(length) if length.isdecimal() else None
@@ -183,14 +183,14 @@ class _Download:
             raise InterruptedDownloadError("the server sent another range than was asked for; starting anew")
         return start, total or (start + int(length) if length.isdecimal() else None)
 
-    def _append(self, answer: requests.Response, start: int, total: int | None, patience: Patience) -> None:
+    def _append(self, answer: requests.Response, start: int, total: int | None, retry_policy: RetryPolicy) -> None:
         with (
             self.part.open("ab" if start else "wb") as content,
             tqdm(
                 desc=self.part.stem, initial=start, total=total, unit="B", unit_scale=True, disable=self._hidden
             ) as progress,
         ):
-            for chunk in chunks_of(answer, patience):
+            for chunk in chunks_of(answer, retry_policy):
                 if content.tell() + len(chunk) > self.max_bytes:
                     content.truncate(0)
                     raise TooLargeError(f"{self.url}: sends more than the {self.max_bytes} bytes allowed")
@@ -200,13 +200,13 @@ class _Download:
                     raise InterruptedDownloadError("the run was stopped")
             arrived = content.tell()
             content.flush()
-            os.fsync(content.fileno())  # before it gets its name: a power cut must not leave a name without its bytes
+            os.fsync(content.fileno())  # before the rename: a power cut must not leave a name without its bytes
         if total is not None and arrived != total:
             raise InterruptedDownloadError(f"{arrived} of {total} bytes have arrived")
 
     @property
     def _hidden(self) -> bool | None:
-        return None if self.show_progress else True  # None: hidden where nobody watches
+        return None if self.show_progress else True  # None: tqdm hides it if there is no terminal
 
     def _is_stopped(self) -> bool:
         return self.stop is not None and self.stop.is_set()

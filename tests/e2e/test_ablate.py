@@ -19,14 +19,14 @@ from mggtalk.models.checkpoint import load_predictor
 from mggtalk.params import Params, overridden, read_group
 from mggtalk.records import Split, VideoRecord
 from mggtalk.runtime import ablation
-from mggtalk.runtime.ablation import AblateOptions
+from mggtalk.runtime.ablation import AblateOptions, EvaluateStage
 from mggtalk.runtime.stage_command import StageArguments
 from mggtalk.shards import Shards
 from mggtalk.stages.ingest.stage import write_videos
 from mggtalk.stages.tables import CLIPS_FILE, write_rejects, write_rows
 from mggtalk.stages.track.tables import ClipRow
 from mggtalk.training.config import TrainConfig
-from pipelines import evaluate, train
+from pipelines import train
 from tests.support.paths import ROOT
 from tests.support.synthetic_head import make_talking_clip, write_talking_shards
 
@@ -39,6 +39,7 @@ TRAIN = {"steps": 2, "log_every": 1, "validation_pairs": 0, "checkpoint_every": 
     "track_pairs": 2,
     "augment": {"color": 0.1, "mirror": False, "roll_deg": 0.0, "zoom": 0.0, "shift": 0.0},
 }
+EVALUATE_STAGE = EvaluateStage("pipelines.evaluate")
 MODEL = {"expression_size": 2, "resolution": 32, "unet_channels": 4, "feature_channels": 8, "hidden_channels": 16}
 EVALUATE = {"max_frames_per_clip": 3, "panel_size": 64, "pictures_per_clip": 1, "speed_warmup": 0, "speed_repeats": 1}
 # Variants of other sizes: what is tested is the run, not what a switch is worth.
@@ -82,7 +83,7 @@ def arguments(tmp_path: Path) -> Iterator[StageArguments]:
 
 def ablate(arguments: StageArguments, overrides: Mapping[str, Any] | None = None, **options: Any) -> None:
     arguments = replace(arguments, params=arguments.params.changed(overrides or {}))
-    ablation.run(arguments, AblateOptions(launcher="local", **options), train.run, evaluate.run, VARIANTS)
+    ablation.run(arguments, AblateOptions(launcher="local", **options), train.run, EVALUATE_STAGE, VARIANTS)
 
 
 def test_an_ablation_in_pieces_gives_one_table(arguments, caplog):

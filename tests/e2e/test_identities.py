@@ -53,7 +53,7 @@ class Project:
         def picture(number: int, width: int, height: int) -> np.ndarray:
             return np.full((height, width, 3), colors[number // 25], np.uint8)
 
-        path = write_video(self.root / f"{file}.mp4", 25 * len(colors), picture=picture)
+        path = write_video(self.root / f"{file}.mp4", 25 * len(colors), draw_frame=picture)
         video_id = f"{file:016x}"
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         record = record_of(path, video_id=video_id, sha256=sha256, identity=identity or f"video:{video_id}")

@@ -1,4 +1,4 @@
-"""The neutral face before a camera, for perception tests without people."""
+"""Projects the neutral face into a camera, for perception tests without people."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ _FACING = np.diag([1.0, -1.0, -1.0])
 
 @dataclass(frozen=True)
 class PosedFace:
-    """The neutral landmarks at a pose: what trackers give."""
+    """The neutral landmarks at a pose, as a tracker returns them."""
 
     head_to_camera: np.ndarray
     pixels: np.ndarray
@@ -37,7 +37,7 @@ class PosedFace:
 
 
 def posed_face(yaw_deg=0.0, pitch_deg=0.0, roll_deg=0.0, distance_cm=63.0, landmarks=LANDMARKS):
-    """The neutral face of a landmark set that turns to its left, looks up and leans its crown to its left."""
+    """Return the neutral face of a landmark set, turned to its left, looking up, its crown leaning to its left."""
     pose = np.eye(4)
     pose[:3, :3] = _FACING @ Rotation.from_euler("YXZ", (yaw_deg, -pitch_deg, -roll_deg), degrees=True).as_matrix()
     pose[:3, 3] = (0, 1, distance_cm)
@@ -46,14 +46,14 @@ def posed_face(yaw_deg=0.0, pitch_deg=0.0, roll_deg=0.0, distance_cm=63.0, landm
 
 
 def project(points, pose):
-    """Columns, rows and z of points of head space."""
+    """Return columns, rows and z of points of head space."""
     camera = points @ pose[:3, :3].T + pose[:3, 3]
     image = camera @ INTRINSICS.T
     return np.column_stack((image[:, :2] / image[:, 2:], camera[:, 2]))
 
 
 def solid(pose, center, radii):
-    """Pixels whose ray meets an ellipsoid of head space."""
+    """Return the pixels whose ray meets an ellipsoid of head space."""
     columns, rows = np.meshgrid(np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5)
     rays = np.stack((columns, rows, np.ones_like(columns)), axis=-1) @ np.linalg.inv(INTRINSICS).T
     direction = rays @ pose[:3, :3] / radii
@@ -62,7 +62,7 @@ def solid(pose, center, radii):
 
 
 def person(pose):
-    """Masks of a person's parts: head (with hair around the skull), neck, and shoulders."""
+    """Return masks of a person's parts: head (with hair around the skull), neck, and shoulders."""
     return {
         "head": solid(pose, HEAD_CENTER, HEAD_RADII),
         "neck": solid(pose, (0, -14, -5), (5.5, 8, 5.5)),

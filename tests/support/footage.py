@@ -1,4 +1,4 @@
-"""Settings, records and made videos for the tests of the stages `track` and `shards`."""
+"""Settings, records and synthetic videos for the tests of the stages `track` and `shards`."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -47,11 +47,11 @@ SHARDS = ShardsConfig(
     jpeg_quality=90,
     target_shard_mb=64.0,
 )
-SOUND_BEGINS_S = 1.0
+AUDIO_BEGINS_S = 1.0
 
 
 def record_of(path: Path, **fields) -> VideoRecord:
-    """A record such as `ingest` writes; what it states of the file plays no part in tracking."""
+    """Return a record as `ingest` writes it; tracking does not use the properties that it states of the file."""
     record = VideoRecord(
         video_id="0123456789abcdef",
         path=str(path),
@@ -74,7 +74,7 @@ def record_of(path: Path, **fields) -> VideoRecord:
 
 
 def bare_clip(video: VideoRecord, start_frame: int, num_frames: int, **fields: Any) -> ClipTrack:
-    """A clip of a head that looks at the camera, 1 m away; what `fields` leave out of the tracks is 0."""
+    """Return a clip of a head that looks at the camera from 1 m away; tracks that `fields` leave out are 0."""
     frames = np.zeros(num_frames, np.float32)
     head_to_camera = np.diag([1.0, -1, -1, 1]).astype(np.float32)
     head_to_camera[2, 3] = 100
@@ -103,26 +103,31 @@ def bare_clip(video: VideoRecord, start_frame: int, num_frames: int, **fields: A
 
 
 def tracked_video(record: VideoRecord, models: Mapping[str, Path], settings: TrackConfig = TRACK) -> TrackedVideo:
-    """What becomes of a video that can be decoded."""
+    """Track a video that can be decoded."""
     (tracked,) = TrackStage(settings, models)(VideoPart(record))
     assert isinstance(tracked, TrackedVideo)
     return tracked
 
 
 def first_frames(path: Path, count: int) -> list[np.ndarray]:
-    """The first frames at 25 per second."""
+    """Return the first frames at 25 per second."""
     return list(open_video(str(path)).frames(0, count))
 
 
 def write_frames(path: Path, images: list[np.ndarray], audio: np.ndarray | None = None) -> Path:
-    """Write pictures as a video of 25 frames per second."""
+    """Write images as a video of 25 frames per second."""
     height, width = images[0].shape[:2]
     return write_video(
-        path, len(images), width=width, height=height, audio=audio, picture=lambda number, width, height: images[number]
+        path,
+        len(images),
+        width=width,
+        height=height,
+        audio=audio,
+        draw_frame=lambda number, width, height: images[number],
     )
 
 
 def late_tone(duration_s: float) -> np.ndarray:
-    """Silence, and from `SOUND_BEGINS_S` on a loud tone."""
+    """Return silence, followed from `AUDIO_BEGINS_S` on by a loud tone."""
     times = np.arange(round(duration_s * AUDIO_RATE_HZ)) / AUDIO_RATE_HZ
-    return (0.5 * np.sin(2 * np.pi * 440 * times) * (times >= SOUND_BEGINS_S)).astype(np.float32)
+    return (0.5 * np.sin(2 * np.pi * 440 * times) * (times >= AUDIO_BEGINS_S)).astype(np.float32)

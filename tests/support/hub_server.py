@@ -1,4 +1,4 @@
-"""A hub on the loopback interface: as much of the Hugging Face protocol as a download of single files needs."""
+"""A hub on the loopback interface: the part of the Hugging Face protocol that downloads of single files need."""
 
 import hashlib
 import json
@@ -32,11 +32,11 @@ class HubServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Address of the server."""
         return f"http://127.0.0.1:{self.server_port}"
 
     def sha256(self, content: bytes) -> str:
-        """The SHA-256 that the hub states of its large file."""
+        """Return the SHA-256 that the hub states of its large file."""
         return self.stated_sha256 or hashlib.sha256(content).hexdigest()
 
 
@@ -109,9 +109,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Print no log."""
 
 
 def running_hub(commits: Mapping[str, Mapping[str, bytes]]) -> AbstractContextManager[HubServer]:
-    """Give a server that answers."""
+    """Give a running server."""
     return answering(HubServer(commits))

@@ -1,4 +1,4 @@
-"""Small synthetic videos for tests: every frame bears its number as bars, so that a test can tell which one it got."""
+"""Writes small synthetic videos: every frame shows its number as bars, so that a test can tell which one it got."""
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -21,7 +21,7 @@ _TIME_BASE = Fraction(1, 90_000)
 
 
 def numbered_frame(number: int, width: int = 160, height: int = 96) -> RgbImage:
-    """Return a picture that shows `number` (below 1024) as ten black or white bars, over a coloured lower half."""
+    """Return an image that shows `number` (below 1024) as ten black or white bars, over a coloured lower half."""
     bits = [(number >> bit) & 1 for bit in range(NUM_BITS)]
     bars = np.repeat(np.array(bits, np.uint8) * 255, -(-width // NUM_BITS))[:width]
     image = np.empty((height, width, 3), np.uint8)
@@ -32,7 +32,7 @@ def numbered_frame(number: int, width: int = 160, height: int = 96) -> RgbImage:
 
 
 def frame_number(image: RgbImage) -> int:
-    """Return the number that `numbered_frame` painted, after any lossy coding."""
+    """Return the number that `numbered_frame` drew, after any lossy coding."""
     height, width = image.shape[:2]
     bar = -(-width // NUM_BITS)
     centres = np.minimum(np.arange(NUM_BITS) * bar + bar // 2, width - 1)
@@ -62,7 +62,7 @@ def write_video(
     pixel_format: str = "yuv420p",
     pixel_aspect: Fraction | None = None,
     options: dict[str, str] | None = None,
-    picture: Callable[[int, int, int], RgbImage] = numbered_frame,
+    draw_frame: Callable[[int, int, int], RgbImage] = numbered_frame,
 ) -> Path:
     """Write a small video and return its path, whose suffix chooses the container.
 
@@ -71,7 +71,7 @@ def write_video(
         times_s: presentation times of a variable frame rate; overrides `num_frames` and `fps`.
         audio: samples at `audio_rate_hz` that start at `audio_start_s`.
         rotation: degrees in the display matrix. pixel_aspect: width of a pixel by its height; not stated if None.
-        options: of the encoder. picture: paints frame `number` at (number, width, height).
+        options: of the encoder. draw_frame: draws frame `number` at (number, width, height).
     """
     times = [number / fps for number in range(num_frames)] if times_s is None else list(times_s)
     rate = Fraction(fps).limit_denominator(1001)
@@ -86,17 +86,17 @@ def write_video(
         stream.codec_context.gop_size, stream.codec_context.thread_count = 12, 1
         if rotation:
             stream.set_display_rotation(rotation)
-        sound = None
+        audio_stream = None
         if audio is not None:
-            sound = cast(AudioStream, container.add_stream(audio_codec, rate=audio_rate_hz, layout="mono"))
+            audio_stream = cast(AudioStream, container.add_stream(audio_codec, rate=audio_rate_hz, layout="mono"))
         for number, time_s in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(picture(number, width, height), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(draw_frame(number, width, height), format="rgb24")
             frame.time_base = time_base
             frame.pts = round(time_s / time_base)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-        if sound is not None and audio is not None:
-            _mux_audio(container, sound, audio, audio_start_s, audio_rate_hz)
+        if audio_stream is not None and audio is not None:
+            _mux_audio(container, audio_stream, audio, audio_start_s, audio_rate_hz)
     return path
 
 
@@ -116,8 +116,8 @@ def corrupted_copy(source: Path, target: Path, start: float = 0.3, stop: float =
     return target
 
 
-def with_broken_sound(source: Path, target: Path, seed: int = 0) -> Path:
-    """Write `source` to `target` with every packet of its sound replaced by noise."""
+def with_broken_audio(source: Path, target: Path, seed: int = 0) -> Path:
+    """Write `source` to `target` with every audio packet replaced by noise."""
     content = bytearray(source.read_bytes())
     random = np.random.default_rng(seed)
     with av.open(str(source)) as container:
@@ -128,17 +128,19 @@ def with_broken_sound(source: Path, target: Path, seed: int = 0) -> Path:
     return target
 
 
-def _mux_audio(container: OutputContainer, sound: AudioStream, audio: np.ndarray, start_s: float, rate_hz: int) -> None:
+def _mux_audio(
+    container: OutputContainer, stream: AudioStream, audio: np.ndarray, start_s: float, rate_hz: int
+) -> None:
     samples = np.round(np.clip(audio, -1, 1) * 32767).astype(np.int16)[None]
     frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
     frame.sample_rate, frame.time_base = rate_hz, Fraction(1, rate_hz)
     frame.pts = round(start_s * rate_hz)
-    container.mux(sound.encode(frame))
-    container.mux(sound.encode(None))
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
 
 
 def decord_frames(path: str) -> list[RgbImage]:
-    """Every frame as another decoder gives it."""
+    """Return every frame as decord decodes it."""
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)

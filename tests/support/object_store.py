@@ -1,4 +1,4 @@
-"""A real S3 server on the loopback interface: SeaweedFS, for one test after another."""
+"""Runs a real S3 server, SeaweedFS, on the loopback interface."""
 
 import os
 import socket
@@ -22,18 +22,18 @@ ACCESS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret", "AWS
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A server that answers, with an empty bucket."""
+    """A running server with an empty bucket."""
 
     endpoint: str
     bucket: str
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What a process needs to know to use it."""
+        """Environment variables of a process that uses the server."""
         return {**ACCESS, "AWS_ENDPOINT_URL": self.endpoint}
 
     def file_system(self) -> Any:
-        """Return a view of the server that remembers nothing of what was there before."""
+        """Return a view of the server without cached listings."""
         return s3fs.S3FileSystem(
             endpoint_url=self.endpoint,
             key=ACCESS["AWS_ACCESS_KEY_ID"],
@@ -49,7 +49,7 @@ class ObjectStore:
 
 @contextmanager
 def running(folder: Path) -> Iterator[ObjectStore]:
-    """Give a server that keeps its data in `folder`; it is stopped at the end."""
+    """Give a running server that keeps its data in `folder`, and stop it at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     services = ("master", "volume", "filer", "s3")
     ports = _free_ports(2 * len(services))
@@ -72,7 +72,7 @@ def running(folder: Path) -> Iterator[ObjectStore]:
 
 
 def _wait_for(store: ObjectStore, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Return when the bucket is there and takes files."""
+    """Wait until the bucket exists and accepts files."""
     until = time.monotonic() + _START_S
     while time.monotonic() < until and process.poll() is None:
         try:

@@ -55,7 +55,7 @@ def make_clip(
     valid_box: tuple[float, float, float, float] | None = None,
     seed: int = 0,
 ) -> MadeClip:
-    """Return a clip whose content is a function of the arguments."""
+    """Return a clip whose content depends on the arguments alone."""
     random = np.random.default_rng([seed, *clip_id.encode()])
     focal = 1.5 * size
     intrinsics_rows = ((focal, 0.0, size / 2), (0.0, focal, size / 2), (0.0, 0.0, 1.0))
@@ -131,13 +131,13 @@ def make_source(random: np.random.Generator, disc: np.ndarray, intrinsics: np.nd
     pixels = np.stack([columns, rows], -1)
     rays = np.linalg.solve(intrinsics, np.concatenate([pixels + 0.5, np.ones((len(rows), 1))], -1).T).T
     positions = rays * depth[rows, columns, None] * [1, -1, -1] + [0, 0, 55]
-    twin = np.arange(0, len(rows), 3)
+    mirrored_of = np.arange(0, len(rows), 3)
     mirror = np.array([-1, 1, 1])
     visible_normals = normals[rows, columns]
     cloud = HeadCloud(
-        positions=np.concatenate([positions, positions[twin] * mirror]).astype(np.float32),
-        normals=np.concatenate([visible_normals, visible_normals[twin] * mirror]).astype(np.float32),
-        source_pixel=np.concatenate([pixels, pixels[twin]]).astype(np.int16),
-        twin=np.concatenate([np.full(len(rows), -1), twin]).astype(np.int32),
+        positions=np.concatenate([positions, positions[mirrored_of] * mirror]).astype(np.float32),
+        normals=np.concatenate([visible_normals, visible_normals[mirrored_of] * mirror]).astype(np.float32),
+        source_pixel=np.concatenate([pixels, pixels[mirrored_of]]).astype(np.int16),
+        mirrored_of=np.concatenate([np.full(len(rows), -1), mirrored_of]).astype(np.int32),
     )
     return SourceGeometry(depth, normals, cloud)

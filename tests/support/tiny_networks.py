@@ -1,4 +1,4 @@
-"""Networks of the right kinds, tiny and with random weights, saved as a hub has them."""
+"""Saves tiny networks of the right types, with random weights, in the layout of a hub."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ def save_depth_network(folder: Path, estimation: str = "relative", side: int = 5
 
 
 def save_parsing_network(folder: Path, labels: tuple[str, ...] = CELEBA_LABELS, side: int = 64) -> Path:
-    """Save a SegFormer of one layer a stage."""
+    """Save a SegFormer with one layer per stage."""
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
     torch.manual_seed(0)
@@ -66,7 +66,7 @@ def save_parsing_network(folder: Path, labels: tuple[str, ...] = CELEBA_LABELS, 
 
 
 def save_feature_network(folder: Path, seed: int = 0) -> Path:
-    """Save a ResNet of one layer a stage, with a classifier on top, as those of the hub have."""
+    """Save a ResNet with one layer per stage and a classifier on top, as those of the hub have."""
     from transformers import ResNetConfig, ResNetForImageClassification
 
     torch.manual_seed(seed)

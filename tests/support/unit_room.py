@@ -91,7 +91,7 @@ def _spawn_outside_unit_tests(path: Any, arguments: Any, descriptors: Any) -> in
     return _spawn(path, arguments, descriptors)
 
 
-util.spawnv_passfds = _spawn_outside_unit_tests
+util.spawnv_passfds = _spawn_outside_unit_tests  # type: ignore[assignment]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A web server on the loopback interface that serves as badly as a test asks for."""
+"""A web server on the loopback interface with the faults that a test asks for."""
 
 import time
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from benchmarks.range_server import answering
 
 
 class FileServer(ThreadingHTTPServer):
-    """Serves `files` (path -> content), and keeps what each request asked for.
+    """Serves `files` (path -> content), and records the requests.
 
     Attributes:
         cut_after: bytes of an answer after which the connection breaks. drip_s: between the bytes of an answer.
@@ -37,7 +37,7 @@ class FileServer(ThreadingHTTPServer):
         self.paths: list[str] = []
 
     def url(self, path: str) -> str:
-        """The address of a file."""
+        """Return the address of a file."""
         return f"http://127.0.0.1:{self.server_port}{path}"
 
 
@@ -109,9 +109,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Print no log."""
 
 
 def running(files: Mapping[str, bytes]) -> AbstractContextManager[FileServer]:
-    """Give a server that answers."""
+    """Give a running server."""
     return answering(FileServer(files))

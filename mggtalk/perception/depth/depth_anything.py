@@ -1,7 +1,7 @@
 """Depth backend `depth_anything`: Depth Anything V2 by transformers, aligned to the landmarks; normals derived.
 
-The relative models give inverse depth up to scale and shift, the metric ones depth in metres. Both are fitted anew to
-each frame's landmarks, for their scale is that of scenes and not of faces.
+The relative models give inverse depth up to scale and shift, the metric ones depth in metres. Both are fitted to each
+frame's landmarks, because their scale is made for scenes, not for faces.
 
 Source: Yang et al., Depth Anything V2, NeurIPS 2024.
 """
@@ -48,7 +48,7 @@ class DepthAnythingGeometry:
         return aligned_depth(self.predict(views.images), inverse=self._inverse, views=views, landmarks=self._landmarks)
 
     def predict(self, images: UInt8[np.ndarray, "num_images size size 3"]) -> Float32[Tensor, "num_images size size"]:
-        """Return what the network says of images (RGB), in its own unit and in pixels of the images."""
+        """Return the network's prediction for images (RGB), in its own unit and at the size of the images."""
         size = images.shape[1:3]
         return torch.cat(
             [
@@ -63,7 +63,7 @@ class DepthAnythingGeometry:
 
 
 def _keep_fine_steps(head: nn.Module) -> None:
-    """Have the last layers work in float32: the steps of float16 are a millimetre of depth, and normals show them."""
+    """Make the last layers work in float32, because a step of float16 is a millimetre of depth, which normals show."""
     head.float()
 
     def in_float(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Depth backend protocol and its first backend: what turns source frames into depth and normals of the head."""
+"""The protocol of depth backends, which turn source frames into depth and normals of heads, and the first backend."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,7 +14,7 @@ _AROUND_PX = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadViews:
-    """Source frames of one clip: what a depth backend is given.
+    """Source frames of one clip: the input of a depth backend.
 
     Attributes:
         images: RGB. head: the head's pixels. valid: false where the crop leaves the video frame.
@@ -34,7 +34,7 @@ class HeadViews:
 
     @property
     def cut(self) -> Bool[np.ndarray, "size size"]:
-        """Where the image ends, so that an outline of the head there is none."""
+        """Pixels at the image's border or outside the video frame, where a mask's end is no outline of the head."""
         cut = ~self.valid
         cut[[0, -1]] = cut[:, [0, -1]] = True
         return cut
@@ -42,11 +42,11 @@ class HeadViews:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthAndNormals:
-    """What a depth backend says, in the camera frame.
+    """Output of a depth backend, in the camera frame.
 
     Attributes:
         depth: z in cm; 0 outside the head. normals: unit, towards the camera; 0 where unknown.
-        fell_back: frames that a network said nothing of use about, and that have what `facemesh` says.
+        fell_back: frames without a usable network prediction, which have the results of `facemesh` instead.
     """
 
     depth: Float32[np.ndarray, "num_frames size size"]
@@ -55,7 +55,7 @@ class DepthAndNormals:
 
 
 class HeadGeometry(Protocol):
-    """Depth and normals of heads from their images; aligned to the tracks, so in centimetres of the camera frame."""
+    """Computes depth and normals of heads from their images, aligned to the tracks: in centimetres, camera frame."""
 
     name: str
 
@@ -76,28 +76,28 @@ class FaceMeshGeometry:
         """Return depth and normals of every view."""
         depth = np.zeros(views.head.shape, np.float32)
         normals = np.zeros((*views.head.shape, 3), np.float32)
-        for number, head in enumerate(views.head):
+        for index, head in enumerate(views.head):
             if head.any():
                 box = _box(head)
-                surface = self._surface(views, number, box)
-                depth[number][box], normals[number][box] = surface.depth, surface.normals
+                surface = self._surface(views, index, box)
+                depth[index][box], normals[index][box] = surface.depth, surface.normals
         return DepthAndNormals(depth, normals, np.zeros(len(views), bool))
 
-    def _surface(self, views: HeadViews, number: int, box: tuple[slice, slice]) -> SurfaceMaps:
+    def _surface(self, views: HeadViews, index: int, box: tuple[slice, slice]) -> SurfaceMaps:
         intrinsics = views.intrinsics.copy()
         intrinsics[:2, 2] -= (box[1].start, box[0].start)
         return head_surface(
-            views.landmarks[number],
-            views.head_to_camera[number],
+            views.landmarks[index],
+            views.head_to_camera[index],
             intrinsics,
-            views.head[number][box],
+            views.head[index][box],
             views.cut[box],
             self._landmarks,
         )
 
 
 def _box(head: Bool[np.ndarray, "size size"]) -> tuple[slice, slice]:
-    """Return the rows and columns that a mask reaches over, and some around, for the image may end there."""
+    """Return the rows and columns of a mask's bounding box with a margin, because the image may end next to it."""
     sides = (np.flatnonzero(head.any(axis=axis)) for axis in (1, 0))
     rows, columns = (slice(max(int(side[0]) - _AROUND_PX, 0), int(side[-1]) + 1 + _AROUND_PX) for side in sides)
     return rows, columns

@@ -1,7 +1,7 @@
 """Depth backend `facemesh`: the landmarks' surface inside the face, extended smoothly over the rest of the head.
 
-Outside the mesh a mean head (an ellipsoid in head space) gives the depth, made as wide as the head is seen in every
-direction, and bent so that it meets the mesh's border. Good for hair and ears to a centimetre or two.
+Outside the mesh, depth comes from a mean head (an ellipsoid in head space), scaled in every direction to the width of
+the mask, and bent to meet the mesh's border. Its error at hair and ears is one or two centimetres.
 """
 
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ HEAD_CENTER = np.array([0.0, 2.1, -3.8])
 HEAD_RADII = np.array([8.3, 12.0, 10.2])
 _BLEND_CM = 4.0
 _SMOOTH_CM = 0.5
-"""Around the mesh normals are averaged over twice as far: where mesh and mean head meet there is no fold."""
+"""Around the mesh, normals are averaged over twice this distance, to avoid a fold where the mean head begins."""
 _STEP_CM = 1.0
 _DIRECTIONS = 72
 _NARROWEST, _WIDEST = 0.8, 1.8
-"""Over the mean head's own outline: a bald head, and hair to the shoulders."""
-_LEAST_COSINE = 0.2  # seen from the side, a triangle is a wall whose depth at a pixel is chance
+"""Limits of the width relative to the mean head's own: a bald head, and hair to the shoulders."""
+_LEAST_COSINE = 0.2  # a triangle seen edge-on is steep, so its depth at a pixel centre is arbitrary
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,17 +52,17 @@ def head_surface(
     """Return depth and normals at the pixels of `head`.
 
     The mesh is flat between its vertices, but its normals are those of a smooth face, so that surface reconstruction
-    makes it round. Around it normals are the depth's own, smoothed.
+    makes it round. Outside the mesh, normals are derived from depth and smoothed.
 
     Args:
         landmarks: head space, cm. intrinsics: pixels of the mask.
-        cut: where the image ends, so that an outline of the head there is none.
+        cut: where the image ends; there the end of the mask is no outline of the head.
     """
     points = landmark_set.surface(landmarks) @ head_to_camera[:3, :3].T + head_to_camera[:3, 3]
     mesh, triangles = rasterize_facing(points, landmark_set.triangles, intrinsics, head.shape, _LEAST_COSINE)
     pixels_per_cm = intrinsics[0, 0] / points[:, 2].mean()
     mean_head = mean_head_depth(head_to_camera, intrinsics, head, cut)
-    on_head = mesh.covered & head  # a hand before the cheek is in no mask
+    on_head = mesh.covered & head  # the head mask leaves out a hand in front of the cheek
     depth = _extended(mesh.depth, on_head, mean_head, pixels_per_cm) if on_head.any() else mean_head
     depth = np.where(head, depth, 0.0).astype(np.float32)
     camera = torch.as_tensor(intrinsics, dtype=torch.float32)[None]
@@ -80,11 +80,11 @@ def _extended(
     mean_head: Float[np.ndarray, "height width"],
     pixels_per_cm: float,
 ) -> Float[np.ndarray, "height width"]:
-    """Return the mesh's depth, and around it the mean head's, bent so that it meets the mesh's border."""
+    """Return the mesh's depth, and around it the mean head's, bent to meet the mesh's border."""
     distance, nearest = ndimage.distance_transform_edt(~on_mesh, return_indices=True)
     distance = distance.astype(np.float32) / np.float32(pixels_per_cm)
     step = np.where(on_mesh, mesh - mean_head, 0.0).astype(np.float32)
-    # At the border the step of the nearest pixel of the mesh; farther out that of all around, or it would ripple.
+    # At the border use the step of the nearest mesh pixel; farther out the mean of all around, to avoid ripples.
     inside = cv2.erode(on_mesh.astype(np.uint8), np.ones((_box_px(_STEP_CM * pixels_per_cm),) * 2, np.uint8)) > 0
     border = (on_mesh & ~inside).astype(np.float32)
     width_px = 2 * _BLEND_CM * pixels_per_cm
@@ -99,30 +99,31 @@ def _box_px(width_px: float) -> int:
 
 
 def _mean_over(values: Float32[np.ndarray, "*shape"], width_px: float) -> Float32[np.ndarray, "*shape"]:
-    """Return each value's mean over about so many pixels: a box twice, whose cost does not grow with its width."""
+    """Return each value's mean over about `width_px` pixels: two box blurs, whose cost is independent of the width."""
     size = (_box_px(width_px),) * 2
     return np.asarray(cv2.blur(cv2.blur(values, size), size))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RasterizedMesh:
-    """What of a triangle mesh is seen at the pixels' centres.
+    """The visible triangles of a mesh at the pixels' centres.
 
     Attributes:
         depth: z, 0 where there is no mesh. covered: where there is.
-        triangle: number of the triangle of each covered pixel, row by row. shares: of its corners.
+        triangle: index of the visible triangle at each covered pixel, row by row.
+        barycentric: coordinates of the pixel centre in that triangle.
     """
 
     depth: Float[np.ndarray, "height width"]
     covered: Bool[np.ndarray, "height width"]
     triangle: Int64[np.ndarray, " num_covered"]
-    shares: Float[np.ndarray, "num_covered 3"]
+    barycentric: Float[np.ndarray, "num_covered 3"]
 
     def interpolate(
         self, corner_values: Float[np.ndarray, "num_triangles 3 channels"]
     ) -> Float[np.ndarray, "num_covered channels"]:
-        """Return values given at the triangles' corners, at the covered pixels."""
-        return np.asarray(np.einsum("pk,pkc->pc", self.shares, corner_values[self.triangle]))
+        """Interpolate values at the triangles' corners to the covered pixels."""
+        return np.asarray(np.einsum("pk,pkc->pc", self.barycentric, corner_values[self.triangle]))
 
 
 def rasterize(
@@ -134,8 +135,8 @@ def rasterize(
 ) -> RasterizedMesh:
     """Return the nearest triangle of a mesh at every pixel centre.
 
-    All (triangle, pixel) pairs of the triangles' bounding boxes are tested at once; there is no loop over triangles.
-    Depth is interpolated linearly in the image, which on triangles of half a centimetre is exact enough.
+    Tests all (triangle, pixel) pairs of the triangles' bounding boxes at once, without a loop over triangles. Depth is
+    interpolated linearly in the image, which is accurate enough for triangles of half a centimetre.
     """
     corners = pixels[triangles]
     low = np.clip(np.ceil(corners.min(axis=1) - 0.5), 0, (width, height)).astype(int)
@@ -146,27 +147,27 @@ def rasterize(
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     down, right = np.divmod(within, np.repeat(extent[:, 0], count))
     column, row = np.repeat(low[:, 0], count) + right, np.repeat(low[:, 1], count) + down
-    # A corner's share is linear in the image: 1 there, 0 on the opposite side.
+    # A corner's barycentric coordinate is linear in the image: 1 at the corner, 0 on the opposite side.
     with np.errstate(divide="ignore", invalid="ignore"):
-        weights = _share_weights(corners)
-    shares = [_linear(weights[:, index], triangle, column + 0.5, row + 0.5) for index in (1, 2)]
-    inside = np.flatnonzero((shares[0] >= 0) & (shares[1] >= 0) & (shares[0] + shares[1] <= 1))
-    second, third, triangle = shares[0][inside], shares[1][inside], triangle[inside]
+        weights = _barycentric_weights(corners)
+    second, third = (_linear(weights[:, index], triangle, column + 0.5, row + 0.5) for index in (1, 2))
+    inside = np.flatnonzero((second >= 0) & (third >= 0) & (second + third <= 1))
+    second, third, triangle = second[inside], third[inside], triangle[inside]
     z = depth[triangles[triangle]]
     value = z[:, 0] + second * (z[:, 1] - z[:, 0]) + third * (z[:, 2] - z[:, 0])
-    place = (row * width + column)[inside]
+    pixel = (row * width + column)[inside]
     nearest = np.full(height * width, np.inf)
-    np.minimum.at(nearest, place, value)
+    np.minimum.at(nearest, pixel, value)
     winner = np.full(height * width, -1)
-    on_top = np.flatnonzero(value == nearest[place])
-    winner[place[on_top]] = on_top
+    on_top = np.flatnonzero(value == nearest[pixel])
+    winner[pixel[on_top]] = on_top
     covered = winner >= 0
     chosen = winner[covered]
     return RasterizedMesh(
         depth=np.where(covered, nearest, 0.0).reshape(height, width),
         covered=covered.reshape(height, width),
         triangle=triangle[chosen],
-        shares=np.stack((1 - second[chosen] - third[chosen], second[chosen], third[chosen]), axis=1),
+        barycentric=np.stack((1 - second[chosen] - third[chosen], second[chosen], third[chosen]), axis=1),
     )
 
 
@@ -177,11 +178,11 @@ def rasterize_facing(
     shape: tuple[int, ...],
     least_cosine: float,
 ) -> tuple[RasterizedMesh, Int64[np.ndarray, "num_facing 3"]]:
-    """Return what is seen of the triangles that face the camera, and these.
+    """Rasterize the triangles that face the camera; return the result and these triangles.
 
     Args:
         points: camera frame. shape: height and width of the image.
-        least_cosine: between a triangle's normal and the way to the camera.
+        least_cosine: between a triangle's normal and the direction to the camera.
     """
     facing = triangles[_facing_cosine(points[triangles]) > least_cosine]
     pixels = points[:, :2] / points[:, 2:] * intrinsics[[0, 1], [0, 1]] + intrinsics[:2, 2]
@@ -195,14 +196,14 @@ def rasterize_depth(
     height: int,
     width: int,
 ) -> Float[np.ndarray, "height width"]:
-    """Return the nearest z of a triangle mesh at every pixel centre, 0 where there is none."""
+    """Return the nearest z of a triangle mesh at every pixel centre, 0 where there is no mesh."""
     return rasterize(pixels, depth, triangles, height, width).depth
 
 
 def vertex_normals(
     points: Float[np.ndarray, "num_vertices 3"], triangles: Int64[np.ndarray, "num_triangles 3"]
 ) -> Float[np.ndarray, "num_vertices 3"]:
-    """Return the unit normals of a mesh as if it were smooth: the mean of the triangles around, weighted by area."""
+    """Return smooth unit normals of a mesh: at each vertex the mean of the adjacent triangles', weighted by area."""
     corners = points[triangles]
     doubled = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     total = np.zeros_like(points)
@@ -217,20 +218,20 @@ def mean_head_depth(
     head: Bool[np.ndarray, "height width"],
     cut: Bool[np.ndarray, "height width"],
 ) -> Float[np.ndarray, "height width"]:
-    """Return z in cm of a mean head that is as wide as the mask in every direction from its middle.
+    """Return z in cm of a mean head, scaled in every direction from its centre to the width of the mask.
 
-    In front it lies where the mean head does, and falls off to the plane of the head's middle at the mask's outline, as
-    round things do: hair that stands out beyond the skull is part of the round, and no flat fan behind it.
+    Its front is that of the mean head; towards the mask's outline it curves back to the plane of the head's centre. So
+    hair beyond the skull becomes part of the round shape instead of a flat fan behind it.
 
     Args:
-        cut: see `head_surface`; in a direction in which the mask ends there, the mean head is not made narrower.
+        cut: see `head_surface`; in directions where the mask ends at the cut, the mean head is not narrowed.
     """
     to_sphere, origin = _unit_sphere(head_to_camera, intrinsics)
     rows, columns = np.nonzero(head)
     direction = to_sphere[:, :1] * (columns + 0.5) + to_sphere[:, 1:2] * (rows + 0.5) + to_sphere[:, 2:]
     squared = (direction**2).sum(axis=0)
     along = -(origin @ direction) / squared
-    distance = np.sqrt(np.maximum(origin @ origin - along**2 * squared, 0.0))  # of the ray from the middle, in radii
+    distance = np.sqrt(np.maximum(origin @ origin - along**2 * squared, 0.0))  # of the ray from the centre, in radii
     middle = intrinsics @ (head_to_camera[:3, :3] @ HEAD_CENTER + head_to_camera[:3, 3])
     turn = np.arctan2(rows + 0.5 - middle[1] / middle[2], columns + 0.5 - middle[0] / middle[2])
     sector = ((turn / (2 * np.pi) + 1) * _DIRECTIONS).astype(int) % _DIRECTIONS
@@ -241,10 +242,10 @@ def mean_head_depth(
     open_sectors = np.unique(sector[ends_there])
     reach[open_sectors] = np.maximum(reach[open_sectors], 1.0)
     reach = ndimage.gaussian_filter1d(reach.clip(_NARROWEST, _WIDEST), 2.0, mode="wrap")
-    # Between the middles of two sectors, linearly; the list is closed to a ring.
-    place = (turn / (2 * np.pi) + 1) * _DIRECTIONS - 0.5
+    # Interpolate linearly between the centres of neighbouring sectors, around the circle.
+    position = (turn / (2 * np.pi) + 1) * _DIRECTIONS - 0.5
     wide = np.interp(
-        place, np.arange(-1, 2 * _DIRECTIONS + 1), np.take(reach, range(-1, 2 * _DIRECTIONS + 1), mode="wrap")
+        position, np.arange(-1, 2 * _DIRECTIONS + 1), np.take(reach, range(-1, 2 * _DIRECTIONS + 1), mode="wrap")
     )
     depth = np.zeros(head.shape)
     depth[rows, columns] = along - np.sqrt(np.maximum(1.0 - (distance / wide) ** 2, 0.0) / squared)
@@ -254,13 +255,13 @@ def mean_head_depth(
 def _unit_sphere(
     head_to_camera: Float[np.ndarray, "4 4"], intrinsics: Float[np.ndarray, "3 3"]
 ) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, " 3"]]:
-    """Return what takes (column, row, 1) to a ray in the space where the mean head is a unit sphere; and the camera."""
+    """Return the map from (column, row, 1) to rays, and the camera, in a space where the mean head is a unit sphere."""
     turn = head_to_camera[:3, :3].T / HEAD_RADII[:, None]
     return turn @ np.linalg.inv(intrinsics), -turn @ head_to_camera[:3, 3] - HEAD_CENTER / HEAD_RADII
 
 
-def _share_weights(corners: Float[np.ndarray, "num_triangles 3 2"]) -> Float[np.ndarray, "num_triangles 3 3"]:
-    """Return for every triangle and corner the weights of column, row and 1 in the corner's share."""
+def _barycentric_weights(corners: Float[np.ndarray, "num_triangles 3 2"]) -> Float[np.ndarray, "num_triangles 3 3"]:
+    """Return for every triangle and corner the weights of column, row and 1 in the corner's barycentric coordinate."""
     following, last = np.roll(corners, -1, axis=1), np.roll(corners, -2, axis=1)
     side = last - following
     weights = np.stack((-side[..., 1], side[..., 0]), axis=-1)
@@ -279,7 +280,7 @@ def _linear(
 
 
 def _facing_cosine(corners: Float[np.ndarray, "num_triangles 3 3"]) -> Float[np.ndarray, " num_triangles"]:
-    """Return the cosine between each triangle's outward normal and the way to the camera; corners in its frame."""
+    """Return the cosine between each triangle's outward normal and the direction to the camera; corners in its axes."""
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     center = corners.mean(axis=1)
     lengths = np.linalg.norm(normal, axis=1) * np.linalg.norm(center, axis=1)

@@ -1,7 +1,7 @@
-"""From what a monocular depth network says of source frames to depth in centimetres and normals; for all such backends.
+"""Turns the prediction of any monocular depth network for source frames into depth in centimetres and normals.
 
-The solved landmarks' mesh, where it faces the camera, is what each frame is aligned to. What then lies where no part of
-this head can be is replaced by the mean head's depth.
+Each frame is aligned to the mesh of its landmarks, where the mesh faces the camera. Depth outside the range that is
+possible for this head is replaced by the mean head's.
 """
 
 import logging
@@ -21,17 +21,17 @@ from mggtalk.perception.depth.mesh_depth import mean_head_depth, rasterize_facin
 
 _logger = logging.getLogger(__name__)
 
-# All of them are our choice. A network that leaves more of a face's relief unexplained has not seen it.
+# All are our choice.
 _ANCHOR_COSINE = 0.35
-_MOST_UNEXPLAINED = 0.7
+_MOST_UNEXPLAINED = 0.7  # of the face's relief; beyond that the network has not recognised the face
 _HEAD_EXTENT_CM = 15.0
-_ALIGNED_SIDE = 128  # thousands of points on a face say what all its pixels say
+_ALIGNED_SIDE = 128  # thousands of points on a face give the same fit as all its pixels
 _AT_ONCE = 8
 """Frames, to bound memory: 30 MB each at 512 px."""
-# Networks blur the step between head and wall over some pixels (these, of 256), and hang points in the air behind it.
+# Networks blur the step between head and wall over some pixels (these, of 256), which puts points into the air behind.
 _FRINGE_PIXELS = 3
 _FRINGE_CM = 3.0
-# Finer steps than this are the grain of the prediction; noses and ears stand out farther.
+# Steps below this are noise of the prediction; noses and ears stand out farther.
 _GRAIN_CM = 0.25
 
 
@@ -116,7 +116,7 @@ def _possible(
     points: Float[np.ndarray, "num_points 3"],
     views: HeadViews,
 ) -> Float[np.ndarray, "size size"]:
-    """Return depth with the mean head's where it is too near or too far for a part of this head."""
+    """Replace depth that is too near or too far to be part of this head by the mean head's."""
     nearest, farthest = points[:, 2].min() - _HEAD_EXTENT_CM, points[:, 2].max() + _HEAD_EXTENT_CM
     mean_head = mean_head_depth(views.head_to_camera[frame], views.intrinsics, views.head[frame], views.cut)
     depth = mean_head + _without_fringe(depth - mean_head, views.head[frame])
@@ -126,7 +126,7 @@ def _possible(
 def _without_fringe(
     beyond: Float[np.ndarray, "size size"], head: Bool[np.ndarray, "size size"]
 ) -> Float[np.ndarray, "size size"]:
-    """Return how far depth lies beyond the mean head's: at the outline little more than at the next pixel inside."""
+    """Limit how far depth lies behind the mean head: at the outline, little more than at the nearest pixel inside."""
     inside = ndimage.distance_transform_edt(head) > max(_FRINGE_PIXELS * len(head) / 256, 1.0)
     if not inside.any():
         return beyond
@@ -138,7 +138,7 @@ def _without_fringe(
 def _smooth_normals(
     depth: Float32[np.ndarray, "num_frames size size"], intrinsics: Float[np.ndarray, "3 3"]
 ) -> Float32[np.ndarray, "num_frames size size 3"]:
-    """Return normals of the depth without its grain; a bilateral filter leaves edges, and the head's outline, alone."""
+    """Return normals of the depth without its noise; a bilateral filter keeps edges and the head's outline."""
     pixels = max(depth.shape[-1] / 256, 1.0)
     smooth = np.stack([cv2.bilateralFilter(image, -1, _GRAIN_CM, pixels) for image in depth])
     matrices = torch.as_tensor(intrinsics, dtype=torch.float32).expand(len(depth), 3, 3)

@@ -1,4 +1,4 @@
-"""The landmark backends by name: what each gives and needs, and how one is made for a video."""
+"""Landmark backends by name: outputs and needs of each, and their factory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from mggtalk.perception.landmarks.protocol import Landmarker
 
 @dataclass(frozen=True, slots=True)
 class LandmarkBackend:
-    """What is known of a landmark backend before it is made.
+    """Outputs and needs of a landmark backend, known before it is made.
 
     Attributes:
         landmark_set: name of the set of its points. has_expression: whether it gives coefficients of its own.
-        models: its files of weights, by their names in the registry. libraries: distributions that its numbers hang on.
+        models: its model files, by their names in the weights table.
+        libraries: distributions that its results depend on.
     """
 
     landmark_set: str
@@ -40,7 +41,7 @@ def make_landmarker(name: str, model_paths: Mapping[str, Path]) -> Landmarker:
 
     Args:
         name: a key of `LANDMARK_BACKENDS`.
-        model_paths: where each of the backend's `models` lies, verified.
+        model_paths: verified path of each of the backend's `models`.
 
     Raises:
         KeyError: no such backend, or the path of a model is missing.

@@ -1,9 +1,9 @@
-"""Expression from landmarks: a fixed linear basis of how 68 points of a face move, for backends without coefficients.
+"""Expression from landmarks by a fixed linear basis of the movements of 68 points, for backends without coefficients.
 
-The basis is shipped (`ibug_68_expression.npz`, made by `scripts/make_expression_basis.py`) and not fitted to the data
-at hand, so that coefficients compare across clips, data sets and landmark sets: any set is read at its 68 iBUG points.
-A coefficient of 0.5 is the clip's neutral face; a mirrored face has the same coefficients in the symmetric components,
-and in the others those on the other side of 0.5.
+The basis is shipped (`ibug_68_expression.npz`, made by `scripts/make_expression_basis.py`), not fitted to the data at
+hand, so that coefficients compare across clips, data sets and landmark sets: of any set, the 68 iBUG points are used. A
+coefficient of 0.5 is the clip's neutral face. A mirrored face has the same coefficients c in symmetric components, and
+1 - c in the others.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,11 @@ from mggtalk.geometry.head.landmark_sets import landmark_set
 
 BASIS_FILE = "ibug_68_expression.npz"
 NUM_COEFFICIENTS = 20
-# The jaw line near the ears does not move with the face: what seems to is the outline that slides with the pose.
+# The jaw line near the ears does not move with the expression; its landmarks only slide along the outline as the head
+# turns.
 _STILL_JAW = (*range(4), *range(13, 17))
-_DEPTH_WEIGHT = 0.5  # landmarkers see depth worst
-_LARGE = 99.0  # the percentile of a component's size that becomes 1 (or 0); what is larger is cut off
+_DEPTH_WEIGHT = 0.5  # landmarkers are worst at depth
+_LARGE = 99.0  # the percentile of a component's size that becomes 1 (or 0); larger values are clipped
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +30,8 @@ class ExpressionBasis:
     """Directions that displacements of the 68 points are projected on.
 
     Attributes:
-        directions: coefficient in cm for each cm of movement. scales: the size in cm that becomes 1, or -1 becomes 0.
+        directions: size in cm per cm of movement.
+        scales: size in cm that becomes the coefficient 1; its negative becomes 0.
         symmetric: whether a component moves both sides of the face alike.
     """
 
@@ -39,20 +41,20 @@ class ExpressionBasis:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Name of each coefficient, in the order of how much it tells."""
+        """Name of each coefficient, in order of falling variance."""
         return tuple(f"pca_{number:02d}" for number in range(len(self.scales)))
 
     def coefficients(
         self, displacements: Float[np.ndarray, "num_frames 68 3"]
     ) -> Float32[np.ndarray, "num_frames num_coefficients"]:
-        """Return coefficients in [0, 1], 0.5 where nothing moves, of displacements from neutral in head space, cm."""
+        """Return the coefficients, in [0, 1] and 0.5 at rest, of displacements from neutral in head space, cm."""
         sizes = np.einsum("tni,kni->tk", displacements, self.directions)
         return np.asarray(np.clip(0.5 + 0.5 * sizes / self.scales, 0.0, 1.0), np.float32)
 
 
 @cache
 def expression_basis() -> ExpressionBasis:
-    """Return the basis that is shipped."""
+    """Return the shipped basis."""
     with np.load(Path(__file__).with_name(BASIS_FILE)) as content:
         return ExpressionBasis(**{name: content[name] for name in ("directions", "scales", "symmetric")})
 
@@ -85,7 +87,7 @@ def pca_expression(
 
 
 def point_weights() -> Float64[np.ndarray, "68 3"]:
-    """Return how much the movement of each point along each axis counts, before it is squared."""
+    """Return the weight of each point's movement along each axis, before squaring."""
     weights = np.ones((68, 3)) * (1.0, 1.0, _DEPTH_WEIGHT)
     weights[list(_STILL_JAW)] = 0.0
     return weights
@@ -96,14 +98,15 @@ def fit_expression_basis(
     mirror: Int64[np.ndarray, " 68"],
     num_coefficients: int = NUM_COEFFICIENTS,
 ) -> tuple[ExpressionBasis, float]:
-    """Return the basis that explains most of the clips' movement, and the share of the variance that it explains.
+    """Return the basis that explains most of the clips' movement, and the fraction of the variance that it explains.
 
-    The principal components of the displacements and of their mirror images, each about its clip's mean, so that the
-    shape of a face is no expression. Symmetric and antisymmetric components are found apart, which makes them exact.
+    The basis has the principal components of the displacements and their mirror images. The mean of each clip is
+    subtracted, because the shape of a face is no expression. Symmetric and antisymmetric components are solved
+    separately, so the symmetry is exact.
 
     Args:
         clips: displacements from the clip's neutral shape in head space, cm.
-        mirror: index of each point's twin.
+        mirror: index of each point's counterpart across the symmetry plane.
     """
     weights = point_weights()
     moved = np.concatenate([clip - clip.mean(axis=0) for clip in clips]) * weights

@@ -1,10 +1,10 @@
 """Landmarks of the faces in a video by the package face-alignment: FAN in three dimensions, 68 points, no coefficients.
 
-Another landmarker says where the faces are, so of the library's networks only two are needed: 3D-FAN and the one that
-adds depth. Their files have to lie where torch.hub looks for them; nothing is ever downloaded here, and nothing but
-weights is read from them, though the library itself would unpickle whatever the depth file holds.
+Another landmarker finds the faces, so only two of the library's networks are needed: 3D-FAN and the one that adds
+depth. Their files must lie where torch.hub looks for them. Nothing is downloaded here, and only weights are read from
+the files, although the library itself would unpickle any object in the depth file.
 
-Positions come from heat maps of 64 x 64 and keep their grain: steps of about 1/120 of the face's crop, 3 pixels for a
+Positions come from heat maps of 64 x 64, so they are quantised: steps of about 1/120 of the face's crop, 3 pixels for a
 face of 190.
 
 Source: Bulat and Tzimiropoulos, How far are we from solving the 2D & 3D Face Alignment problem?, ICCV 2017.
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     from face_alignment import FaceAlignment
 
 _FORCE_WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-# A training checkpoint may hold a score too, as a NumPy number, under the name that NumPy 1 gave the function.
+# A training checkpoint may also hold a score as a NumPy number, whose constructor has its name from NumPy 1.
 _SCORE: Any = np.float64(0).__reduce__()[0]
 _HARMLESS = [(_SCORE, "numpy.core.multiarray.scalar"), _SCORE, np.dtype, type(np.dtype(np.float64))]
 
 
 class FaceAlignmentLandmarker:
-    """Puts the 68 points into the faces that another landmarker finds; see `Landmarker`.
+    """Detects the 68 points in the faces that another landmarker finds; see `Landmarker`.
 
     Args:
-        finder: says where the faces are, by the box of its landmarks; it is closed with this landmarker.
-        hub: folder of torch.hub, whose `checkpoints` holds the two files of weights under the library's names.
+        finder: finds the faces; the boxes of its landmarks are used. It is closed with this landmarker.
+        hub: folder of torch.hub, whose `checkpoints` has the two model files under the library's names.
         device: `cpu` or `cuda`.
 
     Raises:
-        WeightsError: the package is not installed, a file is missing, or it is no file of these networks' weights.
+        WeightsError: the package is not installed, or a file is missing or does not hold these networks' weights.
     """
 
     landmark_set = "ibug_68"
@@ -61,7 +61,7 @@ class FaceAlignmentLandmarker:
         self.close()
 
     def forget(self) -> None:
-        """Forget where the faces were."""
+        """Forget the positions of the faces."""
         self._finder.forget()
 
     def close(self) -> None:
@@ -80,15 +80,15 @@ class FaceAlignmentLandmarker:
 
 
 def _in_image(points: np.ndarray) -> Float64[np.ndarray, "68 3"]:
-    """Return the library's points as `FaceDetection` has them: their depth grows towards the camera.
+    """Convert the library's points to those of `FaceDetection`: flip depth, which grows towards the camera.
 
-    Whole pixels, rounded down after a crop that is rounded too: where a spot of light is sought in place of a landmark,
-    the mean error is under 0.3 pixels when pixel centres are taken to lie at +0.5, so nothing is added.
+    The points are whole pixels, rounded down after a rounded crop. No half pixel is added, because with pixel centres
+    at +0.5 the mean error, measured on spots of light in place of landmarks, is under 0.3 pixels.
     """
     return np.asarray(points, np.float64) * (1.0, 1.0, -1.0)
 
 
-@lru_cache(maxsize=1)  # the networks remember nothing of a video, and take seconds to load
+@lru_cache(maxsize=1)  # the networks keep no state of a video, and take seconds to load
 def _load_network(hub: Path, device: str) -> "FaceAlignment":
     if importlib.util.find_spec("face_alignment") is None:
         raise WeightsError(
@@ -103,7 +103,7 @@ def _load_network(hub: Path, device: str) -> "FaceAlignment":
             raise WeightsError(f"landmarks face_alignment: the weights are missing: no file {path}")
     try:
         with _hub_folder(hub), _weights_only():
-            # The detector `folder` is one without a network; it is never asked, for boxes are handed in.
+            # The detector `folder` needs no network, and is never used, because the boxes are passed in.
             return face_alignment.FaceAlignment(
                 face_alignment.LandmarksType.THREE_D,
                 device=device,
@@ -117,7 +117,7 @@ def _load_network(hub: Path, device: str) -> "FaceAlignment":
 
 
 def weight_files() -> tuple[str, str]:
-    """Return the names under which the installed library looks for its weights: 3D-FAN and depth."""
+    """Return the file names under which the installed library looks for its weights: 3D-FAN and depth."""
     from face_alignment.api import models_urls  # noqa: PLC0415 - an optional extra
 
     return models_urls["3DFAN-4"].rsplit("/", 1)[1], models_urls["depth"].rsplit("/", 1)[1]
@@ -125,7 +125,7 @@ def weight_files() -> tuple[str, str]:
 
 @contextmanager
 def _hub_folder(hub: Path) -> Iterator[None]:
-    """Let torch.hub look for files in `hub`."""
+    """Make torch.hub look for files in `hub`."""
     before = torch.hub.get_dir()
     torch.hub.set_dir(str(hub))
     try:
@@ -136,7 +136,7 @@ def _hub_folder(hub: Path) -> Iterator[None]:
 
 @contextmanager
 def _weights_only() -> Iterator[None]:
-    """Let torch.load read nothing but weights, whatever its caller asks for: PyTorch's switch for such callers."""
+    """Make torch.load read nothing but weights, even if its caller asks for more, through PyTorch's switch for this."""
     before = os.environ.get(_FORCE_WEIGHTS_ONLY)
     os.environ[_FORCE_WEIGHTS_ONLY] = "1"
     try:

@@ -1,4 +1,4 @@
-"""Boxes of faces, small and far ones too: MediaPipe's full-range detector."""
+"""Detects boxes of faces, including small and far ones, with MediaPipe's full-range detector."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from mggtalk.perception.mediapipe_image import mediapipe_image
 
 _LEAST_SCORE = 0.55
-"""Real faces of 80 px in 1080p frames score 0.65 and more."""
+"""Real faces of 80 px in 1080p frames score at least 0.65."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class FaceBox:
 
 
 class FullRangeFaceDetector:
-    """Finds faces of 7 % of the image's height, where FaceLandmarker's own detector needs 20 %; 5 to 10 ms each.
+    """Finds faces from 7 % of the image's height, where FaceLandmarker's own detector needs 20 %; 5 to 10 ms per image.
 
     Args:
         model_path: the verified `face_detection_full_range_sparse.tflite`.

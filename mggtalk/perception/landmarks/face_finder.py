@@ -1,7 +1,7 @@
-"""Faces of a video, wherever they stand: the landmarker on whole frames, or on a region around a face too small for it.
+"""Finds the faces of a video at any size: runs the landmarker on whole frames, or on a region around a small face.
 
-FaceLandmarker's own detector misses a face of 184 px in a 1920x1080 frame. Where the landmarker finds nobody, the
-full-range detector is asked, and from then on the landmarker sees a region in which that face is large.
+FaceLandmarker's own detector misses a face of 184 px in a 1920x1080 frame. If the landmarker finds no face, the
+full-range detector runs, and from then on the landmarker gets a region in which that face is large.
 """
 
 from collections import deque
@@ -13,18 +13,18 @@ from jaxtyping import UInt8
 from mggtalk.perception.landmarks.face_detector import FaceBox
 from mggtalk.perception.landmarks.protocol import FaceDetection, Landmarker
 
-_ASK_EVERY = 5
-"""Frames without a face between two questions to the detector, which takes as long as the landmarker."""
+_DETECT_EVERY = 5
+"""Frames without a face between two runs of the detector, which takes as long as the landmarker."""
 _LOOK_EVERY = 12
-"""Frames between two looks at who stands beside the region."""
+"""Frames between two detections of the faces outside the region."""
 _REMEMBERED_LOOKS = 4
-"""Who was seen in any of the last looks is still there: the detector misses a small face now and then."""
+"""Number of such detections that are remembered, because the detector misses a small face now and then."""
 _REGION_SIDE = 2.5
-"""In faces: the share that FaceLandmarker's detector likes best, and room to move."""
+"""Side of the region over that of the face: best for FaceLandmarker's detector, with room to move."""
 _EDGE = 0.25
-"""A face nearer to the border of its region than this share of its own size gets a new region."""
+"""A face closer to the border of its region than this fraction of its size gets a new region."""
 _BOX_MARGIN = 0.25
-"""Of a stated box, on each side: some lists state the face, others a window around the head."""
+"""Margin on each side of a stated box, as a fraction: some lists state the face, others a window around the head."""
 
 Region = tuple[int, int, int, int]
 
@@ -41,9 +41,9 @@ class FaceFinder:
     """Finds the faces of one video's frames in order.
 
     Args:
-        landmarker: forgets its faces whenever it gets to see another region.
-        detector: asked where the landmarker finds nobody.
-        box: left, top, right, bottom in pixels of the only part of the frame to look at; empty: all of it.
+        landmarker: its memory of faces is cleared whenever the region changes.
+        detector: runs where the landmarker finds no face.
+        box: left, top, right, bottom in pixels of the only part of the frame to search; empty: all of it.
     """
 
     def __init__(self, landmarker: Landmarker, detector: FaceBoxes, box: tuple[float, ...] = ()) -> None:
@@ -58,7 +58,7 @@ class FaceFinder:
 
     @property
     def background_faces(self) -> tuple[float, ...]:
-        """Sizes in pixels of the faces outside the region, as in the last look that saw most of them."""
+        """Sizes in pixels of the faces outside the region: those of the remembered detection with most of them."""
         return max(self._looks, key=len, default=())
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"], step_ms: int) -> list[FaceDetection]:
@@ -70,28 +70,28 @@ class FaceFinder:
             self._misses = 0
             self._keep_in_view(image, whole, faces)
             return faces
-        ask = self._misses % _ASK_EVERY == 0
+        is_due = self._misses % _DETECT_EVERY == 0
         self._misses += 1
-        if ask and self._find_region(image, whole):
+        if is_due and self._find_region(image, whole):
             return self._look(image, self._region or whole, step_ms)
         return []
 
     def _look(self, image: UInt8[np.ndarray, "height width 3"], region: Region, step_ms: int) -> list[FaceDetection]:
         left, top, right, bottom = region
         faces = self._landmarker.detect(image[top:bottom, left:right], step_ms)
-        return [face.shifted(left, top) for face in faces if face.size > 0]  # NaN is not, either
+        return [face.shifted(left, top) for face in faces if face.size > 0]  # false for NaN, too
 
     def _keep_in_view(
         self, image: UInt8[np.ndarray, "height width 3"], whole: Region, faces: list[FaceDetection]
     ) -> None:
-        """Move the region along with its face, and look now and then who else is there."""
+        """Move the region along with its face, and detect the background faces now and then."""
         if self._region is None:
             return
         self._since_look += 1
         main = max(faces, key=lambda face: face.size)
         region = np.array(self._region)
         inner = region + np.array([1, 1, -1, -1]) * _EDGE * main.size
-        at_frame = region == np.array(whole)  # there is nothing to be seen beyond the frame
+        at_frame = region == np.array(whole)  # the region cannot move beyond the frame
         outside = np.array([*(main.box[:2] < inner[:2]), *(main.box[2:] > inner[2:])])
         if (outside & ~at_frame).any():
             self._enter(_square(FaceBox(*main.box), whole))
@@ -132,7 +132,7 @@ def _padded(box: tuple[float, ...], width: int, height: int) -> Region:
 
 
 def _square(box: FaceBox, whole: Region) -> Region:
-    """Return the square around a face, cut off where it leaves `whole`."""
+    """Return the square around a face, clipped to `whole`."""
     half = 0.5 * _REGION_SIDE * max(box.right - box.left, box.bottom - box.top)
     middle = np.array([box.left + box.right, box.top + box.bottom]) / 2
     low = np.clip(middle - half, whole[:2], np.array(whole[2:]) - 1).astype(int)
@@ -141,7 +141,7 @@ def _square(box: FaceBox, whole: Region) -> Region:
 
 
 def _within(box: FaceBox, region: Region) -> bool:
-    """Tell whether the middle of a face lies in a region, where the landmarker sees it."""
+    """Return whether the centre of a face lies in a region, where the landmarker sees it."""
     left, top, right, bottom = region
     column, row = (box.left + box.right) / 2, (box.top + box.bottom) / 2
     return left <= column < right and top <= row < bottom

@@ -1,4 +1,4 @@
-"""What a face measurer reads off one image; kept apart from the backends so that no detector is loaded to name it."""
+"""The measurement of a face in one image; apart from the backends, so that importing the type loads no detector."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ class FaceMeasurement:
     """The face in one image, measured without any other frame.
 
     Attributes:
-        landmarks_px: image positions in pixels of the image that was handed in, pixel centres at +0.5.
+        landmarks_px: positions in pixels of the measured image, pixel centres at +0.5.
         expression: coefficients in [0, 1].
         rotation_deg: yaw, pitch and roll in degrees, 0 where the face looks straight into the camera.
     """

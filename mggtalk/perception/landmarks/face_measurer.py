@@ -1,6 +1,6 @@
-"""Measures the face in single images with MediaPipe's FaceLandmarker in image mode: no memory of earlier frames.
+"""Measures the face in single images with MediaPipe's FaceLandmarker in image mode, without memory of earlier frames.
 
-The tracker smooths over time, which would carry a driver's values into a render that follows it; so images that are
+Following faces over time would carry a driver's values into a render that is measured after it, so images that are
 compared are measured one by one. Small renders are enlarged first, because the detector misses faces at 128 px.
 """
 
@@ -21,7 +21,7 @@ MEASURED_SIZE = 256
 
 
 class MediaPipeFaceMeasurer:
-    """478 landmarks, 52 blendshape scores and the head's rotation of the largest face in an image."""
+    """Measures 478 landmarks, 52 blendshape scores and the head's rotation of the largest face in an image."""
 
     name = "mediapipe FaceLandmarker, image mode, at 256 px"
 
@@ -60,7 +60,7 @@ class MediaPipeFaceMeasurer:
         self._landmarker.close()
 
     def measure(self, image: UInt8[np.ndarray, "height width 3"]) -> FaceMeasurement | None:
-        """Return what the face in `image` measures, or None where no face is found."""
+        """Measure the face in `image`; return None if no face is found."""
         height, width = image.shape[:2]
         found = self._landmarker.detect(mediapipe_image(enlarged(image)))
         if not found.face_landmarks:
@@ -83,7 +83,7 @@ def enlarged(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "n
 def rotation_angles(face_to_camera: Float32[np.ndarray, "4 4"]) -> Float32[np.ndarray, "3"]:
     """Return yaw, pitch and roll in degrees of MediaPipe's facial transformation matrix (OpenGL axes, y up).
 
-    The rotation is taken as yaw about y, then pitch about x, then roll about z, all about the head's own axes.
+    The rotation is decomposed into yaw about y, then pitch about x, then roll about z, all about the head's own axes.
     """
     # The matrix carries a scale as well; only its nearest rotation counts.
     left, _, right = np.linalg.svd(face_to_camera[:3, :3].astype(np.float64))

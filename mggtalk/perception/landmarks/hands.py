@@ -1,4 +1,4 @@
-"""How much of a face hands cover: MediaPipe's HandLandmarker, looked at around the face."""
+"""Measures the fraction of a face that hands cover, with MediaPipe's HandLandmarker on a region around the face."""
 
 import io
 import zipfile
@@ -11,22 +11,22 @@ from jaxtyping import Float, UInt8
 from mggtalk.perception.mediapipe_image import mediapipe_image
 
 _GRID = 64
-"""Side of the raster on which shares are counted: steps of 0.1 % of a face."""
+"""Side of the raster on which areas are counted: steps of 0.1 % of a face."""
 _VIEW = 3.5
-"""Side of what is looked at, in faces: a hand at the chin is in it to the wrist."""
+"""Side of the region over that of the face: it contains a hand at the chin down to the wrist."""
 _MAX_HANDS = 2
 _LEAST_DETECTION = 0.25
-"""Half of the task's default: a hand that lies on a face scores less than a free one. No false hands in some 200
-looks at five people who show none."""
+"""Half of the task's default, because a hand on a face scores less than a free one. It gave no false hands in some 200
+frames of five people who show none."""
 
 
 _NOBODY = np.zeros((64, 64, 3), np.uint8)
 
 
 class HandFinder:
-    """Finds hands before the face of a video, and follows them; `forget` before each video.
+    """Finds hands in front of the face of a video, and follows them; call `forget` before each video.
 
-    Following is what finds a hand that lies on a face: looked at frame by frame, the task sees one in 4 of 17.
+    Following is needed to find a hand that lies on a face: in single frames the task finds it in 4 of 17.
 
     Args:
         palm_path: the verified `palm_detection_full.tflite`.
@@ -47,13 +47,13 @@ class HandFinder:
         self._looks = 0
 
     def forget(self) -> None:
-        """Forget all hands: what comes next is found as a new finder would find it."""
+        """Forget all hands, so that the next frames give the results of a new finder."""
         self._look(_NOBODY)
 
-    def share_covered(
+    def covered_fraction(
         self, image: UInt8[np.ndarray, "height width 3"], outline: Float[np.ndarray, "num_points 2"]
     ) -> float:
-        """Return the share, 0 to 1, of the face within `outline` (pixels) that hands cover: their convex hulls."""
+        """Return the fraction, 0 to 1, of the face within `outline` (pixels) that the hands' convex hulls cover."""
         low, high = outline.min(axis=0), outline.max(axis=0)
         half = 0.5 * _VIEW * float((high - low).max())
         middle = (low + high) / 2
@@ -61,24 +61,26 @@ class HandFinder:
         left, top = np.clip(middle - half, 0, (width - 2, height - 2)).astype(int)
         right, bottom = np.clip(middle + half, (left + 2, top + 2), (width, height)).astype(int)
         view = np.ascontiguousarray(image[top:bottom, left:right])
-        return share_covered(outline, [hand + np.array([left, top]) for hand in self._look(view)])
+        return covered_fraction(outline, [hand + np.array([left, top]) for hand in self._look(view)])
 
     def _look(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Float[np.ndarray, "num_joints 2"]]:
         frame = mediapipe_image(image)
-        self._looks += 1  # the task wants rising times, and uses them for nothing else
+        self._looks += 1  # the task requires rising timestamps, and uses them for nothing else
         found = self._landmarker.detect_for_video(frame, self._looks)
         size = image.shape[1], image.shape[0]
         return [np.array([(point.x, point.y) for point in hand]) * size for hand in found.hand_landmarks]
 
 
-def share_covered(outline: Float[np.ndarray, "num_points 2"], hands: list[Float[np.ndarray, "num_joints 2"]]) -> float:
-    """Return the share of the area within `outline` that lies in the convex hulls of `hands`."""
+def covered_fraction(
+    outline: Float[np.ndarray, "num_points 2"], hands: list[Float[np.ndarray, "num_joints 2"]]
+) -> float:
+    """Return the fraction of the area within `outline` that lies in the convex hulls of `hands`."""
     low, extent = outline.min(axis=0), np.maximum(np.ptp(outline, axis=0), 1e-6)
 
     def raster(points: Float[np.ndarray, "num_points 2"]) -> UInt8[np.ndarray, "grid grid"]:
         mask = np.zeros((_GRID, _GRID), np.uint8)
-        places = ((points - low) / extent * (_GRID - 1)).round().astype(np.int32)
-        cv2.fillConvexPoly(mask, cv2.convexHull(places), 1)
+        cells = ((points - low) / extent * (_GRID - 1)).round().astype(np.int32)
+        cv2.fillConvexPoly(mask, cv2.convexHull(cells), 1)
         return mask
 
     face, covered = raster(outline), np.zeros((_GRID, _GRID), np.uint8)

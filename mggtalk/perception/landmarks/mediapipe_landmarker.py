@@ -1,8 +1,8 @@
 """Landmarks and expression of the faces in a video: MediaPipe's FaceLandmarker task, 478 points and 52 blendshapes.
 
-The video mode follows faces from frame to frame. It looks for more than one in every frame, which costs 4 % (84.6
-against 88.2 frames/s on one core at 640x360) and is what tells a crowd from a single speaker; and with more than one it
-does not smooth over time, so no frame depends on those before but by where its face is looked for.
+The video mode follows faces from frame to frame. It looks for up to `MAX_FACES` faces, which tells a crowd from a
+single speaker and costs 4 % (84.6 against 88.2 frames/s on one core at 640x360). With more than one it does not smooth
+over time, so a frame depends on earlier ones only through the region where its face is searched.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mediapipe.tasks.python import vision
 
 MAX_FACES = 3
-"""More than one, to tell crowds from speakers; each further face that is there costs another run of the networks."""
+"""More than one, to tell crowds from single speakers; each further face in a frame costs another network run."""
 
 
 _POSITION = attrgetter("x", "y", "z")
@@ -34,7 +34,7 @@ class FaceLandmarker:
 
     Args:
         model_path: the verified `face_landmarker.task`.
-        video: follow faces through consecutive frames; otherwise every image stands alone.
+        video: follow faces through consecutive frames; otherwise treat every image by itself.
     """
 
     landmark_set = "mediapipe_478"
@@ -65,7 +65,7 @@ class FaceLandmarker:
         self._landmarker.close()
 
     def forget(self) -> None:
-        """Forget all faces: a frame without any leaves nothing to follow. A new landmarker takes ten times as long."""
+        """Forget all faces by showing an empty frame, in a tenth of the time of a new landmarker."""
         self.detect(_NOBODY)
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"], step_ms: int = 40) -> list[FaceDetection]:

@@ -1,4 +1,4 @@
-"""What a landmark backend gives, and what one is: the protocol behind which MediaPipe and others stand."""
+"""The protocol of landmark backends, and the detections that they return."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +13,9 @@ class FaceDetection:
     """One face of one frame.
 
     Attributes:
-        landmarks: x, y in pixels of the frame, centres at +0.5, and z in the same unit, relative to the face, smaller
-            nearer.
-        expression: coefficients in [0, 1]; empty where the backend gives none.
+        landmarks: x, y in pixels of the frame, centres at +0.5, and z in the same unit, relative to the face; smaller
+            is nearer.
+        expression: coefficients in [0, 1]; empty if the backend gives none.
     """
 
     landmarks: Float64[np.ndarray, "num_landmarks 3"]
@@ -33,16 +33,16 @@ class FaceDetection:
         return float(np.sqrt(max(right - left, 0.0) * max(bottom - top, 0.0)))
 
     def shifted(self, left: float, top: float) -> "FaceDetection":
-        """Return the face of a region in the pixels of the frame, where the region begins at `left` and `top`."""
+        """Return a face in a region in pixels of the frame, in which the region begins at `left` and `top`."""
         return FaceDetection(self.landmarks + np.array([left, top, 0.0]), self.expression)
 
 
 class Landmarker(Protocol):
-    """Finds the faces of a video's frames in order, and may follow them; `forget` before each video.
+    """Finds the faces of a video's frames in order, and may follow them; call `forget` before each video.
 
     Attributes:
-        landmark_set: name of what `landmark_sets` knows of the points.
-        expression_names: of the coefficients; empty before the first face, and where the backend gives none.
+        landmark_set: name of the points' set in `landmark_sets`.
+        expression_names: of the coefficients; empty before the first face, and if the backend gives none.
     """
 
     landmark_set: str
@@ -53,7 +53,7 @@ class Landmarker(Protocol):
         ...
 
     def forget(self) -> None:
-        """Forget all faces: what comes next is found as a new landmarker would find it."""
+        """Forget all faces, so that the next frames give the results of a new landmarker."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Head mask: what of a person belongs to the head. Hair in, neck and shoulders out, by the face landmarks alone."""
+"""Cuts the head out of a person mask by the face landmarks alone: hair in, neck and shoulders out."""
 
 import cv2
 import numpy as np
@@ -7,8 +7,9 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from mggtalk.geometry.head.landmark_sets import LandmarkSet
 
 _PERSON = 0.5
-# Beside the jaw nothing but hair hangs down; where it ends and shoulders begin, landmarks cannot tell. This share of
-# the way from the ears' level to the chin keeps most of chin-long hair and loses the shoulders of who looks down.
+# Beside the jaw only hair hangs down, and landmarks do not show where it ends and shoulders begin. A cut at this
+# fraction of the way from the ears' level to the chin keeps most chin-length hair, and drops the shoulders of a person
+# who looks down.
 _HAIR_LEVEL = 0.7
 
 
@@ -18,10 +19,10 @@ def head_mask(
     up: Float[np.ndarray, " 2"],
     landmarks: LandmarkSet,
 ) -> Bool[np.ndarray, "height width"]:
-    """Return the head's pixels: the face, and all of the person above the jaw line that hangs together with it.
+    """Return the head's pixels: the face, and all of the person above the jaw line that is connected to it.
 
     Args:
-        person: probability of each pixel to show a person.
+        person: probability that a pixel shows a person.
         landmarks_px: pixels of the same image.
         up: direction of the head's crown in the image; its length does not matter.
     """
@@ -40,7 +41,7 @@ def head_mask(
 def face_silhouette(
     landmarks_px: Float[np.ndarray, "num_landmarks 2"], landmarks: LandmarkSet, height: int, width: int
 ) -> UInt8[np.ndarray, "height width"]:
-    """Return 1 where the face mesh is; its oval is no outline of it, for a turned head's nose and cheek stand out."""
+    """Return 1 where the face mesh is; the face oval is too small, because a turned head's nose and cheek exceed it."""
     face = np.zeros((height, width), np.uint8)
     for triangle in np.round(landmarks.surface(landmarks_px)[landmarks.triangles] - 0.5).astype(np.int32):
         cv2.fillConvexPoly(face, triangle, 1)
@@ -71,10 +72,10 @@ def _above_jaw(
 def _lower_envelope(
     across: Float[np.ndarray, " num_points"], along: Float[np.ndarray, " num_points"]
 ) -> tuple[Float[np.ndarray, " num_bins"], Float[np.ndarray, " num_bins"]]:
-    """Return the lowest point of a closed contour for every whole pixel across; at profile the contour folds over."""
-    share = np.linspace(0.0, 1.0, 32, endpoint=False)[:, None]
-    dense_across = (across + share * (np.roll(across, -1) - across)).ravel()
-    dense_along = (along + share * (np.roll(along, -1) - along)).ravel()
+    """Return the lowest point of a closed contour for every whole pixel across; in profile the contour folds over."""
+    fraction = np.linspace(0.0, 1.0, 32, endpoint=False)[:, None]
+    dense_across = (across + fraction * (np.roll(across, -1) - across)).ravel()
+    dense_along = (along + fraction * (np.roll(along, -1) - along)).ravel()
     columns, members = np.unique(np.round(dense_across), return_inverse=True)
     lowest = np.full(len(columns), -np.inf)
     np.maximum.at(lowest, members, dense_along)

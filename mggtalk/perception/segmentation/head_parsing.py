@@ -1,4 +1,4 @@
-"""Head parsing: which pixels are the tracked person's head, by one of several backends; protocol, and two of them."""
+"""Head parsing: finds the pixels of the tracked person's head. The protocol of backends, and two of them."""
 
 from pathlib import Path
 from typing import Protocol
@@ -17,12 +17,12 @@ from mggtalk.perception.segmentation.head_labels import head_classes
 from mggtalk.perception.segmentation.head_mask import face_silhouette, head_mask
 from mggtalk.perception.segmentation.person_segmenter import PersonSegmenter
 
-# A strip of somebody else's hair may cross the face; a part of the face that a hand cuts off is larger. Our choice.
-_LEAST_SHARE_OF_FACE = 0.05
+# A strip of another person's hair may cross the face, but a part of the face cut off by a hand is larger. Our choice.
+_MIN_FACE_FRACTION = 0.05
 
 
 class HeadParser(Protocol):
-    """Tells the head of the tracked person from all else: hair, ears, hat, glasses in; neck and shoulders out."""
+    """Segments the head of the tracked person: hair, ears, hat, glasses in; neck and shoulders out."""
 
     name: str
 
@@ -97,7 +97,7 @@ class SegformerParser:
         self,
         images: UInt8[np.ndarray, "num_frames size size 3"],
         landmarks_px: Float[np.ndarray, "num_frames num_landmarks 2"],
-        up: Float[np.ndarray, "num_frames 2"],  # noqa: ARG002  the network knows heads that lie
+        up: Float[np.ndarray, "num_frames 2"],  # noqa: ARG002  the network handles tilted heads by itself
     ) -> Bool[np.ndarray, "num_frames size size"]:
         """Return the head's pixels of every image; see `HeadParser`."""
         size = images.shape[1:3]
@@ -121,20 +121,20 @@ class SegformerParser:
 def head_probability(
     logits: Float[Tensor, "batch num_classes height width"], classes: tuple[int, ...]
 ) -> Float[Tensor, "batch height width"]:
-    """Return the probability of each pixel to show one of the classes."""
+    """Return the probability that a pixel shows one of the classes."""
     return logits.float().softmax(dim=1)[:, list(classes)].sum(dim=1)
 
 
 def tracked_head(
     heads: Bool[np.ndarray, "height width"], face: Bool[np.ndarray, "height width"]
 ) -> Bool[np.ndarray, "height width"]:
-    """Return those connected parts of all heads in the image that the tracked face lies on.
+    """Return the connected components of all heads in the image that the tracked face overlaps.
 
-    What is before a face may cut it into parts; each that has its share of the face is in.
+    An object in front of a face may cut it into parts; every part with at least `_MIN_FACE_FRACTION` of it is kept.
 
     Args:
-        face: where the landmarks' surface is.
+        face: silhouette of the landmarks' surface.
     """
     _, components = cv2.connectedComponents(heads.astype(np.uint8), connectivity=4)
     labels, counts = np.unique(components[face & heads], return_counts=True)
-    return np.asarray(np.isin(components, labels[counts >= _LEAST_SHARE_OF_FACE * counts.sum()]))
+    return np.asarray(np.isin(components, labels[counts >= _MIN_FACE_FRACTION * counts.sum()]))

@@ -1,4 +1,4 @@
-"""Person mask of an image: MediaPipe's selfie segmentation model."""
+"""Segments the person in an image with MediaPipe's selfie segmentation model."""
 
 import weakref
 from pathlib import Path
@@ -10,7 +10,7 @@ from mggtalk.perception.mediapipe_image import mediapipe_image
 
 
 class PersonSegmenter:
-    """Tells person from background, each image by itself.
+    """Separates person from background, each image by itself.
 
     Args:
         model_path: the verified `selfie_segmentation.tflite`.
@@ -31,7 +31,7 @@ class PersonSegmenter:
         weakref.finalize(self, self._segmenter.close)
 
     def segment(self, image: UInt8[np.ndarray, "height width 3"]) -> Float32[np.ndarray, "height width"]:
-        """Return the probability of each pixel of `image` (RGB) to show a person."""
+        """Return the probability that each pixel of `image` (RGB) shows a person."""
         frame = mediapipe_image(image)
         masks = self._segmenter.segment(frame).confidence_masks
         return np.array(masks[0].numpy_view(), dtype=np.float32).reshape(image.shape[:2])

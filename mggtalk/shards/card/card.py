@@ -1,4 +1,4 @@
-"""`CARD.md` and `card.json`: what the data set holds, how it was made, and what was left out.
+"""Writes `CARD.md` and `card.json`: contents of the data set, how it was made, and the inputs that were left out.
 
 The same inputs give the same bytes: no times, no host names, nothing that differs between two runs.
 """
@@ -24,6 +24,7 @@ from mggtalk.shards.schema import SCHEMA_VERSION
 CARD_JSON = "card.json"
 CARD_TEXT = "CARD.md"
 
+# The text of `card.md.j2` is part of the format: `verify` renders the card of every data set again and compares bytes.
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=jinja2.select_autoescape(),  # HTML only: this is Markdown
@@ -37,14 +38,14 @@ _SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K
 
 @dataclass(frozen=True, slots=True)
 class CardContext:
-    """What the index does not know.
+    """The part of the card that does not follow from the index.
 
     Attributes:
         name: the data set's name. description: a sentence or two for people.
         examples: SHA-256 of `examples.jpg`; empty if there is none.
-        protocol: the metric protocol, as `protocol.shards_protocol` gives it.
+        protocol: the metric protocol, as `protocol.shards_protocol` returns it.
         parameters: the stage's group of `params.yaml`. models: SHA-256 by model name.
-        code: digest of the stage's own code. tools: version by package. rejects: number of inputs left out by reason.
+        code: digest of the stage's own code. tools: version by package. rejects: number of rejected inputs by reason.
     """
 
     name: str
@@ -60,14 +61,14 @@ class CardContext:
 
 def write_card(directory: Path, rows: Iterable[SampleRow], context: CardContext) -> None:
     """Write `CARD.md` (with the front matter of Hugging Face data-set cards) and `card.json` into `directory`."""
-    content = summarise(rows, context)
-    atomic_write(directory / CARD_JSON, dump_card(content))
-    atomic_write(directory / CARD_TEXT, render_card(content).encode())
+    summary = summarise(rows, context)
+    atomic_write(directory / CARD_JSON, dump_card(summary))
+    atomic_write(directory / CARD_TEXT, render_card(summary).encode())
 
 
-def dump_card(content: Mapping[str, Any]) -> bytes:
+def dump_card(summary: Mapping[str, Any]) -> bytes:
     """Return the bytes of `card.json`."""
-    return f"{json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)}\n".encode()
+    return f"{json.dumps(summary, indent=2, sort_keys=True, ensure_ascii=False)}\n".encode()
 
 
 def summarise(rows: Iterable[SampleRow], context: CardContext) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def summarise(rows: Iterable[SampleRow], context: CardContext) -> dict[str, Any]
         "total": _count(rows),
         "splits": {str(split): _count(by_split[split]) for split in Split},
         "licenses": {name: _count(members) for name, members in by_license.items()},
-        "sound": {str(state): _sound([row for row in rows if row.audio is state]) for state in AudioState},
+        "sound": {str(state): _audio_summary([row for row in rows if row.audio is state]) for state in AudioState},
         "examples": context.examples,
         "protocol": dict(context.protocol),
         "rejects": {str(reason): count for reason, count in context.rejects.items()},
@@ -95,16 +96,16 @@ def summarise(rows: Iterable[SampleRow], context: CardContext) -> dict[str, Any]
     }
 
 
-def render_card(content: Mapping[str, Any]) -> str:
+def render_card(summary: Mapping[str, Any]) -> str:
     """Return `CARD.md` for the content of a `card.json`."""
-    splits = {name: counts for name, counts in content["splits"].items() if counts["samples"]}
+    splits = {name: counts for name, counts in summary["splits"].items() if counts["samples"]}
     front_matter = {
-        "pretty_name": content["name"],
+        "pretty_name": summary["name"],
         # The Hub's identifiers are the SPDX names in lower case.
-        "license": sorted(name.lower() for name in content["licenses"]) or ["unknown"],
+        "license": sorted(name.lower() for name in summary["licenses"]) or ["unknown"],
         "task_categories": ["image-to-video"],
         "tags": ["talking-head", "webdataset", "mggtalk"],
-        "size_categories": [_size_category(content["total"]["samples"])],
+        "size_categories": [_size_category(summary["total"]["samples"])],
         "configs": [
             {
                 "config_name": "default",
@@ -115,10 +116,10 @@ def render_card(content: Mapping[str, Any]) -> str:
     template = _ENVIRONMENT.get_template("card.md.j2")
     return template.render(
         front_matter=yaml.safe_dump(front_matter, sort_keys=False, allow_unicode=True),
-        parameters=yaml.safe_dump(content["parameters"], allow_unicode=True),
-        protocol=yaml.safe_dump(content["protocol"], allow_unicode=True, width=1000) if content["protocol"] else "",
-        examples=EXAMPLES if content["examples"] else "",
-        **{name: value for name, value in content.items() if name not in {"parameters", "protocol", "examples"}},
+        parameters=yaml.safe_dump(summary["parameters"], allow_unicode=True),
+        protocol=yaml.safe_dump(summary["protocol"], allow_unicode=True, width=1000) if summary["protocol"] else "",
+        examples=EXAMPLES if summary["examples"] else "",
+        **{name: value for name, value in summary.items() if name not in {"parameters", "protocol", "examples"}},
     )
 
 
@@ -136,8 +137,8 @@ def _count(rows: list[SampleRow]) -> dict[str, Any]:
     }
 
 
-def _sound(rows: list[SampleRow]) -> dict[str, Any]:
-    """Return how many clips are so, and how loud they are: least, median and most dBFS."""
+def _audio_summary(rows: list[SampleRow]) -> dict[str, Any]:
+    """Return number of clips, hours and loudness (least, median and most dBFS of a clip) of samples."""
     power: defaultdict[str, float] = defaultdict(float)
     frames: defaultdict[str, int] = defaultdict(int)
     for row in rows:

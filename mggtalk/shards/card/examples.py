@@ -1,4 +1,4 @@
-"""`examples.jpg`: a few crops of a data set in one image, for its card; a function of the shards alone."""
+"""Draws `examples.jpg`: a few crops of a data set in one image, for its card; a function of the shards alone."""
 
 import hashlib
 import zlib
@@ -18,28 +18,29 @@ from mggtalk.shards.codecs import images
 from mggtalk.shards.index import SampleRow
 
 EXAMPLES = "examples.jpg"
-"""A row of images for each split that has clips, in the order train, val, test."""
+"""A row of crops for each split that has clips, in the order train, val, test."""
 
-_PICTURES_PER_SPLIT = 6
+_CROPS_PER_SPLIT = 6
 _SIDE_PX = 128
 _QUALITY = 90
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An image: frame `frame` of the sample `key`."""
+    """One crop to show: frame `frame` of the sample `key`."""
 
     key: str
     frame: int
 
 
 def choose_examples(rows: Iterable[SampleRow]) -> list[list[Example]]:
-    """Return the images of each split that has clips: of the people first by their hash, one each, a source frame.
+    """Choose the crops of each split that has clips: a source frame of each of the first people, in order of hashes.
 
-    A hash of the names, for the ids' own order would follow the videos'. A new person takes at most one other's place.
+    People are ordered by a hash of their names, because the names themselves follow the order of the videos. So one
+    more person replaces at most one other.
 
     Args:
-        rows: of the index; members are not looked at.
+        rows: of the index; their members are not read.
     """
     first: dict[tuple[Split, str], SampleRow] = {}
     for row in rows:
@@ -47,18 +48,18 @@ def choose_examples(rows: Iterable[SampleRow]) -> list[list[Example]]:
         if person not in first or _rank(row.key) < _rank(first[person].key):
             first[person] = row
     ordered = sorted(first.values(), key=lambda row: _rank(row.identity))
-    by_split = [[row for row in ordered if row.split is split][:_PICTURES_PER_SPLIT] for split in Split]
+    by_split = [[row for row in ordered if row.split is split][:_CROPS_PER_SPLIT] for split in Split]
     return [[Example(row.key, min(row.source_frames, default=0)) for row in part] for part in by_split if part]
 
 
 def draw_examples(root: Path, rows: Iterable[SampleRow], examples: Sequence[Sequence[Example]]) -> bytes:
-    """Return the image, as JPEG.
+    """Return `examples.jpg` as bytes.
 
     Args:
-        rows: of the samples shown, members and all; others are passed over.
+        rows: complete rows of the samples shown; others are ignored.
 
     Raises:
-        ShardError: an image is missing or damaged.
+        ShardError: a crop is missing or damaged.
     """
     by_key = {row.key: row for row in rows}
     widest = max(len(part) for part in examples)
@@ -71,7 +72,7 @@ def draw_examples(root: Path, rows: Iterable[SampleRow], examples: Sequence[Sequ
 
 
 def write_examples(root: Path, rows: Iterable[SampleRow]) -> str:
-    """Write `examples.jpg` under `root` and return its SHA-256; without samples there is none, and the hash is empty.
+    """Write `examples.jpg` under `root` and return its SHA-256; without samples remove it and return an empty string.
 
     Raises:
         ShardError: as `draw_examples`.
@@ -81,9 +82,9 @@ def write_examples(root: Path, rows: Iterable[SampleRow]) -> str:
     if not examples:
         (root / EXAMPLES).unlink(missing_ok=True)
         return ""
-    content = draw_examples(root, rows, examples)
-    atomic_write(root / EXAMPLES, content)
-    return hashlib.sha256(content).hexdigest()
+    sheet = draw_examples(root, rows, examples)
+    atomic_write(root / EXAMPLES, sheet)
+    return hashlib.sha256(sheet).hexdigest()
 
 
 def _rank(name: str) -> str:
@@ -93,12 +94,12 @@ def _rank(name: str) -> str:
 def _read(root: Path, row: SampleRow, frame: int) -> UInt8[np.ndarray, "side side 3"]:
     member = schema.rgb_member(frame)
     try:
-        number = row.member_names.index(member)
+        index = row.member_names.index(member)
         path = root / row.shard
         with path.open("rb") as shard:
-            shard.seek(row.member_offsets[number])
-            data = shard.read(min(row.member_sizes[number], path.stat().st_size))  # a damaged size may be any number
-        image = _decode(data, row.member_crc32[number])
+            shard.seek(row.member_offsets[index])
+            data = shard.read(min(row.member_sizes[index], path.stat().st_size))  # a damaged size may be any number
+        image = _decode(data, row.member_crc32[index])
     except (ValueError, IndexError, OSError) as cause:
         raise ShardError(
             f"{root / row.shard}: sample {row.key}: member {member}: cannot be read for {EXAMPLES}: {cause}",

@@ -1,4 +1,4 @@
-"""Counts and quality of a data set, from its index alone."""
+"""Summarises counts and quality of a data set from its index alone."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,10 +18,10 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def light_rows(table: pa.Table) -> list[SampleRow]:
-    """Return the rows of an index table without their members, which are nearly all of a row.
+    """Return the rows of an index table without their members, which make up most of a row.
 
     Raises:
-        ShardError: damaged: no text, a split or a state of the sound that is none, no value.
+        ShardError: the table is damaged: text that does not decode, an unknown split or audio state, a missing value.
     """
     try:
         return _light_rows(table)
@@ -47,10 +47,10 @@ def _light_rows(table: pa.Table) -> list[SampleRow]:
 
 
 def statistics(table: pa.Table) -> dict[str, Any]:
-    """Return what an index table adds up to, as plain values.
+    """Return counts and quality of an index table, as plain values.
 
-    `total`, `splits`, `licenses` and `sound` are as in `card.json`; `quality` has, for the whole and for each split
-    that has samples, quantiles over samples: `face_size` in pixels of the video frame, `sharpness` as in `tracks.npz`.
+    `total`, `splits`, `licenses` and `sound` are as in `card.json`. `quality` has quantiles over samples, for the whole
+    and for each split that has samples: `face_size` in pixels of the video frame, `sharpness` as in `tracks.npz`.
     """
     rows = light_rows(table)
     summary = summarise(rows, CardContext(""))

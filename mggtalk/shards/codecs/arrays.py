@@ -1,6 +1,6 @@
-"""Arrays as `.npz` bytes that depend on the arrays alone, and back, without pickle.
+"""Encodes arrays as `.npz` bytes that depend on the arrays alone, and decodes them without pickle.
 
-Members are stored, not deflated: floats hardly shrink, and deflate's output differs between builds of zlib.
+Members are stored, not deflated, because floats hardly shrink and deflate's output differs between builds of zlib.
 """
 
 import io
@@ -15,7 +15,7 @@ import numpy as np
 
 _NPY_VERSION = (1, 0)
 _NPY_PREFIX_BYTES = 10  # magic, version, size of the header
-# Of a ZIP member's local header (APPNOTE.TXT 4.3.7): its fixed part, and where in it the sizes of the rest are.
+# A ZIP member's local header (APPNOTE.TXT 4.3.7): size of its fixed part, and offset in it of the sizes of the rest.
 _ZIP_HEADER_BYTES = 30
 _SIZES_IN_ZIP_HEADER = 26
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -27,14 +27,14 @@ def dump_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             member = zipfile.ZipInfo(f"{name}.npy", date_time=_ZIP_EPOCH)
-            member.create_system = 3  # Unix; the default is the system's that writes
+            member.create_system = 3  # Unix; the default depends on the system that writes
             with archive.open(member, "w") as file:
                 np.lib.format.write_array(file, np.ascontiguousarray(array), version=_NPY_VERSION, allow_pickle=False)
     return buffer.getvalue()
 
 
 def load_arrays(data: bytes, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Return the arrays called `names` from the bytes of an `.npz`; checksums are the caller's, who has the index's.
+    """Return the arrays called `names` from the bytes of an `.npz`; the caller checks the CRC-32, which the index has.
 
     Raises:
         ValueError: damaged, a name is missing, or an array holds objects (which would need pickle).
@@ -49,7 +49,7 @@ def load_arrays(data: bytes, names: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def _array_of(data: bytes, member: zipfile.ZipInfo) -> np.ndarray:
-    """Return an array from where it lies in the archive; np.load takes five times as long."""
+    """Return an array straight from its bytes in the archive; np.load takes five times as long."""
     if member.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{member.filename}: expected to be stored, not compressed")
     name_size, extra_size = struct.unpack_from("<HH", data, member.header_offset + _SIZES_IN_ZIP_HEADER)
@@ -63,7 +63,7 @@ def _array_of(data: bytes, member: zipfile.ZipInfo) -> np.ndarray:
 
 @lru_cache(maxsize=256)
 def _parse_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, whether Fortran's order, and type; most samples of a data set have the same headers."""
+    """Return shape, whether in Fortran order, and type. Cached: most samples of a data set have the same headers."""
     file = io.BytesIO(header)
     if np.lib.format.read_magic(file) != _NPY_VERSION:
         raise ValueError(f"expected .npy files of version {_NPY_VERSION}")

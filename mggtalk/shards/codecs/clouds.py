@@ -1,7 +1,8 @@
-"""A symmetric point cloud as the member `NNN.cloud.npz`: 13 bytes a visible point, 17 a mirrored one.
+"""Encodes a symmetric point cloud as the member `NNN.cloud.npz`: 13 bytes per visible point, 17 per mirrored one.
 
 Half floats of centimetres err by at most 0.04 mm within 16 cm of the origin, and 8-bit normals by 0.4 degrees: far
-below what monocular depth can tell. Both are symmetric around 0: a stored point stays the exact mirror of its twin.
+below the accuracy of monocular depth. Both roundings are symmetric around 0, so a stored mirrored point is the exact
+mirror image of the stored visible point that it comes from.
 """
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from mggtalk.records import HeadCloud
 from mggtalk.shards.codecs.arrays import dump_arrays, load_arrays
 
+# In the file, `twin` has the mirrored part of `HeadCloud.mirrored_of`.
 _ARRAYS = ("positions", "normals", "source_pixel", "twin")
 
 
@@ -18,14 +20,15 @@ def encode_cloud(cloud: HeadCloud) -> bytes:
     Raises:
         ValueError: a visible point comes after a mirrored one, or a coordinate is not finite.
     """
-    num_visible = int(np.count_nonzero(cloud.twin < 0))
-    if (cloud.twin[num_visible:] < 0).any():
-        raise ValueError("cloud: expected the visible points (twin -1) first, then the mirrored ones")
+    num_visible = int(np.count_nonzero(cloud.mirrored_of < 0))
+    twin = cloud.mirrored_of[num_visible:].astype(np.int32)
+    if (twin < 0).any():
+        raise ValueError("cloud: expected the visible points (mirrored_of -1) first, then the mirrored ones")
     positions = cloud.positions.astype(np.float16)
     if not np.isfinite(positions).all():
         raise ValueError("cloud: positions: expected finite centimetres below 65504")
     normals = np.rint(cloud.normals * 127).astype(np.int8)
-    arrays = (positions, normals, cloud.source_pixel.astype(np.int16), cloud.twin[num_visible:].astype(np.int32))
+    arrays = (positions, normals, cloud.source_pixel.astype(np.int16), twin)
     return dump_arrays(dict(zip(_ARRAYS, arrays, strict=True)))
 
 
@@ -36,16 +39,16 @@ def decode_cloud(data: bytes) -> HeadCloud:
         ValueError: damaged, or the arrays do not fit each other.
     """
     arrays = load_arrays(data, _ARRAYS)
-    positions, mirrored = arrays["positions"], arrays["twin"]
-    num_points, num_visible = len(positions), len(positions) - len(mirrored)
+    positions, twin = arrays["positions"], arrays["twin"]
+    num_points, num_visible = len(positions), len(positions) - len(twin)
     expected = {"positions": (num_points, 3), "normals": (num_points, 3), "source_pixel": (num_points, 2)}
     for name, shape in expected.items():
         if arrays[name].shape != shape:
             raise ValueError(f"cloud: {name}: got shape {arrays[name].shape}, expected {shape}")
-    if num_visible < 0 or (mirrored < 0).any() or (mirrored >= num_visible).any():
+    if num_visible < 0 or (twin < 0).any() or (twin >= num_visible).any():
         raise ValueError(f"cloud: twin: expected indices of the {num_visible} visible points")
     normals = arrays["normals"].astype(np.float32)
     length = np.sqrt(np.einsum("pc,pc->p", normals, normals))[:, None]
-    twin = np.concatenate([np.full(num_visible, -1, np.int32), mirrored])
+    mirrored_of = np.concatenate([np.full(num_visible, -1, np.int32), twin])
     unit_normals = normals / np.maximum(length, np.float32(1))
-    return HeadCloud(positions.astype(np.float32), unit_normals, arrays["source_pixel"], twin)
+    return HeadCloud(positions.astype(np.float32), unit_normals, arrays["source_pixel"], mirrored_of)

@@ -1,4 +1,4 @@
-"""Pictures, masks, depth and normals as JPEG and PNG bytes, and back."""
+"""Encodes images, masks, depth and normals as JPEG and PNG bytes, and decodes them."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float32, UInt8, UInt16
 _MAX_UNIT = 65535
 
 # Measured (docs/shards.md): the "up" filter at level 1 is the fastest to write and to read, and hardly larger than
-# cv2's default at level 3; at one bit a pixel level 6 costs next to nothing.
+# cv2's default at level 3; at one bit per pixel level 6 costs next to nothing.
 _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
 _PNG_MASK = (cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_BILEVEL, 1)
 
@@ -27,13 +27,13 @@ def decode_rgb(data: bytes) -> Image:
     """Return the RGB image in `data`.
 
     Raises:
-        ValueError: `data` cannot be decoded; so for the other decoders here.
+        ValueError: `data` cannot be decoded; the other decoders here raise it too.
     """
     return _decode(data, cv2.IMREAD_COLOR_RGB)
 
 
 def encode_mask(mask: Mask) -> bytes:
-    """Return `mask` as a PNG of one bit a pixel."""
+    """Return `mask` as a PNG of one bit per pixel."""
     return _encode(".png", mask.astype(np.uint8) * np.uint8(255), _PNG_MASK)
 
 
@@ -52,7 +52,7 @@ def encode_depth(depth: Depth) -> tuple[bytes, float]:
     if not np.isfinite(depth).all() or depth.min() < 0:
         raise ValueError("depth: expected finite values of at least 0 (0 = none)")
     scale = float(depth.max()) / _MAX_UNIT or 1.0
-    # What is known stays known: a depth that rounds to 0 would read as none.
+    # At least 1 where depth is known: a depth that rounds to 0 would be read as unknown.
     units = np.where(depth > 0, np.maximum(np.rint(depth / scale), 1), 0).astype(np.uint16)
     return _encode(".png", units, _PNG), scale
 
@@ -94,7 +94,7 @@ def normals_of_colors(colors: Image) -> Normals:
     return unit_or_zero(cv2.copyTo(normals, known))
 
 
-# The next three run for every source frame that is read: cv2 does them in a third of numpy's time.
+# The next three run for every source frame that is read; cv2 takes a third of numpy's time for them.
 
 
 def known_normals(normals: Normals) -> Mask:

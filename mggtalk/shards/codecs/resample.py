@@ -1,7 +1,7 @@
 """Resamples frames of the stored crop to a smaller size, each pixel the mean of the area that it covers.
 
-With pixel centres at +0.5 a change of size is a pure scaling of pixel coordinates: of landmarks and of the first two
-rows of the intrinsics. What is unknown (0) takes no part in a mean, so depth and normals do not bleed at their edges.
+With pixel centres at +0.5 a change of size only scales pixel coordinates: those of landmarks, and the first two rows of
+the intrinsics. Unknown values (0) are left out of the means, so depth and normals do not bleed at their edges.
 """
 
 import math
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from mggtalk.shards.codecs.images import known_normals, unit_or_zero
 
-# A video frame's edge is known to rounding errors of the similarity transform only.
+# The video frame's edge has the rounding error of the similarity transform.
 _EDGE_TOLERANCE_PX = 1e-3
 
 
@@ -22,27 +22,27 @@ def resize_image(image: UInt8[np.ndarray, "stored stored 3"], size: int) -> UInt
 
 
 def resize_mask(mask: Bool[np.ndarray, "stored stored"], size: int) -> Bool[np.ndarray, "size size"]:
-    """Return `mask` at `size`: true where at least half of a pixel's area was."""
+    """Return `mask` at `size`: true where the mask covers at least half of a pixel's area."""
     if mask.shape == (size, size):
         return mask
     return _area(mask.astype(np.float32), size) >= np.float32(0.5)
 
 
 def resize_depth(depth: Float32[np.ndarray, "stored stored"], size: int) -> Float32[np.ndarray, "size size"]:
-    """Return `depth` at `size`: the mean of what is known, where that is at least half of a pixel's area; else 0."""
+    """Return `depth` at `size`: the mean of the known depth where it covers at least half of a pixel's area; else 0."""
     if depth.shape == (size, size):
         return depth
-    share = _area((depth > 0).astype(np.float32), size)
-    mean: np.ndarray = _area(depth, size) / np.maximum(share, np.float32(0.5))
-    return mean * (share >= np.float32(0.5))
+    known_fraction = _area((depth > 0).astype(np.float32), size)
+    mean: np.ndarray = _area(depth, size) / np.maximum(known_fraction, np.float32(0.5))
+    return mean * (known_fraction >= np.float32(0.5))
 
 
 def resize_normals(normals: Float32[np.ndarray, "stored stored 3"], size: int) -> Float32[np.ndarray, "size size 3"]:
     """Return `normals` at `size`: the mean direction where at least half of a pixel's area is known; else (0, 0, 0)."""
     if normals.shape[:2] == (size, size):
         return normals
-    share = _area(known_normals(normals).astype(np.float32), size)
-    return unit_or_zero(cv2.copyTo(_area(normals, size), (share >= np.float32(0.5)).astype(np.uint8)))
+    known_fraction = _area(known_normals(normals).astype(np.float32), size)
+    return unit_or_zero(cv2.copyTo(_area(normals, size), (known_fraction >= np.float32(0.5)).astype(np.uint8)))
 
 
 def scale_intrinsics(intrinsics: Float32[np.ndarray, "3 3"], scale: float) -> Float32[np.ndarray, "3 3"]:

@@ -17,7 +17,7 @@ from mggtalk.shards.schema import SampleMeta
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceGeometry:
-    """What a source frame carries beyond its image.
+    """Geometry of a source frame.
 
     Attributes:
         depth: z in the camera frame in cm, 0 where unknown.
@@ -42,9 +42,9 @@ def encode_sample(
     """Return the sample of one chunk.
 
     Args:
-        meta: what the sample is; `depth_scale` is set here.
-        sources: geometry by the frame's number within the sample; its keys are `meta.source_frames`.
-        audio: the chunk's sound as FLAC, or None where `meta.audio` says that there is none.
+        meta: the sample's metadata; `depth_scale` is set here.
+        sources: geometry by the frame's index within the sample; its keys are `meta.source_frames`.
+        audio: the chunk's audio as FLAC, or None where `meta.audio` says that there is none.
 
     Raises:
         ValueError: the arrays do not fit `meta` or each other.

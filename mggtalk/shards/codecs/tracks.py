@@ -1,4 +1,4 @@
-"""The per-frame tracks of a clip or of one chunk of it, and their member `tracks.npz`."""
+"""Per-frame tracks of a clip or of one chunk of it, and their encoding as the member `tracks.npz`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _DTYPES = {"times_s": np.float64, "frame_index": np.int32}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipTracks:
-    """Tracks of consecutive frames; `landmarks_px` in pixels of the stored crop, all else as in `records.ClipTrack`."""
+    """Tracks of consecutive frames; `landmarks_px` in pixels of the stored crop, the rest as in `records.ClipTrack`."""
 
     landmarks_px: Float32[np.ndarray, "num_frames num_landmarks 2"]
     landmarks: Float32[np.ndarray, "num_frames num_landmarks 3"]

@@ -1,1 +1,1 @@
-"""Reads byte ranges of shards on disk or behind URLs, and keeps pages of remote files."""
+"""Reads byte ranges of shards on disk or behind URLs, and caches pages of remote files."""

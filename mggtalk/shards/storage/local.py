@@ -1,4 +1,4 @@
-"""Byte ranges of the files of a data set, wherever it lies; here: in a local directory."""
+"""Reads byte ranges of the files of a data set: the protocol, and its implementation for a local directory."""
 
 import os
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ from typing import Protocol
 
 from mggtalk.shards.index import SampleRow
 
-# Far below the usual limit of 1024 open files of a process, with room for others.
+# Far below the usual limit of 1024 open files per process, to leave room for others.
 _MAX_OPEN_FILES = 128
 
 
 class Storage(Protocol):
-    """Where the files of a data set lie. Safe to share between threads and across a fork.
+    """Access to the files of a data set. Safe to share between threads and across a fork.
 
-    Every method raises OSError, whose message names the file, where it is missing or cannot be read; ConnectionError
-    where a server is to blame.
+    Every method raises OSError, whose message names the file, if it is missing or cannot be read; ConnectionError if
+    the server is to blame.
     """
 
     def where(self, name: str) -> str:
-        """Return path or URL of the file `name`, for people."""
+        """Return path or URL of the file `name`, for messages."""
         ...
 
     def size(self, name: str) -> int:
@@ -28,15 +28,15 @@ class Storage(Protocol):
         ...
 
     def read(self, name: str, offset: int, size: int) -> bytes:
-        """Return the bytes `offset` to `offset + size` of the file `name`; fewer where it ends before."""
+        """Return the bytes `offset` to `offset + size` of the file `name`; fewer where it ends earlier."""
         ...
 
     def read_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Return what `read` does for each (offset, size)."""
+        """Read each (offset, size) of the file `name`."""
         ...
 
-    def read_member(self, row: SampleRow, number: int) -> bytes:
-        """Return the bytes of member `number` of a sample, unchecked; fewer where the shard ends before."""
+    def read_member(self, row: SampleRow, index: int) -> bytes:
+        """Return the bytes of the member at `index` of a sample, unchecked; fewer where the shard ends earlier."""
         ...
 
 
@@ -61,33 +61,33 @@ class LocalStorage:
         return os.fstat(file.descriptor).st_size
 
     def read(self, name: str, offset: int, size: int) -> bytes:
-        """Return the bytes `offset` to `offset + size` of the file `name`; fewer where it ends before.
+        """Return the bytes `offset` to `offset + size` of the file `name`; fewer where it ends earlier.
 
         Raises:
             OSError: the file is missing or cannot be read.
         """
-        file = self._open(name)  # held while it is read: another thread may have opened it too, and put its own there
+        file = self._open(name)  # held while reading, because another thread may replace the cached file
         return os.pread(file.descriptor, size, offset)
 
     def read_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Return what `read` does for each (offset, size).
+        """Read each (offset, size) of the file `name`.
 
         Raises:
             OSError: the file is missing or cannot be read.
         """
         return [self.read(name, offset, size) for offset, size in ranges]
 
-    def read_member(self, row: SampleRow, number: int) -> bytes:
-        """Return the bytes of member `number` of a sample.
+    def read_member(self, row: SampleRow, index: int) -> bytes:
+        """Return the bytes of the member at `index` of a sample.
 
         Raises:
             OSError: the shard is missing or cannot be read.
         """
-        return self.read(row.shard, row.member_offsets[number], row.member_sizes[number])
+        return self.read(row.shard, row.member_offsets[index], row.member_sizes[index])
 
 
 class _OpenFile:
-    """Closes its descriptor when the last thread that reads from it has let go."""
+    """An open file that closes its descriptor when the last thread that reads from it drops it."""
 
     def __init__(self, root: Path, name: str) -> None:
         self.descriptor = os.open(root / name, os.O_RDONLY | os.O_CLOEXEC)

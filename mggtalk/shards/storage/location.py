@@ -1,4 +1,4 @@
-"""Where a data set may lie, and what is kept here of one that lies elsewhere."""
+"""Chooses the storage for a path or URL, and the limits of the cache for remote data sets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from mggtalk.weights.downloads import cache_root
 
 @dataclass(frozen=True, slots=True)
 class CacheLimits:
-    """What is kept on disk of data sets that lie elsewhere.
+    """Cache on disk for data sets behind URLs.
 
     Attributes:
-        folder: may be shared by data sets and processes; None is `shards` in the cache of the registry.
-        max_bytes: of all that is in the folder; what was used least recently goes first.
+        folder: may be shared by data sets and processes; None is `shards` in the cache folder of model weights.
+        max_bytes: limit of the folder's size; the least recently used pages go first.
     """
 
     folder: Path | None = None

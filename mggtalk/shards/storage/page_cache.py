@@ -1,7 +1,7 @@
 """A bounded folder of pages of remote files, which any number of processes may share.
 
-Its entries are named by what they hold (the hash that the index states), so they never grow stale: a changed data set
-has other names. Their content is not trusted: who reads an entry checks it. What was used least recently goes first.
+Entries are named by the hash that the index states for them, so they never go stale: a changed data set has other
+names. Their content is not trusted: the reader checks it. The least recently used pages go first.
 """
 
 import logging
@@ -12,37 +12,37 @@ from pathlib import Path
 _logger = logging.getLogger(__name__)
 
 _SWEPT_TO = 0.9
-"""Share of the limit that a sweep leaves, so that not every write needs one."""
+"""Fraction of the limit that a sweep leaves, so that not every write needs one."""
 
 _UNSWEPT = 1 / 64
-"""Share of the limit that a process writes before it looks what all have written meanwhile."""
+"""Fraction of the limit that a process writes before it sweeps, which also counts the pages of other processes."""
 
 _PARTIAL_SUFFIX = ".partial"
 
 
 class PageCache:
-    """Keeps pages of bytes in `folder`, of `limit_bytes` in all.
+    """Keeps up to `limit_bytes` of pages in `folder`.
 
-    Entries appear whole, by rename. Up to six processes stay within the limit, each more may exceed it by a 64th for a
-    while. A folder that cannot be written to costs the pages, not the reading.
+    Entries appear whole, by rename. Up to six processes stay within the limit; each further one may exceed it by a 64th
+    for a while. If the folder cannot be written to, pages are not kept, and reading goes on.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder = folder
         self._limit = limit_bytes
-        # Since the last sweep; the first write sweeps. An estimate: threads may lose count of a page.
+        # Bytes since the last sweep; the first write sweeps. An estimate, because threads may lose count of a page.
         self._written = limit_bytes
         self._warned = False
 
     def read(self, key: str, offset: int, size: int) -> bytes | None:
-        """Return bytes of the page `key`, fewer where it ends before; None if it is not here."""
+        """Return bytes of the page `key`, fewer where it ends earlier; None if it is not cached."""
         path = self._path(key)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
         try:
-            os.utime(descriptor)  # when it was used last; file systems seldom keep the time of access
+            os.utime(descriptor)  # records the use, because file systems seldom keep access times
             return os.pread(descriptor, size, offset)
         except OSError:
             return None
@@ -50,7 +50,7 @@ class PageCache:
             os.close(descriptor)
 
     def write(self, key: str, page: bytes) -> None:
-        """Keep a page, unless it is larger than all that may be kept."""
+        """Keep a page, unless it is larger than the limit."""
         if len(page) > self._limit:
             return
         try:
@@ -72,7 +72,7 @@ class PageCache:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """Write by rename, without waiting for the disk: a page that a power cut tears is found when it is read."""
+    """Write by rename, without waiting for the disk, because a page torn by a power cut is detected when it is read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, partial = tempfile.mkstemp(dir=path.parent, suffix=_PARTIAL_SUFFIX)
     try:
@@ -85,7 +85,7 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 
 def _sweep(folder: Path, limit_bytes: int) -> None:
-    """Remove what was used least recently until `limit_bytes` are left; others may sweep at the same time."""
+    """Remove the least recently used pages until `limit_bytes` are left; other processes may sweep at the same time."""
     entries = []
     for path in folder.glob("??/*"):
         try:
@@ -97,5 +97,5 @@ def _sweep(folder: Path, limit_bytes: int) -> None:
     for _, size, path in sorted(entries):
         if excess <= 0:
             return
-        path.unlink(missing_ok=True)  # parts that killed writers left age like the rest
+        path.unlink(missing_ok=True)  # partial files that killed writers left age like the rest
         excess -= size

@@ -1,7 +1,7 @@
-"""Byte ranges of the files of a data set behind a URL, by way of fsspec, in pages that a cache on disk may keep.
+"""Reads byte ranges of the files of a data set behind a URL through fsspec, in pages that a cache on disk may keep.
 
-A page is a run of whole members of a sample, of about `PAGE_BYTES`. Before it is kept, each of its members is checked
-against the index, so what is kept is what the index means, whatever the server's files have become since.
+A page is a run of whole members of a sample, about `PAGE_BYTES` long. Before it is kept, each member is checked against
+the index, so a cached page matches the index even if the server's files have changed.
 """
 
 import json
@@ -29,15 +29,15 @@ ResultT = TypeVar("ResultT")
 PROTOCOLS = ("https", "http", "s3", "memory")
 
 PAGE_BYTES = 1 << 19
-"""About what a request fetches of a sample; other sizes were measured (docs/experiments.md)."""
+"""Approximate size of a request; other sizes were measured (docs/experiments.md)."""
 
 _CONNECTIONS = 16
-"""Requests at a time."""
+"""Number of concurrent requests."""
 
 _DVC_FOLDER_SUFFIX = ".dir"
 
-# A proxy is taken from the environment, as `requests` and `pip` do. A server that has gone quiet counts as gone, and
-# only `with_retries` tries again.
+# The proxy comes from the environment, as for `requests` and `pip`. A silent server counts as gone, and only
+# `with_retries` tries again.
 _CONNECT_S, _READ_S = 10, 30
 _HTTP_OPTIONS = {
     "client_kwargs": {
@@ -52,7 +52,7 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {"http": _HTTP_OPTIONS, "https": _HT
 
 
 class _ProcessState:
-    """What does not survive a fork: event loops, and locks that another thread may have held at that moment."""
+    """State that does not survive a fork: event loops, and locks that another thread may have held at that moment."""
 
     def __init__(self, protocol: str, options: Mapping[str, Any]) -> None:
         self.process = os.getpid()
@@ -60,13 +60,13 @@ class _ProcessState:
         self._locks = [Lock() for _ in range(_CONNECTIONS)]
 
     def lock_of(self, page: str) -> Lock:
-        """Return the lock of a page, which some others have as well."""
+        """Return the lock of a page, which it shares with other pages."""
         return self._locks[hash(page) % len(self._locks)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """Members `first` to `last` (excluded) of a sample, which lie at `offset` of the shard."""
+    """Members `first` to `last` (exclusive) of a sample, at `offset` of the shard."""
 
     key: str
     offset: int
@@ -78,8 +78,8 @@ class _Page:
 class RemoteStorage:
     """Reads byte ranges of the files below a URL; see `Storage`.
 
-    A URL that ends in `.dir` is a folder as `dvc push` leaves it in a remote: the object that lists the folder's files
-    by their hashes. Its files are found beside it.
+    A URL that ends in `.dir` is a folder in a DVC remote, as `dvc push` writes it: an object that lists the folder's
+    files with their hashes. The files lie beside it, named by hash.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class RemoteStorage:
         page_bytes: int = PAGE_BYTES,
         pauses_s: tuple[float, ...] = PAUSES_S,
     ) -> None:
-        """Say where; nothing is asked for yet.
+        """Set the URL and the options; no request is sent yet.
 
         Args:
             cache: keeps pages; without one, members are fetched one by one.
-            options: of the file system, as fsspec names them.
+            options: for fsspec's file system.
             pauses_s: between the tries of a request.
 
         Raises:
@@ -118,7 +118,7 @@ class RemoteStorage:
             raise ShardError(f"{self.where('')}: {cause}: pip install 'mggtalk[s3]'") from None
 
     def where(self, name: str) -> str:
-        """Return the URL of `name`, or of all if empty, without passwords; of DVC's folders, behind a `#`."""
+        """Return the URL of `name`, or of the data set if empty, without passwords; in a DVC folder `#` precedes it."""
         parts = urlsplit(self._url)._replace(query="")
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         if not name:
@@ -137,10 +137,10 @@ class RemoteStorage:
         return int(size)
 
     def read(self, name: str, offset: int, size: int) -> bytes:
-        """Return the bytes `offset` to `offset + size` of the file `name`; fewer where it ends before.
+        """Return the bytes `offset` to `offset + size` of the file `name`; fewer where it ends earlier.
 
         Raises:
-            OSError: the file is missing, or cannot be read after several tries; the server does not know byte ranges.
+            OSError: the file is missing or cannot be read after several tries, or the server ignores byte ranges.
         """
         if size == 0:
             return b""
@@ -150,7 +150,7 @@ class RemoteStorage:
         return bytes(data)
 
     def read_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Return what `read` does for each (offset, size), several at a time.
+        """Read each (offset, size) of the file `name`, several at a time.
 
         Raises:
             As `read`.
@@ -158,19 +158,19 @@ class RemoteStorage:
         with ThreadPoolExecutor(min(_CONNECTIONS, len(ranges) or 1)) as threads:
             return list(threads.map(lambda part: self.read(name, *part), ranges))
 
-    def read_member(self, row: SampleRow, number: int) -> bytes:
-        """Return the bytes of member `number` of a sample, from the cache if it has them intact.
+    def read_member(self, row: SampleRow, index: int) -> bytes:
+        """Return the bytes of the member at `index` of a sample, from the cache if it has them intact.
 
         Raises:
             As `read`.
         """
-        offset, size = row.member_offsets[number], row.member_sizes[number]
+        offset, size = row.member_offsets[index], row.member_sizes[index]
         if self._cache is None:
             return self.read(row.shard, offset, size)
-        page = _page_of(row, number, self._page_bytes)
+        page = _page_of(row, index, self._page_bytes)
         with self._here().lock_of(page.key):  # threads that want the same page wait for the first of them
             kept = self._cache.read(page.key, offset - page.offset, size)
-            if kept is not None and zlib.crc32(kept) == row.member_crc32[number]:
+            if kept is not None and zlib.crc32(kept) == row.member_crc32[index]:
                 return kept
             content = self.read(row.shard, page.offset, page.size)
             if _is_intact(row, page, content):
@@ -184,7 +184,7 @@ class RemoteStorage:
         return with_retries(lambda: request(url), where, transport_errors(self._protocol), self._pauses_s)
 
     def _here(self) -> _ProcessState:
-        """Return the state of this process."""
+        """Return the state of this process, made anew after a fork."""
         if self._state is None or self._state.process != os.getpid():
             options = {**_OPTIONS.get(self._protocol, {}), **self._options}
             self._state = _ProcessState(self._protocol, options)
@@ -217,21 +217,21 @@ class RemoteStorage:
 def _size_of(file_system: Any, url: str) -> int | None:
     try:
         size: int | None = file_system.size(url)
-    except FileNotFoundError:  # is what fsspec says of web servers, whatever is wrong with them
-        file_system.cat_file(url, start=0, end=1)  # raises what it is
+    except FileNotFoundError:  # fsspec raises this for any fault of a web server
+        file_system.cat_file(url, start=0, end=1)  # raises the actual error
         raise
     return size
 
 
 def _below(url: str, name: str) -> str:
-    """Return the URL of a file; what follows a `?` stays at the end."""
+    """Return the URL of a file; a query (`?...`) stays at the end."""
     parts = urlsplit(url)
     return parts._replace(path=f"{parts.path.rstrip('/')}/{name}").geturl()
 
 
-def _page_of(row: SampleRow, number: int, page_bytes: int) -> _Page:
+def _page_of(row: SampleRow, index: int, page_bytes: int) -> _Page:
     """Return the page that holds a member: all members whose data begins in the same stretch of `page_bytes`."""
-    stretch = (row.member_offsets[number] - row.offset) // page_bytes
+    stretch = (row.member_offsets[index] - row.offset) // page_bytes
     begin = row.offset + stretch * page_bytes
     first, last = (bisect_left(row.member_offsets, edge) for edge in (begin, begin + page_bytes))
     offset, end = row.member_offsets[first], row.member_offsets[last - 1] + row.member_sizes[last - 1]
@@ -241,7 +241,7 @@ def _page_of(row: SampleRow, number: int, page_bytes: int) -> _Page:
 def _is_intact(row: SampleRow, page: _Page, content: bytes) -> bool:
     view = memoryview(content)
     return all(
-        zlib.crc32(view[row.member_offsets[number] - page.offset :][: row.member_sizes[number]])
-        == row.member_crc32[number]
-        for number in range(page.first, page.last)
+        zlib.crc32(view[row.member_offsets[index] - page.offset :][: row.member_sizes[index]])
+        == row.member_crc32[index]
+        for index in range(page.first, page.last)
     )

@@ -1,4 +1,4 @@
-"""Requests to servers are tried several times, and what fails in the end says where."""
+"""Tries requests to servers several times; the final error names the URL."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def with_retries(
     errors: tuple[type[Exception], ...],
     pauses_s: tuple[float, ...] = PAUSES_S,
 ) -> ResultT:
-    """Return what `request` returns; tried again, after a pause each, where an error of `errors` may pass.
+    """Return what `request` returns; after an error of `errors` that may pass, pause and try again.
 
     Raises:
         FileNotFoundError: there is no such file at `where`. ConnectionError: any other failure, with the cause.
@@ -42,7 +42,7 @@ def with_retries(
 
 
 def transport_errors(protocol: str) -> tuple[type[Exception], ...]:
-    """Return what the file system of a protocol raises where a request fails."""
+    """Return the errors that the file system of a protocol raises when a request fails."""
     common = (OSError, TimeoutError, aiohttp.ClientError)
     if protocol != "s3":
         return common
@@ -52,7 +52,7 @@ def transport_errors(protocol: str) -> tuple[type[Exception], ...]:
 
 
 def _is_final(cause: Exception) -> bool:
-    """Return whether trying again is of no use: the server has understood, and says no."""
+    """Return whether trying again is of no use, because the server understood the request and refused it."""
     if isinstance(cause, aiohttp.ClientResponseError):
         return 400 <= cause.status < 500 and cause.status not in _BUSY
     if isinstance(cause, aiohttp.InvalidURL | aiohttp.ClientConnectorCertificateError | PermissionError):
@@ -61,7 +61,7 @@ def _is_final(cause: Exception) -> bool:
 
 
 def _describe(cause: Exception) -> str:
-    if isinstance(cause, aiohttp.ClientResponseError):  # its text repeats the URL, signature and all
+    if isinstance(cause, aiohttp.ClientResponseError):  # its text repeats the URL with its signature
         return f"HTTP {cause.status} {cause.message}"
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
         fault = cause.certificate_error

@@ -1,4 +1,4 @@
-"""Checks `card.json` and `CARD.md`: what they count follows from the index, and one follows from the other."""
+"""Checks `card.json` and `CARD.md`: the counts follow from the index, and `CARD.md` follows from `card.json`."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -33,10 +33,10 @@ def read_card(root: Path) -> dict[str, Any]:
 
 
 def check_card(root: Path, rows: Sequence[SampleRow]) -> list[Issue]:
-    """Return what is wrong with the two files of the card.
+    """Return the issues of the two files of the card.
 
     Args:
-        rows: of the index; members are not looked at.
+        rows: of the index; their members are not read.
     """
     try:
         content = read_card(root)
@@ -64,20 +64,21 @@ def _check_text(path: Path, expected: str) -> list[Issue]:
         return [Issue(CARD_TEXT, f"cannot be read: {cause}")]
     got, wanted = text.split("\n"), expected.split("\n")
     what = f"not what {CARD_JSON} and the index give"
+    changes = SequenceMatcher(None, got, wanted, autojunk=False).get_opcodes()
     return [
         Issue(
             CARD_TEXT,
-            f"line {place[0] + 1}: {what}",
-            expected=repr("\n".join(wanted[place[2] : place[3]])),
-            got=repr("\n".join(got[place[0] : place[1]])),
+            f"line {got_from + 1}: {what}",
+            expected=repr("\n".join(wanted[wanted_from:wanted_to])),
+            got=repr("\n".join(got[got_from:got_to])),
         )
-        for kind, *place in SequenceMatcher(None, got, wanted, autojunk=False).get_opcodes()
+        for kind, got_from, got_to, wanted_from, wanted_to in changes
         if kind != "equal"
     ]
 
 
 def _differences(expected: Any, got: Any, key: str) -> Iterator[tuple[str, str, str]]:
-    """Yield key, expected and got value of the leaves of two JSON documents that differ."""
+    """Yield key, expected and got value of every leaf that differs between two JSON documents."""
     if isinstance(expected, dict) and isinstance(got, dict):
         for name in sorted({*expected, *got}):
             inner = f"{key}.{name}" if key else name

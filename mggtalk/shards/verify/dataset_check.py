@@ -1,7 +1,7 @@
 """Checks a data set of shards to its last byte.
 
-A shard's bytes follow from its members, the index from the shards, the card from the index, and the place of a clip
-from all clips: so each is made once more from what it follows from, and compared. See docs/shards.md.
+A shard's bytes follow from its members, the index from the shards, the card from the index, and the shard of a clip
+from all clips. So each is computed again from the data it follows from, and compared; see docs/shards.md.
 """
 
 from collections import defaultdict
@@ -22,7 +22,7 @@ from mggtalk.shards.schema import INDEX_NAME, SCHEMA_VERSION, parse_meta
 from mggtalk.shards.verify.card_check import check_card, read_card
 from mggtalk.shards.verify.examples_check import check_examples
 from mggtalk.shards.verify.issues import Issue
-from mggtalk.shards.verify.layout_check import PlacedSample, check_layout
+from mggtalk.shards.verify.layout_check import LocatedSample, check_layout
 from mggtalk.shards.verify.shard_check import check_shard
 from mggtalk.shards.verify.table_check import check_rejects, check_table
 from mggtalk.shards.verify.tar_walk import walk_tar
@@ -32,7 +32,7 @@ REJECTS_NAME = "rejects.parquet"
 
 @dataclass(slots=True)
 class Verification:
-    """What a check came to: how much was looked at, what is wrong, and what is to be said besides."""
+    """Result of a check: how much was read, the issues, and notes on differences that are no issue."""
 
     num_shards: int = 0
     num_samples: int = 0
@@ -45,8 +45,8 @@ def verify(root: Path, *, fast: bool = False, advance: Callable[[int], None] = l
     """Check everything under `root`.
 
     Args:
-        fast: do not decode the members; their bytes are still held against the index's hashes.
-        advance: is told how many bytes of shards have been checked since it was last called.
+        fast: do not decode the members; their bytes are still compared to the index's hashes.
+        advance: called with the number of shard bytes checked since the last call.
 
     Raises:
         ShardError: there is no such folder. SchemaVersionError: index and samples are of another schema version.
@@ -56,20 +56,20 @@ def verify(root: Path, *, fast: bool = False, advance: Callable[[int], None] = l
     result = Verification()
     table = _read_index(root, result)
     by_shard: defaultdict[str, list[int]] = defaultdict(list)
-    for number, shard in enumerate(table["shard"].to_pylist() if table is not None else []):
-        by_shard[shard].append(number)
-    there = shard_names(root)
-    samples: list[PlacedSample] = []
-    for shard in sorted({*there, *by_shard}):
+    for index, shard in enumerate(table["shard"].to_pylist() if table is not None else []):
+        by_shard[shard].append(index)
+    on_disk = shard_names(root)
+    samples: list[LocatedSample] = []
+    for shard in sorted({*on_disk, *by_shard}):
         indexed = None if table is None else {row.key: row for row in _rows(table, by_shard[shard])}
-        if shard not in there:
+        if shard not in on_disk:
             result.issues.append(Issue(shard, "missing, but the index has samples in it"))
-            samples += [PlacedSample.of(row, shard) for row in (indexed or {}).values()]
+            samples += [LocatedSample.of(row, shard) for row in (indexed or {}).values()]
             continue
         result.num_shards += 1
         result.num_bytes += (root / shard).stat().st_size
         for row in check_shard(root, shard, indexed, result.issues, fast=fast, advance=advance):
-            samples.append(PlacedSample.of(row, shard))
+            samples.append(LocatedSample.of(row, shard))
     result.num_samples = len(samples)
     result.issues += check_layout(samples, _target_bytes(root))
     if table is not None:
@@ -77,17 +77,17 @@ def verify(root: Path, *, fast: bool = False, advance: Callable[[int], None] = l
     examples = _stated_examples(root)
     if examples:
         check_examples(root, examples, table, result.issues, result.notes)
-    _check_files(root, {*there, *by_shard, *([] if examples == "" else [EXAMPLES])}, result)
+    _check_files(root, {*on_disk, *by_shard, *([] if examples == "" else [EXAMPLES])}, result)
     return result
 
 
 def shard_names(root: Path) -> list[str]:
-    """Return the paths in the data set of the shards that are there, sorted."""
+    """Return the paths, relative to `root`, of the shards on disk, sorted."""
     return sorted(f"{split}/{path.name}" for split in Split for path in (root / split).glob("*.tar") if path.is_file())
 
 
 def _read_index(root: Path, result: Verification) -> pa.Table | None:
-    """Return the index if it can be read, having checked it against itself."""
+    """Read the index and check that it is consistent in itself; return None if it cannot be read."""
     path = root / INDEX_NAME
     try:
         table = read_index(root)
@@ -117,7 +117,7 @@ def _check_no_nulls(table: pa.Table) -> None:
 
 
 def _knows_samples(root: Path) -> bool:
-    """Tell whether the first sample is of this reader's schema version, so that an index of another is damaged."""
+    """Return whether the first sample has this reader's schema version; then an index with another one is damaged."""
     for shard in shard_names(root)[:1]:
         for member in walk_tar(root / shard, shard, {}, []):
             try:
@@ -128,28 +128,28 @@ def _knows_samples(root: Path) -> bool:
     return False
 
 
-def _rows(table: pa.Table, numbers: list[int]) -> Iterator[SampleRow]:
-    return (row_at(table, number) for number in numbers)
+def _rows(table: pa.Table, indices: list[int]) -> Iterator[SampleRow]:
+    return (row_at(table, index) for index in indices)
 
 
 def _target_bytes(root: Path) -> int | None:
-    """Return the target size of the shards that the card states, if it does."""
+    """Return the target size of the shards as the card states it; None if it states none."""
     try:
         return round(float(read_card(root)["parameters"]["target_shard_mb"]) * 1e6)
     except (ShardError, KeyError, TypeError, ValueError, OverflowError):
-        return None  # `check_card` tells what is wrong with it
+        return None  # `check_card` reports it
 
 
 def _stated_examples(root: Path) -> str | None:
-    """Return the hash of the example images that the card states, empty if it has none; None if it is unreadable."""
+    """Return the hash of `examples.jpg` that the card states, empty if it has none; None if the card is unreadable."""
     try:
         return str(read_card(root).get("examples", ""))
     except ShardError:
-        return None  # `check_card` tells what is wrong with it
+        return None  # `check_card` reports it
 
 
 def _check_files(root: Path, others: set[str], result: Verification) -> None:
-    """Find what does not belong, and check what no other check reads.
+    """Report files that do not belong, and check the table of rejects, which no other check reads.
 
     Args:
         others: shards and images that belong.

@@ -1,4 +1,4 @@
-"""Checks `examples.jpg`: drawn once more from the shards, it must be the same, and its hash the one in the card."""
+"""Checks `examples.jpg`: draws it again from the shards and compares, and compares its hash to the card's."""
 
 import hashlib
 from pathlib import Path
@@ -15,19 +15,19 @@ from mggtalk.shards.codecs import images
 from mggtalk.shards.index import iterate_rows
 from mggtalk.shards.verify.issues import Issue
 
-# Decoders and encoders of two versions round differently, by a level or two; another image differs by dozens.
+# Two versions of a decoder or encoder differ by a level or two, another image by dozens.
 _MOST_MEAN_LEVELS = 3.0
 
 
 def check_examples(root: Path, stated: str, table: pa.Table | None, issues: list[Issue], notes: list[str]) -> None:
     """Compare the image to the one that the shards give, and its hash to the card's.
 
-    Another version of OpenCV may write other bytes. Then there is a note, if the card vouches for the file and the two
-    images look the same.
+    Another version of OpenCV may write other bytes. That is a note, not an issue, if the file has the card's hash and
+    the two images look the same.
 
     Args:
         stated: SHA-256 in the card.
-        table: the index; None if it is damaged. If it or a shard that is shown is, only the hash is compared.
+        table: the index; None if it is damaged. Then, or if a shown shard is damaged, only the hash is compared.
     """
     try:
         content = (root / EXAMPLES).read_bytes()
@@ -50,7 +50,7 @@ def check_examples(root: Path, stated: str, table: pa.Table | None, issues: list
 
 
 def _draw(root: Path, table: pa.Table) -> bytes | None:
-    """Return the image that the shards give; None if one that is shown cannot be read, which other checks tell."""
+    """Return the image that the shards give; None if a shown crop cannot be read, which other checks report."""
     examples = choose_examples(light_rows(table))
     keys = [example.key for part in examples for example in part]
     try:

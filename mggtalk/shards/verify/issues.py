@@ -1,16 +1,16 @@
-"""What `verify` finds wrong, as values."""
+"""Issues that `verify` finds, as values."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One thing that is not as it should be.
+    """One deviation from a valid data set.
 
     Attributes:
-        file: path in the data set, with `/`. what: what is wrong with it.
-        sample, member: where in a shard, or which row of the index; empty where it is no single one's.
-        expected, got: empty where there is nothing to compare.
+        file: path in the data set, with `/`. what: the fault.
+        sample, member: in a shard, or of a row of the index; empty if the fault is not one sample's or member's.
+        expected, got: empty if there is nothing to compare.
     """
 
     file: str
@@ -21,10 +21,10 @@ class Issue:
     got: str = ""
 
     def __str__(self) -> str:
-        place = [self.file]
+        location = [self.file]
         if self.sample:
-            place.append(f"sample {self.sample}")
+            location.append(f"sample {self.sample}")
         if self.member:
-            place.append(f"member {self.member}")
+            location.append(f"member {self.member}")
         comparison = f": got {self.got}, expected {self.expected}" if self.expected or self.got else ""
-        return f"{': '.join(place)}: {self.what}{comparison}"
+        return f"{': '.join(location)}: {self.what}{comparison}"

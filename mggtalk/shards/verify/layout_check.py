@@ -1,4 +1,4 @@
-"""Checks what no shard shows alone: that clips are whole and in one place, and that this is the one the tree gives."""
+"""Checks the layout across shards: every clip is complete and in the one shard that the prefix tree gives."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -10,8 +10,8 @@ from mggtalk.shards.verify.issues import Issue
 from mggtalk.shards.writing.prefix_tree import assign_leaves, shard_name
 
 
-class PlacedSample(NamedTuple):
-    """What the check keeps of a sample, of which there may be very many."""
+class LocatedSample(NamedTuple):
+    """The few fields of a sample that the check keeps, because there may be very many samples."""
 
     key: str
     shard: str
@@ -22,26 +22,26 @@ class PlacedSample(NamedTuple):
     size_bytes: int
 
     @classmethod
-    def of(cls, row: SampleRow, shard: str) -> "PlacedSample":
-        """Return what is kept of a row that lies in `shard`."""
+    def of(cls, row: SampleRow, shard: str) -> "LocatedSample":
+        """Return the kept fields of a row that lies in `shard`."""
         labels = (row.video_id, row.identity, row.license, row.fps, row.clip_num_frames)
         return cls(row.key, shard, row.clip_id, labels, row.start_frame, row.num_frames, row.size_bytes)
 
 
-def check_layout(samples: Iterable[PlacedSample], target_bytes: int | None) -> list[Issue]:
-    """Return what is wrong with the clips, and with where they lie.
+def check_layout(samples: Iterable[LocatedSample], target_bytes: int | None) -> list[Issue]:
+    """Return the issues of the clips and of their distribution over shards.
 
     Args:
-        target_bytes: of the shards; None if it is not known: any one will do.
+        target_bytes: of the shards; None if it is unknown: then any target size that gives the layout will do.
     """
-    clips: defaultdict[str, list[PlacedSample]] = defaultdict(list)
+    clips: defaultdict[str, list[LocatedSample]] = defaultdict(list)
     for sample in samples:
         clips[sample.clip_id].append(sample)
     issues = [issue for clip in sorted(clips) for issue in _check_clip(clips[clip])]
     return issues + _check_tree(clips, target_bytes)
 
 
-def _check_clip(samples: list[PlacedSample]) -> list[Issue]:
+def _check_clip(samples: list[LocatedSample]) -> list[Issue]:
     ordered = sorted(samples, key=lambda sample: sample.start_frame)
     first = ordered[0]
     issues = []
@@ -62,26 +62,29 @@ def _check_clip(samples: list[PlacedSample]) -> list[Issue]:
     return issues
 
 
-def _check_tree(clips: Mapping[str, list[PlacedSample]], target_bytes: int | None) -> list[Issue]:
+def _check_tree(clips: Mapping[str, list[LocatedSample]], target_bytes: int | None) -> list[Issue]:
     sizes = {clip: sum(sample.size_bytes for sample in samples) for clip, samples in clips.items()}
-    places = {clip: samples[0].shard for clip, samples in clips.items()}
-    target = target_bytes or _least_target(sizes, places)
+    shards = {clip: samples[0].shard for clip, samples in clips.items()}
+    target = target_bytes or _least_target(sizes, shards)
     issues = []
     for split in Split:
-        members = {clip: size for clip, size in sizes.items() if places[clip].startswith(f"{split}/")}
+        members = {clip: size for clip, size in sizes.items() if shards[clip].startswith(f"{split}/")}
         for prefix, ids in assign_leaves(members, target).items():
             expected = f"{split}/{shard_name(prefix)}"
             issues += [
-                Issue(places[clip], f"clip {clip} belongs in another shard", expected=expected, got=places[clip])
+                Issue(shards[clip], f"clip {clip} belongs in another shard", expected=expected, got=shards[clip])
                 for clip in ids
-                if places[clip] != expected
+                if shards[clip] != expected
             ]
     return issues
 
 
-def _least_target(sizes: Mapping[str, int], places: Mapping[str, str]) -> int:
-    """Return the smallest target size that lets clips lie together as they do: if any gives this tree, it does."""
-    shards: defaultdict[str, list[int]] = defaultdict(list)
-    for clip, place in places.items():
-        shards[place].append(sizes[clip])
-    return max([1, *(sum(members) for members in shards.values() if len(members) > 1)])
+def _least_target(sizes: Mapping[str, int], shards: Mapping[str, str]) -> int:
+    """Return the smallest target size that allows the clips to share shards as they do.
+
+    If any target size gives this layout, this one does.
+    """
+    sizes_by_shard: defaultdict[str, list[int]] = defaultdict(list)
+    for clip, shard in shards.items():
+        sizes_by_shard[shard].append(sizes[clip])
+    return max([1, *(sum(members) for members in sizes_by_shard.values() if len(members) > 1)])

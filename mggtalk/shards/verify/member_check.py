@@ -1,4 +1,4 @@
-"""Decodes a member and holds it against the sample's metadata: sizes, types, and numbers that are numbers."""
+"""Decodes a member and compares it to the sample's metadata: sizes, types, finite numbers."""
 
 import io
 import math
@@ -88,9 +88,9 @@ def _check_audio(data: bytes, meta: SampleMeta) -> None:
     except (av.FFmpegError, IndexError) as cause:
         raise ValueError(f"cannot be decoded as FLAC: {cause}") from None
     if kind != (_SAMPLE_RATE_HZ, "mono"):
-        raise ValueError(f"sound of {kind[0]} Hz, {kind[1]}; expected {_SAMPLE_RATE_HZ} Hz, mono")
+        raise ValueError(f"audio of {kind[0]} Hz, {kind[1]}; expected {_SAMPLE_RATE_HZ} Hz, mono")
     if num_samples != stop - first:
-        raise ValueError(f"{num_samples} samples of sound, expected {stop - first}")
+        raise ValueError(f"{num_samples} audio samples, expected {stop - first}")
 
 
 def _check_shape(image: np.ndarray, expected: tuple[int, ...]) -> None:

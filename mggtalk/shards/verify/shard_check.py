@@ -1,4 +1,4 @@
-"""Checks one shard: its tar, its samples, and that the index says of them what follows from their bytes."""
+"""Checks one shard: its tar, its samples, and the rows of the index against the rows that follow from its bytes."""
 
 import hashlib
 import tarfile
@@ -25,14 +25,14 @@ from mggtalk.shards.verify.member_check import check_member
 from mggtalk.shards.verify.tar_walk import TarMember, walk_tar
 from mggtalk.shards.writing.staging import sample_row
 
-_PLACES = ("offset", "size_bytes")
-_MEMBER_PLACES = ("member_offsets", "member_sizes")
+_RANGE = ("offset", "size_bytes")
+_MEMBER_RANGES = ("member_offsets", "member_sizes")
 _QUALITY = ("mean_sharpness", "mean_face_size")
 _HASHES = ("sha256", "member_crc32")
 _LABELS = tuple(
     name
     for name in SampleRow.__dataclass_fields__
-    if name not in {"key", "shard", *_PLACES, *_MEMBER_PLACES, *_QUALITY, *_HASHES}
+    if name not in {"key", "shard", *_RANGE, *_MEMBER_RANGES, *_QUALITY, *_HASHES}
 )
 
 
@@ -45,14 +45,14 @@ def check_shard(
     fast: bool,
     advance: Callable[[int], None],
 ) -> Iterator[SampleRow]:
-    """Yield the row of each sample, from its bytes, or the index's where these are damaged; add to `issues`.
+    """Yield the row of each sample, computed from its bytes, or the index's if they are damaged; add to `issues`.
 
-    One sample at a time is held in memory.
+    Only one sample at a time is in memory.
 
     Args:
         indexed: the index's rows of this shard by key; None if there is no index.
-        fast: decode no members but the tracks, from which the index has something.
-        advance: is told how many bytes have been checked.
+        fast: decode only the tracks, because the index has their quality.
+        advance: called with the number of bytes checked.
     """
     rows = indexed or {}
     known = {
@@ -85,7 +85,7 @@ def check_shard(
 
 
 class _SampleCheck:
-    """The check of one sample."""
+    """Checks one sample."""
 
     def __init__(
         self, shard: str, key: str, members: list[TarMember], indexed: SampleRow | None, issues: list[Issue]
@@ -100,7 +100,7 @@ class _SampleCheck:
         self._damaged = self._compare_data()
 
     def run(self, *, fast: bool) -> SampleRow | None:
-        """Check the sample; return its row, the index's if it cannot be made, None if neither is there."""
+        """Check the sample; return its row, or the index's if it cannot be computed, or None if there is neither."""
         meta = self._parse_meta()
         if meta is None:
             return self._indexed
@@ -114,13 +114,13 @@ class _SampleCheck:
         return row or self._indexed
 
     def _compare_data(self) -> set[str]:
-        """Return the members whose data is not what the index vouches for."""
+        """Compare CRC-32s to the index's and return the damaged members."""
         if self._indexed is None or len(self._indexed.member_crc32) != len(self._indexed.member_names):
             return set()
         expected = dict(zip(self._indexed.member_names, self._indexed.member_crc32, strict=True))
         found = {name: zlib.crc32(data) for name, data in self._contents.items()}
         differing = [name for name in found if name in expected and found[name] != expected[name]]
-        # The hash of the whole sample tells which of the two is wrong.
+        # The hash of the whole sample tells whether the data or the index is wrong.
         intact = self._sha256 == self._indexed.sha256
         for name in differing:
             of_index, of_data = f"{expected[name]:08x}", f"{found[name]:08x}"
@@ -168,7 +168,7 @@ class _SampleCheck:
 
     def _decode(self, meta: SampleMeta, wanted: set[str]) -> None:
         for name, data in self._contents.items():
-            # What is known to be damaged says nothing new.
+            # A damaged member is already reported.
             if name in wanted and name not in self._damaged:
                 try:
                     check_member(name, data, meta)
@@ -181,18 +181,18 @@ class _SampleCheck:
         offsets = [member.offset + tarfile.BLOCKSIZE for member in self._members]
         try:
             row = sample_row(meta, self._contents, offsets, start, size, self._sha256)
-        except (KeyError, ValueError):  # no tracks, or none that can be read: told already
+        except (KeyError, ValueError):  # missing or unreadable tracks, which are already reported
             return None
         return replace(row, key=self._key, shard=self._shard)
 
     def _compare_rows(self, indexed: SampleRow, row: SampleRow) -> None:
-        """Compare what follows from members that are not damaged."""
-        fields = [*_PLACES]
+        """Compare the fields that follow from undamaged members."""
+        fields = [*_RANGE]
         if META_MEMBER not in self._damaged:
             fields += _LABELS
         if TRACKS_MEMBER not in self._damaged:
             fields += _QUALITY
-        if not self._damaged and all(member.sound for member in self._members):
+        if not self._damaged and all(member.is_intact for member in self._members):
             fields.append("sha256")
         for name in fields:
             expected, got = getattr(row, name), getattr(indexed, name)
@@ -202,7 +202,7 @@ class _SampleCheck:
             expected = f"{len(row.member_crc32)} numbers"
             self._add("member_crc32", in_index=True, expected=expected, got=str(len(indexed.member_crc32)))
         if row.member_names == indexed.member_names:
-            for name in _MEMBER_PLACES:
+            for name in _MEMBER_RANGES:
                 self._compare_members(name, getattr(row, name), getattr(indexed, name))
 
     def _compare_members(self, name: str, expected: tuple[int, ...], got: tuple[int, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Checks Parquet files whose bytes follow from their rows: written once more, they must be the same."""
+"""Checks Parquet files whose bytes follow from their rows: written again, they must be the same."""
 
 import re
 import tempfile
@@ -16,10 +16,11 @@ _VERSION = re.compile(r"parquet-cpp-arrow version \d+\.\d+\.\d+")
 def check_table(path: Path, write: Callable[[Path], object], issues: list[Issue], notes: list[str]) -> None:
     """Compare a Parquet file, which has been read without an error, to its rows written again.
 
-    Another version of Arrow may write other bytes. Then there is a note: what a reader gets is right all the same.
+    Another version of Arrow may write other bytes. That is a note, not an issue, because the rows themselves were
+    compared.
 
     Args:
-        write: writes the rows of `path` to the path given, which has the same name in another folder.
+        write: writes the rows of `path` to the given path, which has the same name in another folder.
     """
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / path.name
@@ -33,8 +34,8 @@ def check_table(path: Path, write: Callable[[Path], object], issues: list[Issue]
             f"{path.name}: its rows are right; its bytes cannot be compared: {theirs} wrote it, this is {ours}"
         )
         return
-    place = next((n for n, pair in enumerate(zip(got, expected, strict=False)) if pair[0] != pair[1]), None)
-    where = f"from byte {place} on" if place is not None else "in length"
+    offset = next((n for n, pair in enumerate(zip(got, expected, strict=False)) if pair[0] != pair[1]), None)
+    where = f"from byte {offset} on" if offset is not None else "in length"
     sizes = (f"{len(expected)} bytes", f"{len(got)} bytes")
     issues.append(Issue(path.name, f"not the bytes that its rows give: differs {where}", "", "", *sizes))
 
@@ -47,7 +48,7 @@ def _writer(path: Path) -> str:
 
 
 def check_rejects(path: Path, issues: list[Issue], notes: list[str]) -> None:
-    """Check `rejects.parquet`, in which the stage `shards` lists the clips that it left out."""
+    """Check `rejects.parquet`, in which the stage `shards` lists the clips that it rejected."""
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()

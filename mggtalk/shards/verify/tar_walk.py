@@ -1,7 +1,7 @@
-"""Reads a shard from its first byte to its last and finds every byte that is not what a shard's must be.
+"""Reads a shard from its first byte to its last and reports every byte that the format does not allow.
 
-The tar format leaves nothing open here: from a member's name and size follow its header and padding, and after the last
-member come two zero blocks. Python's `tarfile` takes a damaged header for the end of the tar; this goes on behind it.
+A member's name and size determine its header and padding, and two zero blocks end the tar, so no byte is free. Python's
+`tarfile` takes a damaged header for the end of the tar; this reader continues after it.
 """
 
 import tarfile
@@ -35,12 +35,12 @@ _FIELDS = {  # of a ustar header: begin, end
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """A member as it lies in the tar.
+    """A member as found in the tar.
 
     Attributes:
         key, name: of the sample and of the member in it.
         offset: of the header. header, data, padding: the bytes, as found.
-        sound: header and padding are what they should be.
+        is_intact: header and padding are valid.
     """
 
     key: str
@@ -49,15 +49,16 @@ class TarMember:
     header: bytes
     data: bytes
     padding: bytes
-    sound: bool
+    is_intact: bool
 
 
 def walk_tar(path: Path, shard: str, known: Mapping[int, tuple[str, int]], issues: list[Issue]) -> Iterator[TarMember]:
-    """Yield the members of a shard in their order; what is wrong beside their data goes to `issues`.
+    """Yield the members of a shard in their order; add faults of headers, padding and end to `issues`.
 
     Args:
-        shard: its path in the data set. known: offset of the header -> name in the tar, and size, as the index has
-            them; where the header itself is damaged, they say how to go on.
+        shard: its path in the data set.
+        known: offset of the header -> name in the tar, and size, as the index has them; used to continue after a
+            damaged header.
 
     Raises:
         OSError: the file cannot be read.
@@ -67,17 +68,17 @@ def walk_tar(path: Path, shard: str, known: Mapping[int, tuple[str, int]], issue
         offset = 0
         while True:
             header = _read(file, offset, _BLOCK)
-            place = described = _described(header)
-            if described is None and end - offset <= len(TAR_END):
+            entry = parsed = _parse_header(header)
+            if parsed is None and end - offset <= len(TAR_END):
                 issues += _check_end(_read(file, offset, len(TAR_END)), shard, offset)
                 return
-            if place is None:
-                place = known.get(offset)
-                issues.append(_header_fault(shard, offset, header, place))
-                if place is None:
+            if entry is None:
+                entry = known.get(offset)
+                issues.append(_header_issue(shard, offset, header, entry))
+                if entry is None:
                     offset = _next_header(file, offset + _BLOCK, end)
                     continue
-            name, size = place
+            name, size = entry
             key, _, member = name.partition(".")
             data = _read(file, offset + _BLOCK, size)
             padding = _read(file, offset + _BLOCK + size, -size % _BLOCK)
@@ -87,7 +88,7 @@ def walk_tar(path: Path, shard: str, known: Mapping[int, tuple[str, int]], issue
             padded = padding == bytes(-size % _BLOCK)
             if not padded:
                 issues.append(Issue(shard, "the padding behind it is not all zero", key, member))
-            yield TarMember(key, member, offset, header, data, padding, sound=padded and described is not None)
+            yield TarMember(key, member, offset, header, data, padding, is_intact=padded and parsed is not None)
             offset += _BLOCK + size + len(padding)
 
 
@@ -98,8 +99,8 @@ def _check_end(rest: bytes, shard: str, offset: int) -> list[Issue]:
     return [Issue(shard, what, expected=f"them at {offset}", got=f"{len(rest)} bytes, {sum(map(bool, rest))} not zero")]
 
 
-def _described(header: bytes) -> tuple[str, int] | None:
-    """Return the name and size in a header; None if it is not exactly what these give."""
+def _parse_header(header: bytes) -> tuple[str, int] | None:
+    """Return the name and size in a header; None if any byte differs from the header that they determine."""
     try:
         name = header[: tarfile.LENGTH_NAME].rstrip(b"\0").decode("ascii")
         size = int(header[slice(*_FIELDS["size"])].rstrip(b"\0 "), 8)
@@ -110,12 +111,12 @@ def _described(header: bytes) -> tuple[str, int] | None:
     return None
 
 
-def _header_fault(shard: str, offset: int, header: bytes, place: tuple[str, int] | None) -> Issue:
+def _header_issue(shard: str, offset: int, header: bytes, entry: tuple[str, int] | None) -> Issue:
     what = f"damaged tar header at {offset}"
-    if place is None:
+    if entry is None:
         return Issue(shard, what)
-    key, _, member = place[0].partition(".")
-    expected = tar_header(*place)
+    key, _, member = entry[0].partition(".")
+    expected = tar_header(*entry)
     wrong = [name for name, (begin, stop) in _FIELDS.items() if header[begin:stop] != expected[begin:stop]]
     begin, stop = _FIELDS[wrong[0]]
     return Issue(
@@ -124,9 +125,9 @@ def _header_fault(shard: str, offset: int, header: bytes, place: tuple[str, int]
 
 
 def _next_header(file: BinaryIO, offset: int, end: int) -> int:
-    """Return where the next sound header lies, or else where the end blocks should."""
+    """Return the offset of the next valid header, or where the end blocks should be if there is none."""
     while end - offset > len(TAR_END):
-        if _described(_read(file, offset, _BLOCK)) is not None:
+        if _parse_header(_read(file, offset, _BLOCK)) is not None:
             return offset
         offset += _BLOCK
     return max(end - len(TAR_END), offset)

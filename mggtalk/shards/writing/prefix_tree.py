@@ -1,8 +1,8 @@
-"""Which clips share a shard: the leaves of a binary prefix tree over clip ids.
+"""Groups clips into shards: the leaves of a binary prefix tree over clip ids.
 
-The tree is a function of the set of clips and their sizes alone, so the order of arrival cannot matter, and a new clip
-can only change the leaf whose prefix its id has: grow it, split it in two, or begin it. A half that is still too large
-splits again, which takes a half that is smaller than the new clip; so almost always two shards change at most.
+The tree depends on the set of clips and their sizes alone, so the order of arrival cannot matter. A new clip changes
+only the leaf whose prefix its id has: it grows that leaf, splits it in two, or begins it. A half that is still too
+large splits again, which takes a half smaller than the new clip; so almost always at most two shards change.
 """
 
 from collections import defaultdict
@@ -12,11 +12,11 @@ from collections.abc import Mapping
 ROOT_NAME = "all"
 _HEX = "0123456789abcdef"
 _DIGIT_BITS, _OTHER_BITS = 5, 22
-"""Bits of a hex digit: a 0 and its value. Of any other character: a 1 and its code point."""
+"""Bits of a hex digit (a 0 and its value), and of any other character (a 1 and its code point)."""
 
 
 def assign_leaves(sizes: Mapping[str, int], target_bytes: int) -> dict[str, tuple[str, ...]]:
-    """Return the leaves: name -> the clips whose ids begin with its prefix, sorted; leaves come in order of prefixes.
+    """Return the leaves, in order of prefixes: name -> the clips whose ids begin with its prefix, sorted.
 
     A leaf of several clips that holds more than `target_bytes` splits by the next bit of their ids.
 
@@ -44,18 +44,18 @@ def assign_leaves(sizes: Mapping[str, int], target_bytes: int) -> dict[str, tupl
 
 
 def id_bits(clip_id: str) -> str:
-    """Return a clip id as zeros and ones, five for each hex digit; they sort as ids of hex digits do."""
-    ended = f"{clip_id}\0"  # so that no id is the beginning of another
+    """Return a clip id as zeros and ones, five for each hex digit; for ids of hex digits the order stays the same."""
+    ended = f"{clip_id}\0"  # so that no id is a prefix of another
     return "".join(
         f"{_HEX.index(character):05b}" if character in _HEX else f"1{ord(character):021b}" for character in ended
     )
 
 
 def leaf_name(prefix: str) -> str:
-    """Return the name of a leaf: the characters that its bits make, then `.` and the bits of the next hex digit.
+    """Return the name of a leaf: the whole characters of its prefix, then `.` and the bits of the next character.
 
-    `3` begins with the digit 3, `3.1` with 3 and one of 8 to f, `all.01` with one of 4 to 7; the root is `all`. Ids
-    have no dots, so no two leaves have one name; none begins with `.` or `_`, which Ray and Arrow take for hidden.
+    `3` means ids that begin with the digit 3, `3.1` with 3 and one of 8 to f, `all.01` with one of 4 to 7; the root is
+    `all`. Names are unique because ids have no dots. None begins with `.` or `_`, which Ray and Arrow treat as hidden.
     """
     name = ""
     while len(prefix) >= (length := _DIGIT_BITS if prefix[:1] == "0" else _OTHER_BITS):

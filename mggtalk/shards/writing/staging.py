@@ -1,7 +1,7 @@
-"""One clip's samples as a small tar on disk, from which shards are assembled by copying bytes.
+"""Stages one clip's samples as a small tar on disk, from which shards are assembled by copying bytes.
 
-Tars are plain ustar with owner 0, mode 0644 and time 0, so that equal samples give equal bytes. A stored clip may as
-well lie in a finished shard, even one that is about to be replaced: its rows say where.
+Tars are plain ustar with owner 0, mode 0644 and time 0, so that equal samples give equal bytes. A staged clip may also
+lie in a finished shard, even one that is about to be replaced; its rows have the offsets.
 """
 
 import hashlib
@@ -35,29 +35,29 @@ TAR_END = bytes(2 * tarfile.BLOCKSIZE)
 
 @dataclass(frozen=True, slots=True)
 class StagedClip:
-    """All samples of one clip, lying in the tar at `path` where `rows` say."""
+    """All samples of one clip, at the offsets in `rows` of the tar at `path`."""
 
     path: Path
     rows: tuple[SampleRow, ...]
 
     @property
     def clip_id(self) -> str:
-        """The clip."""
+        """Id of the clip."""
         return self.rows[0].clip_id
 
     @property
     def size_bytes(self) -> int:
-        """Bytes that the clip takes in a shard."""
+        """Number of bytes that the clip takes in a shard."""
         return sum(row.size_bytes for row in self.rows)
 
 
 def write_staged_clip(path: Path, samples: Iterable[ShardSample]) -> StagedClip:
     """Write the samples of one clip, in the order of its frames, to a tar that appears whole at `path`.
 
-    One sample at a time is held in memory if `samples` is lazy.
+    Only one sample at a time is in memory if `samples` is lazy.
 
     Raises:
-        ValueError: no samples or several clips'; a chunk missing or out of order; members missing or not in the schema.
+        ValueError: no samples, or of several clips; a chunk is missing or out of order; members do not fit the schema.
     """
     with atomic_path(path) as partial:
         with partial.open("wb") as file:
@@ -68,10 +68,10 @@ def write_staged_clip(path: Path, samples: Iterable[ShardSample]) -> StagedClip:
 
 
 def open_staged(path: Path) -> StagedClip:
-    """Return the clip in a tar that `write_staged_clip` wrote, having read and hashed all of it.
+    """Read and hash a tar that `write_staged_clip` wrote, and return its clip.
 
     Raises:
-        ShardError: truncated or damaged, or not one clip's samples.
+        ShardError: the tar is truncated or damaged, or does not hold the samples of one clip.
     """
     rows = tuple(scan_tar(path))
     try:
@@ -85,7 +85,7 @@ def scan_tar(path: Path) -> Iterator[SampleRow]:
     """Yield the row of every sample in a staged tar or a shard, from its bytes alone; `shard` stays empty.
 
     Raises:
-        ShardError: truncated or damaged.
+        ShardError: the tar is truncated or damaged.
     """
     try:
         with tarfile.open(path, "r:") as archive, path.open("rb") as file:
@@ -124,10 +124,10 @@ def tar_header(name: str, size_bytes: int) -> bytes:
 def sample_row(
     meta: SampleMeta, contents: dict[str, bytes], offsets: list[int], start: int, size_bytes: int, sha256: str
 ) -> SampleRow:
-    """Return the row of a sample of which all is known but its shard.
+    """Return the row of a sample, with an empty `shard`.
 
     Args:
-        contents, offsets: bytes of its members by name, and where they begin, in the order of the tar.
+        contents, offsets: bytes of its members by name, and their offsets, in the order of the tar.
         start, size_bytes, sha256: of the sample's byte range.
 
     Raises:
@@ -183,7 +183,7 @@ def _scan_sample(file: BinaryIO, key: str, members: dict[str, tarfile.TarInfo], 
     if META_MEMBER not in contents:
         raise ShardError(f"{where}: no {META_MEMBER}")
     meta = parse_meta(contents[META_MEMBER], f"{where}: {META_MEMBER}")
-    # tarfile takes a damaged header for the end of the tar, so what is missing has to be asked for.
+    # tarfile takes a damaged header for the end of the tar, so compare with the members that the schema requires.
     expected = (META_MEMBER, *member_names(meta.num_frames, meta.source_frames, has_audio=meta.audio.has_member))
     if tuple(contents) != expected:
         differing = sorted(set(contents) ^ set(expected)) or ["in another order"]

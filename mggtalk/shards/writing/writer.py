@@ -1,4 +1,4 @@
-"""Assembles shards from stored clips by copying bytes; memory does not grow with the data."""
+"""Assembles shards from staged clips by copying bytes; memory does not grow with the data."""
 
 import hashlib
 import logging
@@ -20,35 +20,35 @@ _logger = logging.getLogger(__name__)
 def write_shards(root: Path, clips: Iterable[StagedClip], *, target_bytes: int) -> tuple[SampleRow, ...]:
     """Write `{train,val,test}/PREFIX.tar` under `root` and return the index rows, sorted by key.
 
-    The bytes are a function of the set of clips and of `target_bytes`. Shards that no clip belongs to are removed, and
-    so is the old index before anything changes: write the new one with `write_index` when all else is done.
+    The bytes depend on the set of clips and on `target_bytes` alone. Shards without clips are removed, and the old
+    index is removed before anything changes: write the new one with `write_index` after everything else.
 
     Args:
-        target_bytes: a shard with more splits in several, unless it holds a single clip.
+        target_bytes: a larger shard is split, unless it holds a single clip.
 
     Raises:
-        ShardError: a stored clip's bytes are not those that its rows describe.
+        ShardError: a staged clip's bytes are not those that its rows describe.
         ValueError: a clip was given twice.
     """
-    stored = _by_id(clips)
+    staged = _by_id(clips)
     (root / INDEX_NAME).unlink(missing_ok=True)
     rows: list[SampleRow] = []
     for split in Split:
-        sizes = {clip_id: clip.size_bytes for clip_id, clip in stored.items() if clip.rows[0].split is split}
+        sizes = {clip_id: clip.size_bytes for clip_id, clip in staged.items() if clip.rows[0].split is split}
         for prefix, clip_ids in assign_leaves(sizes, target_bytes).items():
-            rows += _write_shard(root, f"{split}/{shard_name(prefix)}", [stored[clip_id] for clip_id in clip_ids])
+            rows += _write_shard(root, f"{split}/{shard_name(prefix)}", [staged[clip_id] for clip_id in clip_ids])
     _remove_stale(root, keep={row.shard for row in rows})
-    _logger.info("shards: %d samples of %d clips in %s", len(rows), len(stored), root)
+    _logger.info("shards: %d samples of %d clips in %s", len(rows), len(staged), root)
     return tuple(sorted(rows, key=lambda row: row.key))
 
 
 def _by_id(clips: Iterable[StagedClip]) -> Mapping[str, StagedClip]:
-    stored: dict[str, StagedClip] = {}
+    staged: dict[str, StagedClip] = {}
     for clip in clips:
-        if clip.clip_id in stored:
-            raise ValueError(f"clip {clip.clip_id}: given twice, in {stored[clip.clip_id].path} and {clip.path}")
-        stored[clip.clip_id] = clip
-    return stored
+        if clip.clip_id in staged:
+            raise ValueError(f"clip {clip.clip_id}: given twice, in {staged[clip.clip_id].path} and {clip.path}")
+        staged[clip.clip_id] = clip
+    return staged
 
 
 def _write_shard(root: Path, shard: str, clips: list[StagedClip]) -> list[SampleRow]:
@@ -69,7 +69,7 @@ def _copy_sample(source: BinaryIO, target: BinaryIO, row: SampleRow, path: Path)
     digest = hashlib.sha256(data).hexdigest()
     if digest != row.sha256:
         raise ShardError(
-            f"{path}: sample {row.key}: changed since it was stored: sha256 {digest}, expected {row.sha256}"
+            f"{path}: sample {row.key}: changed since it was staged: sha256 {digest}, expected {row.sha256}"
         )
     target.write(data)
 

@@ -55,14 +55,14 @@ class IngestDefinition(CachedStage[VideoFile, ProbedFile, ProbedFile]):
         """Return the megabytes of a file."""
         return record.size_bytes / 1e6
 
-    def assemble(self, results: Mapping[str, ProbedFile | Rejected]) -> None:
+    def assemble(self, results: Mapping[VideoFile, ProbedFile | Rejected]) -> None:
         """Apply the recipe to the files, write the tables, and delete media that the recipe no longer names.
 
         Raises:
             StageError: no input is a usable video.
         """
         self.store.forget_all_but(self._paths)
-        files = {**results, **self._rejected}
+        files = {file.path: result for file, result in results.items()} | self._rejected
         outcome = collect(video_of(item, files[item.path], self._config) for item in self._items)
         assert outcome.num_inputs == len(self._items), f"{len(self._items)} inputs, but {outcome.num_inputs} came out"
         _logger.info("%s", describe_counts("ingest in all", (*outcome.videos, *outcome.rejects)))

@@ -7,7 +7,7 @@ import numpy as np
 
 from mggtalk.errors import VideoError
 from mggtalk.records import AudioState, ClipTrack
-from mggtalk.video.audio import SAMPLE_RATE_HZ, Samples, encode_flac, is_silent, level_dbfs, read_sound
+from mggtalk.video.audio import SAMPLE_RATE_HZ, Samples, encode_flac, is_silent, level_dbfs, read_audio
 from mggtalk.video.container import UnsupportedFileError
 
 _logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def clip_sound(record: ClipTrack, first_frame_s: float) -> ClipSound:
     nothing = np.empty(0, np.int16)
     begin_s = first_frame_s + record.start_frame / record.fps
     try:
-        samples = read_sound(record.video.path, begin_s, begin_s + record.num_frames / record.fps)
+        samples = read_audio(record.video.path, begin_s, begin_s + record.num_frames / record.fps)
     except UnsupportedFileError:
         raise  # its images have just been read: the file is gone, not broken
     except VideoError as failure:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from operator import attrgetter
@@ -78,7 +78,11 @@ class ShardsDefinition(CachedStage[ClipTrack, ShardSample, StagedClip]):
         """Return the number of frames."""
         return record.num_frames
 
-    def assemble(self, results: Mapping[str, StagedClip | Rejected]) -> None:
+    def describe_finished(self, finished: Collection[ClipTrack]) -> str:
+        """Return how many clips earlier runs encoded."""
+        return f"{len(finished)} of {len(self.records)} clips"
+
+    def assemble(self, results: Mapping[ClipTrack, StagedClip | Rejected]) -> None:
         """Write shards, card, rejections and index.
 
         Raises:

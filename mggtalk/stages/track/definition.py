@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -10,10 +10,11 @@ from pathlib import Path
 
 from mggtalk.artifacts import Artifacts
 from mggtalk.errors import StageError
+from mggtalk.files import atomic_write
 from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.records import Rejected, TrackedVideo, VideoPart
 from mggtalk.result_cache import ResultCache
-from mggtalk.stages.cached_stage import CachedStage, describe_counts
+from mggtalk.stages.cached_stage import CachedStage, FileStore, describe_counts
 from mggtalk.stages.ingest.stage import read_videos
 from mggtalk.stages.limits import part_deadline_s
 from mggtalk.stages.tables import REJECTS_FILE, write_rejects
@@ -52,7 +53,10 @@ class TrackDefinition(CachedStage[VideoPart, TrackedVideo, Path]):
         self._models = {name: require(name) for name in config.models}
         self.videos = {video.video_id: video for video in read_videos(artifacts.videos)}
         self.records = [part for video in self.videos.values() for part in parts_of(video)]
-        self.store: TrackStore = TrackStore(self._directory, {part: self._key(part) for part in self.records})
+        keys = {part: self._key(part) for part in self.records}
+        self.store: FileStore[VideoPart, TrackedVideo] = FileStore(
+            ResultCache(self._directory / VIDEOS_DIRECTORY, SUFFIX), keys, _write_track
+        )
 
     def worker(self) -> Callable[[], TrackStage]:
         """Return a factory of the stage that tracks one part."""
@@ -72,15 +76,24 @@ class TrackDefinition(CachedStage[VideoPart, TrackedVideo, Path]):
         """Return what became of the part: a rejection where it has frames but no clip."""
         return part_outcome(record, outputs)
 
-    def assemble(self, results: Mapping[str, Path | Rejected]) -> None:
+    def prune(self) -> None:
+        """Remove the track files of other videos, parameters, models or code."""
+        self.store.prune()
+
+    def describe_finished(self, finished: Collection[VideoPart]) -> str:
+        """Return how many videos have all their parts tracked."""
+        unfinished = {part.video.video_id for part in self.records if part not in finished}
+        return f"{len(self.videos) - len(unfinished)} of {len(self.videos)} videos"
+
+    def assemble(self, results: Mapping[VideoPart, Path | Rejected]) -> None:
         """Write the tables.
 
         Raises:
             StageError: no video has a usable clip.
         """
         parts: defaultdict[str, dict[int, TrackedVideo | Rejected]] = defaultdict(dict)
-        for part in self.records:
-            if isinstance(result := results[part.name], Rejected):
+        for part, result in results.items():
+            if isinstance(result, Rejected):
                 parts[part.video.video_id][part.number] = result
         for file in read_track_files(self._directory, self.videos):
             parts[file.record.video_id][file.part] = file.result
@@ -108,24 +121,6 @@ class TrackDefinition(CachedStage[VideoPart, TrackedVideo, Path]):
         )
 
 
-class TrackStore:
-    """Track files by content key; those of other parameters, models or code are removed at once.
-
-    Args:
-        directory: of the stage. keys: the content key of every part of this run.
-    """
-
-    def __init__(self, directory: Path, keys: Mapping[VideoPart, str]) -> None:
-        self._files, self._keys = ResultCache(directory / VIDEOS_DIRECTORY, SUFFIX), keys
-        self._files.prune(list(keys.values()))
-
-    def find(self, record: VideoPart) -> Path | None:
-        """Return the part's track file, if it is there."""
-        path = self._files.path(self._keys[record])
-        return path if path.is_file() else None
-
-    def keep(self, record: VideoPart, outputs: Sequence[TrackedVideo | Rejected]) -> Path:
-        """Write the part's track file."""
-        (result,) = outputs
-        self._files.write(self._keys[record], encode_track(record, result))
-        return self._files.path(self._keys[record])
+def _write_track(path: Path, part: VideoPart, outputs: Sequence[TrackedVideo | Rejected]) -> None:
+    (result,) = outputs
+    atomic_write(path, encode_track(part, result))

@@ -72,7 +72,7 @@ class Hands(Protocol):
         """Forget all hands."""
         ...
 
-    def share_covered(
+    def covered_fraction(
         self, image: UInt8[np.ndarray, "height width 3"], outline: Float[np.ndarray, "num_points 2"]
     ) -> float:
         """Return the share of the face that hands cover."""
@@ -175,7 +175,7 @@ class FrameObserver:
         if self._hands is None:
             return 0.0
         if self._until_hands == 0:
-            self._hand_over_face = self._hands.share_covered(image, main.landmarks[self._outline, :2])
+            self._hand_over_face = self._hands.covered_fraction(image, main.landmarks[self._outline, :2])
             self._until_hands = (
                 min(_HANDS_CLOSE_FRAMES, self._hands_every) if self._hand_over_face else self._hands_every
             )

@@ -113,7 +113,7 @@ class PairReader:
             ShardError: a sample is damaged.
         """
         if self._size == self._shards.meta(pair.clip_id, pair.source_frame).size:
-            source: SourceFrame | QuantizedSource = self._shards.stored_source(pair.clip_id, pair.source_frame)
+            source: SourceFrame | QuantizedSource = self._shards.quantized_source(pair.clip_id, pair.source_frame)
         else:
             source = self._shards.source_frame(pair.clip_id, pair.source_frame, self._size)
         return source, self._shards.head_frame(pair.clip_id, pair.target_frame, self._size)

@@ -20,7 +20,6 @@ def test_shards_behind_a_url_are_drawn_like_those_on_disk(tmp_path, monkeypatch,
     with serving(root) as server:
         assert main(["inspect", f"--shards={server.url}", "0123"]) == 0
     frame = widest_turned(Shards(root), ADA)
-    assert np.array_equal(
-        cv2.imread(str(tmp_path / capsys.readouterr().out.strip()), cv2.IMREAD_COLOR_RGB),
-        draw_inspection(Shards(root), ADA, frame),
-    )
+    drawn = cv2.imread(str(tmp_path / capsys.readouterr().out.strip()), cv2.IMREAD_COLOR_RGB)
+    assert drawn is not None
+    assert np.array_equal(drawn, draw_inspection(Shards(root), ADA, frame))

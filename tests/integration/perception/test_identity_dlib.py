@@ -1,4 +1,4 @@
-"""dlib's encoder itself, where the extra and its weights are there: nothing here downloads them."""
+"""dlib's encoder itself, if the extra and its weights are installed; nothing here downloads them."""
 
 import importlib.util
 

@@ -19,7 +19,7 @@ from mggtalk.records import Rejected, RejectReason, VideoRecord
 from mggtalk.runtime.cached_run import isolated
 from mggtalk.runtime.stage_command import StageArguments
 from mggtalk.stages.ingest.stage import write_videos
-from mggtalk.stages.limits import clip_deadline_s, depends_on_machine, part_deadline_s
+from mggtalk.stages.limits import clip_deadline_s, is_retried, part_deadline_s
 from mggtalk.stages.shards.stage import ShardsStage
 from mggtalk.stages.tables import read_rejects
 from mggtalk.stages.track.identity.embedding import IdentityStage
@@ -63,7 +63,7 @@ def test_a_broken_file_stays_a_broken_file(video):
     (rejected,) = results_of(video, lambda _: None)
     assert isinstance(rejected, Rejected)
     assert rejected.reason is RejectReason.DECODE_ERROR
-    assert not depends_on_machine(rejected, "track")
+    assert not is_retried(rejected, "track")
 
 
 def remove(path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_file_that_is_not_there_as_ingested_is_tried_again(video, deed, detail
     assert (rejected.key, rejected.reason) == (video.name, RejectReason.MISSING_FILE)
     assert detail in rejected.detail
     with caplog.at_level(logging.WARNING):
-        assert depends_on_machine(rejected, "track")
+        assert is_retried(rejected, "track")
     assert f"track: {video.name}: MISSING_FILE" in caplog.text
 
 

@@ -53,7 +53,7 @@ def test_several_processes_share_a_folder_within_the_limit(tmp_path):
         assert _size_now(tmp_path) <= 100_000
         time.sleep(0.02)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    assert 50_000 < size_of(tmp_path) <= 100_000
+    assert 50_000 < _size_now(tmp_path) <= 100_000
     assert not list(tmp_path.glob("*/*.partial"))
 
 

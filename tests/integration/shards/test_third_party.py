@@ -1,4 +1,4 @@
-"""The shards are plain: tar, WebDataset, JSON, JPEG, PNG, NumPy read them with nothing of ours."""
+"""Tar, WebDataset, JSON, JPEG, PNG and NumPy read the shards without mggtalk."""
 
 import gc
 import io
@@ -39,7 +39,7 @@ def test_webdataset_streams_samples(shard):
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_webdataset_streams_a_split_from_a_web_server(tmp_path, write_dataset):
-    """As docs/sharing.md shows it: the index names the shards, WebDataset reads them, in any process."""
+    """Follow docs/sharing.md: the index names the shards, WebDataset reads them, in any process."""
     clips = [make_clip(f"{digit * 16}-f000000", split=split) for digit, split in zip("147a", SPLITS, strict=True)]
     write_dataset(tmp_path / "shards", clips, target_bytes=1)
     files = {f"/{path.relative_to(tmp_path)}": path.read_bytes() for path in tmp_path.rglob("shards/**/*.*")}
@@ -84,9 +84,9 @@ def test_members_mean_what_the_document_says(shard):
         types = {name: cloud[name].dtype for name in cloud.files}
         assert types == {"positions": "f2", "normals": "i1", "source_pixel": "i2", "twin": "i4"}
         num_visible = len(cloud["positions"]) - len(cloud["twin"])
-        assert num_visible == (source.cloud.twin < 0).sum()
-        twins = cloud["positions"][cloud["twin"]]
-        assert np.array_equal(cloud["positions"][num_visible:], twins * np.array([-1, 1, 1], np.float16))
+        assert num_visible == (source.cloud.mirrored_of < 0).sum()
+        mirrored = cloud["positions"][cloud["twin"]]
+        assert np.array_equal(cloud["positions"][num_visible:], mirrored * np.array([-1, 1, 1], np.float16))
         assert cloud["normals"][:num_visible] / 127 == pytest.approx(source.cloud.normals[:num_visible], abs=0.004)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mggtalk.errors import WeightsError
-from mggtalk.weights.web_answers import DownloadError, Patience
+from mggtalk.weights.web_answers import DownloadError, RetryPolicy
 from mggtalk.weights.web_files import ChecksumError, TooLargeError, fetch_url, part_note
 from tests.support.distributions import sha256
 from tests.support.web_server import FileServer, running
@@ -15,8 +15,8 @@ from tests.support.web_server import FileServer, running
 CHUNK = 1 << 16
 CONTENT = bytes(range(251)) * 2000  # 7.66 chunks
 PATH = "/weights.bin"
-QUICK = Patience(connect_s=5.0, stall_s=5.0, attempts=3, pause_s=0.0)
-ONCE = Patience(connect_s=5.0, stall_s=5.0, attempts=1, pause_s=0.0)
+QUICK = RetryPolicy(connect_s=5.0, stall_s=5.0, attempts=3, pause_s=0.0)
+ONCE = RetryPolicy(connect_s=5.0, stall_s=5.0, attempts=1, pause_s=0.0)
 
 
 @pytest.fixture
@@ -36,10 +36,10 @@ def _fetch(
     max_bytes: int = len(CONTENT),
     *,
     known: bool = True,
-    patience: Patience = QUICK,
+    retry_policy: RetryPolicy = QUICK,
     path: str = PATH,
 ) -> None:
-    fetch_url(server.url(path), destination, sha256(CONTENT) if known else None, max_bytes, patience=patience)
+    fetch_url(server.url(path), destination, sha256(CONTENT) if known else None, max_bytes, retry_policy=retry_policy)
 
 
 def _part(destination: Path, content: bytes | None = None) -> Path:
@@ -54,7 +54,7 @@ def _interrupt(server: FileServer, destination: Path, after: int) -> None:
     """Fetch without a known hash; the connection breaks after so many bytes."""
     server.cut_after = after
     with pytest.raises(DownloadError, match="download failed"):
-        _fetch(server, destination, known=False, patience=ONCE)
+        _fetch(server, destination, known=False, retry_policy=ONCE)
     server.cut_after = None
     assert not destination.exists()
 
@@ -76,9 +76,7 @@ def test_a_broken_connection_is_resumed_where_it_stopped(server: FileServer, des
     assert server.ranges == [None, f"bytes={3 * CHUNK}-", f"bytes={6 * CHUNK}-"]
 
 
-def test_an_interrupted_download_leaves_no_file_and_the_next_call_goes_on(
-    server: FileServer, destination: Path
-) -> None:
+def test_an_interrupted_download_leaves_no_file_and_is_resumed(server: FileServer, destination: Path) -> None:
     server.cut_after = CHUNK + 100
     with pytest.raises(WeightsError, match="download failed"):
         _fetch(server, destination)
@@ -117,11 +115,11 @@ def test_another_hash_is_refused_and_the_next_call_starts_anew(server: FileServe
 
 
 def test_the_first_digits_of_a_hash_tell_the_right_file_from_another(server: FileServer, destination: Path) -> None:
-    fetch_url(server.url(PATH), destination, sha256(CONTENT)[:10], len(CONTENT), patience=ONCE)
+    fetch_url(server.url(PATH), destination, sha256(CONTENT)[:10], len(CONTENT), retry_policy=ONCE)
     assert destination.read_bytes() == CONTENT
     destination.unlink()
     with pytest.raises(ChecksumError, match="expected 0123456789"):
-        fetch_url(server.url(PATH), destination, "0123456789", len(CONTENT), patience=ONCE)
+        fetch_url(server.url(PATH), destination, "0123456789", len(CONTENT), retry_policy=ONCE)
     assert not destination.exists()
 
 
@@ -161,19 +159,19 @@ def test_a_server_that_is_not_there_is_an_error(destination: Path) -> None:
         url = stopped.url(PATH)
     started_s = time.monotonic()
     with pytest.raises(DownloadError, match=f"{url}: download failed: no connection"):
-        fetch_url(url, destination, sha256(CONTENT), len(CONTENT), patience=Patience(attempts=3, pause_s=30.0))
+        fetch_url(url, destination, sha256(CONTENT), len(CONTENT), retry_policy=RetryPolicy(attempts=3, pause_s=30.0))
     assert time.monotonic() - started_s < 10  # it was asked once
 
 
 def test_a_host_without_an_address_is_an_error(destination: Path) -> None:
     with pytest.raises(DownloadError, match=r"no connection.*nobody\.invalid"):
-        fetch_url("http://nobody.invalid/a.mp4", destination, None, 10, patience=ONCE)
+        fetch_url("http://nobody.invalid/a.mp4", destination, None, 10, retry_policy=ONCE)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/a", "/etc/passwd", "http://", "http://[1/a"])
 def test_an_address_that_is_none_is_an_error(destination: Path, url: str) -> None:
     with pytest.raises(DownloadError, match="download failed"):
-        fetch_url(url, destination, sha256(CONTENT), len(CONTENT), patience=ONCE)
+        fetch_url(url, destination, sha256(CONTENT), len(CONTENT), retry_policy=ONCE)
 
 
 def test_redirects_lead_to_web_servers_only(server: FileServer, destination: Path, tmp_path: Path) -> None:
@@ -195,7 +193,7 @@ def test_redirects_lead_to_web_servers_only(server: FileServer, destination: Pat
 def test_a_redirect_to_no_address_is_an_error(server: FileServer, destination: Path, address: str) -> None:
     server.redirects = {"/moved": address}
     with pytest.raises(DownloadError, match="download failed"):
-        _fetch(server, destination, path="/moved", patience=ONCE)
+        _fetch(server, destination, path="/moved", retry_policy=ONCE)
 
 
 def test_without_a_hash_a_part_is_gone_on_with_if_the_server_vouches_for_it(
@@ -229,7 +227,7 @@ def test_without_a_hash_and_without_a_strong_validator_nothing_is_gone_on_with(
     assert server.ranges == [None, None]
 
 
-def test_a_part_of_another_address_is_not_gone_on_with(server: FileServer, destination: Path) -> None:
+def test_a_part_of_another_address_is_not_resumed(server: FileServer, destination: Path) -> None:
     server.etag = '"one"'
     _interrupt(server, destination, CHUNK)
     server.files["/other.bin"] = CONTENT[::-1]
@@ -237,19 +235,15 @@ def test_a_part_of_another_address_is_not_gone_on_with(server: FileServer, desti
     assert destination.read_bytes() == CONTENT[::-1]
 
 
-def test_a_server_that_changes_the_size_but_not_the_validator_is_not_believed(
-    server: FileServer, destination: Path
-) -> None:
+def test_a_change_of_size_under_the_same_validator_is_not_believed(server: FileServer, destination: Path) -> None:
     server.etag = '"one"'
     _interrupt(server, destination, CHUNK)
     server.files[PATH] = CONTENT[::-1] + b"more"
-    fetch_url(server.url(PATH), destination, None, 10**6, patience=QUICK)
+    fetch_url(server.url(PATH), destination, None, 10**6, retry_policy=QUICK)
     assert destination.read_bytes() == CONTENT[::-1] + b"more"
 
 
-def test_a_download_that_was_killed_when_all_had_arrived_asks_for_nothing(
-    server: FileServer, destination: Path
-) -> None:
+def test_a_download_killed_after_its_last_byte_asks_for_nothing(server: FileServer, destination: Path) -> None:
     part = _part(destination, CONTENT)
     note = {"url": server.url(PATH), "validator": '"one"', "total": len(CONTENT)}
     part_note(part).write_text(json.dumps(note))
@@ -270,15 +264,15 @@ def test_a_web_page_is_no_file(server: FileServer, destination: Path) -> None:
     server.headers = {"Content-Type": "text/html; charset=utf-8"}
     with pytest.raises(DownloadError, match="sent a web page"):
         _fetch(server, destination, known=False)
-    _fetch(server, destination)  # a hash says that it is what is wanted
+    _fetch(server, destination)  # the hash confirms it
     assert destination.read_bytes() == CONTENT
 
 
 def test_a_server_that_drips_is_given_up(server: FileServer, destination: Path) -> None:
     server.drip_s = 0.01
-    impatient = Patience(connect_s=5.0, stall_s=0.3, attempts=1, pause_s=0.0)
+    impatient = RetryPolicy(connect_s=5.0, stall_s=0.3, attempts=1, pause_s=0.0)
     with pytest.raises(DownloadError, match="slower than 4096 bytes/s"):
-        _fetch(server, destination, patience=impatient)
+        _fetch(server, destination, retry_policy=impatient)
 
 
 def test_a_stopped_download_ends_and_goes_on_later(server: FileServer, destination: Path) -> None:
@@ -286,7 +280,7 @@ def test_a_stopped_download_ends_and_goes_on_later(server: FileServer, destinati
     stop = threading.Event()
     stop.set()
     with pytest.raises(DownloadError, match="the run was stopped"):
-        fetch_url(server.url(PATH), destination, None, len(CONTENT), patience=QUICK, stop=stop)
+        fetch_url(server.url(PATH), destination, None, len(CONTENT), retry_policy=QUICK, stop=stop)
     assert len(server.paths) == 1
     arrived = _part(destination).stat().st_size
     assert arrived > 0
@@ -295,7 +289,7 @@ def test_a_stopped_download_ends_and_goes_on_later(server: FileServer, destinati
     assert server.ranges[-1] == f"bytes={arrived}-"
 
 
-def test_a_place_that_cannot_be_written_is_an_error_of_the_machine(server: FileServer, tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_an_error_of_the_machine(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(WeightsError, match="cannot be written") as raised:
         _fetch(server, tmp_path / "file" / "weights.bin")

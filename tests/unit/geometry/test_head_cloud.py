@@ -55,7 +55,7 @@ def is_visible(points, view):
 
 def test_visible_and_mirrored_points_lie_on_the_true_surface(seen):
     _, _, cloud = seen
-    assert (cloud.twin < 0).sum() > 10_000
+    assert (cloud.mirrored_of < 0).sum() > 10_000
     assert distance_cm(cloud.positions).max() < 1e-3
 
 
@@ -65,7 +65,7 @@ def test_at_30_degrees_the_hidden_half_is_there():
     surface = front_surface(0.2)
     hidden = surface[(surface[:, 0] > 0) & ~is_visible(surface, view)]  # it turns to its left, and hides that side
     assert len(hidden) > 500
-    mirrored = cloud.positions[cloud.twin >= 0].astype(float)
+    mirrored = cloud.positions[cloud.mirrored_of >= 0].astype(float)
     nearest = torch.cdist(torch.from_numpy(hidden), torch.from_numpy(mirrored)).amin(dim=1)
     assert (nearest < 0.2).double().mean() > 0.9
 
@@ -82,7 +82,7 @@ def test_of_noisy_depth_and_a_pose_that_is_off_99_percent_of_the_mirrored_points
     ).clouds(1)
     camera = transform_points(torch.from_numpy(pose).double(), torch.from_numpy(cloud.positions).double()).numpy()
     truth = (camera - TRANSLATION) @ view.head_to_camera[:3, :3]
-    assert (distance_cm(truth[cloud.twin >= 0]) > 0.4).mean() < 0.01
+    assert (distance_cm(truth[cloud.mirrored_of >= 0]) > 0.4).mean() < 0.01
 
 
 def test_mirrored_points_lie_behind_what_is_seen():
@@ -92,14 +92,14 @@ def test_mirrored_points_lie_behind_what_is_seen():
     bun = np.exp(-(((points[..., 0] - 4.0) ** 2 + (points[..., 1] - 5.0) ** 2) / 1.5)) * view.known
     depth = np.where(view.known, view.depth - 2.0 * bun, 0.0)
     cloud = cloud_of(view, depth)
-    mirrored = cloud.positions[cloud.twin >= 0]
+    mirrored = cloud.positions[cloud.mirrored_of >= 0]
     camera = mirrored @ view.head_to_camera[:3, :3].T + TRANSLATION
     columns, rows = (camera[:, :2] / camera[:, 2:] * view.intrinsics[0, 0] + view.intrinsics[0, 2]).T.astype(int)
     behind = camera[:, 2] - depth[rows, columns]
     assert behind[depth[rows, columns] > 0].min() > -0.2  # within a pixel of the bun's steep side
     opposite = (np.abs(mirrored[:, 0] + 4) < 1) & (np.abs(mirrored[:, 1] - 5) < 1)
     assert not opposite.any()
-    assert (np.abs(cloud.positions[cloud.twin < 0] - (4, 5, 10)).max(axis=1) < 1).sum() > 100
+    assert (np.abs(cloud.positions[cloud.mirrored_of < 0] - (4, 5, 10)).max(axis=1) < 1).sum() > 100
 
 
 def test_mirrored_points_do_not_stand_out_where_the_image_shows_no_head():
@@ -121,8 +121,8 @@ def test_mirrored_points_do_not_stand_out_where_the_image_shows_no_head():
 def test_visible_points_come_first_and_reproject_onto_their_source_pixel(seen):
     _, view, cloud = seen
     depth, _, head_to_camera, intrinsics = view.tensors()
-    count = int((cloud.twin < 0).sum())
-    assert (cloud.twin[:count] == -1).all()
+    count = int((cloud.mirrored_of < 0).sum())
+    assert (cloud.mirrored_of[:count] == -1).all()
     camera = transform_points(head_to_camera[0], torch.from_numpy(cloud.positions[:count]))
     pixels = project(camera, intrinsics[0]).numpy()
     np.testing.assert_allclose(pixels, cloud.source_pixel[:count] + 0.5, atol=0.01)
@@ -133,8 +133,8 @@ def test_visible_points_come_first_and_reproject_onto_their_source_pixel(seen):
 
 def test_mirrored_points_are_the_exact_mirror_of_their_twin(seen):
     _, _, cloud = seen
-    mirrored = cloud.twin >= 0
-    visible_index = cloud.twin[mirrored]
+    mirrored = cloud.mirrored_of >= 0
+    visible_index = cloud.mirrored_of[mirrored]
     assert len(set(visible_index)) == len(visible_index)
     for values in (cloud.positions, cloud.normals):
         np.testing.assert_array_equal(values[mirrored], values[visible_index] * np.array([-1, 1, 1], np.float32))
@@ -144,13 +144,13 @@ def test_mirrored_points_are_the_exact_mirror_of_their_twin(seen):
 def test_no_mirrored_point_shares_a_voxel_with_a_visible_one(seen):
     _, _, cloud = seen
     cells = np.floor(cloud.positions / np.float32(VOXEL_CM)).astype(int)
-    visible = {tuple(cell) for cell in cells[cloud.twin < 0]}
-    assert not any(tuple(cell) in visible for cell in cells[cloud.twin >= 0])
+    visible = {tuple(cell) for cell in cells[cloud.mirrored_of < 0]}
+    assert not any(tuple(cell) in visible for cell in cells[cloud.mirrored_of >= 0])
 
 
 def test_a_frontal_head_hides_little_and_a_turned_one_its_far_side(seen):
     yaw, _, cloud = seen
-    mirrored, visible = cloud.positions[cloud.twin >= 0], cloud.positions[cloud.twin < 0]
+    mirrored, visible = cloud.positions[cloud.mirrored_of >= 0], cloud.positions[cloud.mirrored_of < 0]
     if yaw == 0:
         assert len(mirrored) < 0.1 * len(visible)
     else:
@@ -171,7 +171,7 @@ def test_pixels_without_a_normal_give_no_point():
     normals = torch.zeros(1, 8, 8, 3)
     normals[:, 5, 5, 2] = -1
     (cloud,) = symmetric_points(depth, normals, torch.eye(4)[None], torch.eye(3)[None], depth == 0, 1, 0.5).clouds(1)
-    assert cloud.source_pixel[cloud.twin < 0].tolist() == [[5, 5]]
+    assert cloud.source_pixel[cloud.mirrored_of < 0].tolist() == [[5, 5]]
 
 
 def test_empty_depth_maps_give_empty_clouds():
@@ -181,7 +181,7 @@ def test_empty_depth_maps_give_empty_clouds():
     )
     for cloud in points.clouds(2):
         assert cloud.positions.shape == cloud.normals.shape == (0, 3)
-        assert cloud.twin.shape == (0,)
+        assert cloud.mirrored_of.shape == (0,)
 
 
 @costly
@@ -192,7 +192,7 @@ def test_a_batch_gives_what_each_frame_gives_by_itself(yaws, stride):
     clouds = symmetric_points(depth, normals, pose, camera, depth == 0, stride, 0.4).clouds(len(yaws))
     for cloud, part in zip(clouds, parts, strict=True):
         (alone,) = symmetric_points(*part, part[0] == 0, stride, 0.4).clouds(1)
-        for name in ("positions", "normals", "source_pixel", "twin"):
+        for name in ("positions", "normals", "source_pixel", "mirrored_of"):
             np.testing.assert_allclose(getattr(cloud, name), getattr(alone, name), atol=1e-5)
 
 

@@ -22,10 +22,10 @@ def test_without_a_wish_or_weights_the_reason_is_given(tmp_path):
 
 @pytest.mark.parametrize("landmarks", LANDMARK_SETS, ids=lambda landmarks: landmarks.name)
 def test_the_five_points_are_those_that_dlib_aligns_by(landmarks):
-    """Where dlib's own mean face has them: eyes level, outer corners outside, the nose base below and between."""
+    """Compare to dlib's own mean face: eyes level, outer corners outside, the nose base below and between."""
     shape = landmarks.neutral
-    picture = np.column_stack([shape[:, 0], -shape[:, 1]])  # x to the person's left, which is the picture's right
-    right_outer, right_inner, left_outer, left_inner, nose = five_points(picture, landmarks)
+    points_px = np.column_stack([shape[:, 0], -shape[:, 1]])  # x to the person's left, which is the image's right
+    right_outer, right_inner, left_outer, left_inner, nose = five_points(points_px, landmarks)
     assert right_outer[0] > right_inner[0] > nose[0] > left_inner[0] > left_outer[0]
     span = right_outer[0] - left_outer[0]
     # dlib: eye corners at 0.121, 0.334, 0.646, 0.860 and the nose base 0.414 below them, in a face of width 1.

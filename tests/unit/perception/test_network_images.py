@@ -23,16 +23,16 @@ def read(tmp_path, **settings):
     return Preprocessing.read(path)
 
 
-def picture(height, width):
+def random_image(height, width):
     coarse = np.random.default_rng(0).integers(64, 192, (height // 8, width // 8, 3), dtype=np.uint8)
     return np.array(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
 @pytest.mark.parametrize("resample", [2, 3])
 @pytest.mark.parametrize(("size", "new_size"), [(256, 518), (512, 70)])
-def test_a_picture_becomes_what_pillow_and_the_usual_arithmetic_make_of_it(tmp_path, resample, size, new_size):
+def test_an_image_becomes_what_pillow_and_the_usual_arithmetic_make_of_it(tmp_path, resample, size, new_size):
     prepare = read(tmp_path, resample=resample, size={"height": new_size, "width": new_size})
-    image = picture(size, size)
+    image = random_image(size, size)
     resized = np.array(Image.fromarray(image).resize((new_size, new_size), Image.Resampling(resample)))
     expected = (resized / 255 - [0.5, 0.4, 0.3]) / [0.2, 0.25, 0.5]
     got = prepare(torch.from_numpy(image)[None])[0].permute(1, 2, 0)

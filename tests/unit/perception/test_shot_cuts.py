@@ -7,7 +7,7 @@ THRESHOLD = 5.0
 
 
 def scene(seed, height=90, width=160):
-    """A picture of large coloured blocks."""
+    """An image of large coloured blocks."""
     blocks = np.random.default_rng(seed).integers(30, 226, (6, 8, 3), dtype=np.uint8)
     return np.kron(blocks, np.ones((height // 6, width // 8, 1), np.uint8))
 
@@ -32,7 +32,7 @@ def test_noise_slow_motion_and_a_fade_of_light_are_no_cut():
     random = np.random.default_rng(0)
     moving = [np.roll(scene(3), step, axis=1) for step in range(12)]
     noisy = [np.clip(image + random.normal(0, 6, image.shape), 0, 255).astype(np.uint8) for image in moving]
-    darker = [(noisy[-1] * share).astype(np.uint8) for share in np.linspace(1, 0.6, 20)]
+    darker = [(noisy[-1] * brightness).astype(np.uint8) for brightness in np.linspace(1, 0.6, 20)]
     assert cuts(noisy + darker) == []
 
 
@@ -51,7 +51,7 @@ def test_a_cut_out_of_fast_motion_is_found():
 
 
 def test_the_threshold_is_what_motion_does_not_explain():
-    """Greys: 4 steps a frame explain 8; a step of 20 leaves 12. So it is for every colour alike."""
+    """Grey images: 4 steps per frame explain 8, so a step of 20 leaves 12; the same for every colour."""
     values = [100, *([104, 100] * 10), 120]
     greys = [np.full((36, 64, 3), value, np.uint8) for value in values]
     assert cuts(greys, threshold=12.0) == [21]
@@ -59,7 +59,7 @@ def test_the_threshold_is_what_motion_does_not_explain():
 
 
 def test_right_after_a_cut_only_large_differences_count():
-    """A shot may begin in motion, and the frame after its first says nothing yet about how fast."""
+    """A shot may begin in motion, and its second frame does not yet show how fast."""
     moving = [head(30), head(45), head(60), head(75)]
     assert cuts([scene(5)] * 15 + moving) == [15]
     assert cuts([scene(5)] * 15 + [scene(6)] * 3 + [scene(7)] * 3) == [15, 18]

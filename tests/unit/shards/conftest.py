@@ -11,13 +11,13 @@ WriteDataset = Callable[..., tuple[SampleRow, ...]]
 
 @pytest.fixture
 def write_dataset(tmp_path: Path) -> WriteDataset:
-    """Spool, assemble and index clips under a root."""
+    """Stage, assemble and index clips under a root."""
 
     def write(root: Path, clips: Iterable[MadeClip], target_bytes: int = 10**9) -> tuple[SampleRow, ...]:
-        stored = [
+        staged = [
             write_staged_clip(tmp_path / "staging" / f"{clip.meta.clip_id}.tar", clip.samples()) for clip in clips
         ]
-        rows = write_shards(root, stored, target_bytes=target_bytes)
+        rows = write_shards(root, staged, target_bytes=target_bytes)
         write_index(root, rows)
         return rows
 

@@ -26,9 +26,9 @@ def dataset(tmp_path, write_dataset):
     return root, root / row.shard, row
 
 
-def place(row: SampleRow, member: str) -> tuple[int, int]:
-    number = row.member_names.index(member)
-    return row.member_offsets[number], row.member_sizes[number]
+def byte_range(row: SampleRow, member: str) -> tuple[int, int]:
+    index = row.member_names.index(member)
+    return row.member_offsets[index], row.member_sizes[index]
 
 
 def read_everything(shards: Shards) -> None:
@@ -45,7 +45,7 @@ def test_every_changed_byte_of_a_member_is_noticed(dataset):
     original = shard.read_bytes()
     random = np.random.default_rng(0)
     for member in row.member_names:
-        offset, size = place(row, member)
+        offset, size = byte_range(row, member)
         data = bytearray(original)
         data[offset + random.integers(size)] ^= 1 << int(random.integers(8))
         shard.write_bytes(data)
@@ -57,7 +57,7 @@ def test_every_changed_byte_of_a_member_is_noticed(dataset):
 
 def test_a_truncated_shard_names_the_member_and_what_is_left(dataset):
     root, shard, row = dataset
-    offset, size = place(row, "001.rgb.jpg")
+    offset, size = byte_range(row, "001.rgb.jpg")
     shard.write_bytes(shard.read_bytes()[: offset + 10])
     shards = Shards(root)
     shards.head_frame(CLIP_ID, 0)
@@ -74,8 +74,8 @@ def test_a_missing_shard_is_named(dataset):
 
 
 def replace_member(root, shard, row: SampleRow, member: str, content: bytes) -> None:
-    """Overwrite a member with what its hashes vouch for, as a faulty writer would."""
-    offset, size = place(row, member)
+    """Overwrite a member and update its hash, as a faulty writer would."""
+    offset, size = byte_range(row, member)
     data = bytearray(shard.read_bytes())
     data[offset : offset + size] = content
     shard.write_bytes(data)
@@ -88,9 +88,9 @@ def replace_member(root, shard, row: SampleRow, member: str, content: bytes) -> 
 @pytest.mark.parametrize(
     "member", ["000.rgb.jpg", "000.head.png", "000.depth.png", "000.normal.png", "000.cloud.npz", "tracks.npz"]
 )
-def test_a_member_that_is_no_picture_or_array_is_named(dataset, member):
+def test_a_member_that_is_no_image_or_array_is_named(dataset, member):
     root, shard, row = dataset
-    replace_member(root, shard, row, member, bytes(place(row, member)[1]))
+    replace_member(root, shard, row, member, bytes(byte_range(row, member)[1]))
     with pytest.raises(
         ShardError, match=rf"sample {row.key}: member {member}: (cannot be decoded|not an \.npz|.*pickle)"
     ):
@@ -99,7 +99,7 @@ def test_a_member_that_is_no_picture_or_array_is_named(dataset, member):
 
 def test_a_sample_of_another_schema_version_is_refused(dataset):
     root, shard, row = dataset
-    offset, size = place(row, "meta.json")
+    offset, size = byte_range(row, "meta.json")
     content = shard.read_bytes()[offset : offset + size].replace(b'"schema_version":2', b'"schema_version":9')
     replace_member(root, shard, row, "meta.json", content)
     with pytest.raises(SchemaVersionError, match=r"member meta\.json: schema version 9, this reader knows 2"):

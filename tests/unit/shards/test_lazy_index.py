@@ -1,4 +1,4 @@
-"""An index of which only what is asked for is read gives the rows of one that was read at once."""
+"""The lazy index gives the rows of the whole index, and reads only the parts that are needed."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ class CountingStorage(LocalStorage):
 
 
 def rows_of_many_clips(row: SampleRow) -> list[SampleRow]:
-    """Rows of clips of two samples each, whose numbers are all different; three row groups."""
+    """Return rows of clips of two samples each, with distinct values; three row groups."""
     rows = []
     for clip in range(NUM_CLIPS):
         for chunk in range(2):
             clip_id = f"{clip * 7919 % 2**32:016x}-f000000"
             number = 2 * clip + chunk
-            places = tuple(1000 * number + place for place in range(NUM_MEMBERS))
+            values = tuple(1000 * number + member for member in range(NUM_MEMBERS))
             rows.append(
                 dataclasses.replace(
                     row,
@@ -44,10 +44,10 @@ def rows_of_many_clips(row: SampleRow) -> list[SampleRow]:
                     num_frames=64,
                     clip_num_frames=128,
                     source_frames=tuple(range(chunk, 64, 1 + clip % 64)),
-                    member_names=tuple(f"{place:03d}" for place in range(NUM_MEMBERS)),
-                    member_offsets=places,
-                    member_sizes=places,
-                    member_crc32=places,
+                    member_names=tuple(f"{member:03d}" for member in range(NUM_MEMBERS)),
+                    member_offsets=values,
+                    member_sizes=values,
+                    member_crc32=values,
                 )
             )
     return rows

@@ -1,4 +1,4 @@
-"""What is written is what is read, within the errors that docs/shards.md promises."""
+"""Reading returns the written data, within the errors that docs/shards.md promises."""
 
 import io
 import pickle
@@ -87,16 +87,16 @@ def test_normals_are_within_half_a_degree_unit_and_unknown_stays_unknown(shards)
     assert not read[~known].any()
 
 
-def test_cloud_keeps_points_pixels_and_twins_and_mirrors_exactly(shards):
+def test_cloud_keeps_points_pixels_and_origins_and_mirrors_exactly(shards):
     written, read = LONG.sources[9].cloud, shards.cloud(LONG.meta.clip_id, 9)
     assert np.abs(read.positions - written.positions).max() <= 2**-7
     assert angles_deg(read.normals, written.normals).max() <= 0.5
     assert np.array_equal(read.source_pixel, written.source_pixel)
-    assert np.array_equal(read.twin, written.twin)
+    assert np.array_equal(read.mirrored_of, written.mirrored_of)
     assert read.positions.dtype == read.normals.dtype == np.float32
-    mirrored = read.twin >= 0
+    mirrored = read.mirrored_of >= 0
     assert np.array_equal(
-        read.positions[mirrored], read.positions[read.twin[mirrored]] * np.array([-1, 1, 1], np.float32)
+        read.positions[mirrored], read.positions[read.mirrored_of[mirrored]] * np.array([-1, 1, 1], np.float32)
     )
 
 
@@ -170,7 +170,7 @@ def test_jpeg_quality_is_a_parameter():
     assert sizes[0] < sizes[1]
 
 
-def test_pictures_are_plain_rgb_jpeg():
+def test_images_are_plain_rgb_jpeg():
     sample = next(iter(SHORT.samples()))
     bgr = cv2.imdecode(np.frombuffer(sample.members["000.rgb.jpg"], np.uint8), cv2.IMREAD_COLOR)
     assert bgr is not None

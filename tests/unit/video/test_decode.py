@@ -32,7 +32,7 @@ def noisy_frame(number: int, width: int, height: int) -> RgbImage:
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "libx264"), ("mp4", "mpeg4"), ("mkv", "libx264")])
 def test_frames_from_any_start_are_those_that_decord_gives(tmp_path: Path, suffix: str, codec: str) -> None:
-    path = str(write_video(tmp_path / f"a.{suffix}", 40, codec=codec, picture=noisy_frame))
+    path = str(write_video(tmp_path / f"a.{suffix}", 40, codec=codec, draw_frame=noisy_frame))
     expected = decord_frames(path)
     for indices in (range(40), range(0, 40, 3), [13, 14, 30], [39]):
         for ours, index in zip(PyAvReader(path).frames(indices), indices, strict=True):
@@ -112,7 +112,7 @@ def test_rotated_video_comes_upright(tmp_path: Path, rotation: int, turns: int) 
 )
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_every_frame_can_be_the_first(tmp_path: Path, suffix: str, codec: str, options: dict[str, str]) -> None:
-    path = str(write_video(tmp_path / f"a.{suffix}", 40, codec=codec, options=options, picture=noisy_frame))
+    path = str(write_video(tmp_path / f"a.{suffix}", 40, codec=codec, options=options, draw_frame=noisy_frame))
     whole = list(PyAvReader(path).frames(range(40)))
     for first in range(40):
         (frame,) = PyAvReader(path).frames([first])
@@ -158,7 +158,7 @@ def test_timestamps_that_let_a_few_frames_last_for_days_are_an_error(tmp_path: P
 
 
 def test_damaged_frames_are_an_error_after_the_frames_before_them(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mp4", 60, picture=noisy_frame)
+    path = write_video(tmp_path / "a.mp4", 60, draw_frame=noisy_frame)
     damaged = corrupted_copy(path, tmp_path / "damaged.mp4", 0.5, 0.6)
     decoded: list[int] = []
     numbered = map(frame_number, open_video(str(damaged)).frames())
@@ -169,7 +169,7 @@ def test_damaged_frames_are_an_error_after_the_frames_before_them(tmp_path: Path
 
 
 def test_truncated_video_ends_where_its_bytes_end(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mkv", 60, picture=noisy_frame)
+    path = write_video(tmp_path / "a.mkv", 60, draw_frame=noisy_frame)
     video = open_video(str(truncated_copy(path, tmp_path / "half.mkv", 0.5)))
     assert 20 < video.num_frames < 40
     assert numbers(video) == list(range(video.num_frames))

@@ -1,4 +1,4 @@
-"""Frames come upright, with square pixels and in one size, whatever the file makes of them."""
+"""Frames come upright, with square pixels and in one size, for any rotation, aspect ratio and format of the file."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -18,7 +18,7 @@ from tests.support.media import RgbImage, decord_frames, frame_number, numbered_
 
 
 def disc_frame(number: int, width: int, height: int) -> RgbImage:
-    """A white disc of half the picture's height; what is round here is stretched by pixels that are not square."""
+    """Return a white disc of half the image's height; pixels that are not square stretch it."""
     y, x = np.mgrid[:height, :width]
     inside = np.hypot(x - width / 2, y - height / 2) < height / 4
     return np.repeat(inside[..., None].astype(np.uint8) * 255, 3, axis=2)
@@ -34,7 +34,7 @@ def disc_size(image: RgbImage) -> tuple[int, int]:
     ("aspect", "size"), [(Fraction(2), (320, 96)), (Fraction(1, 2), (160, 192)), (Fraction(4, 3), (213, 96))]
 )
 def test_pixels_are_made_square_by_stretching(tmp_path: Path, suffix: str, aspect: Fraction, size: tuple[int, int]):
-    path = str(write_video(tmp_path / f"a.{suffix}", 3, pixel_aspect=aspect, picture=disc_frame))
+    path = str(write_video(tmp_path / f"a.{suffix}", 3, pixel_aspect=aspect, draw_frame=disc_frame))
     video = open_video(path)
     images = list(video.frames())
     assert (video.width, video.height) == size == (images[0].shape[1], images[0].shape[0])
@@ -63,7 +63,7 @@ def test_pixels_that_cannot_be_are_an_error(tmp_path: Path) -> None:
 
 
 def write_sizes(path: Path, sizes: Sequence[tuple[int, int]], frames_each: int) -> Path:
-    """Write a video whose frames change their size on the way, as recordings of calls do."""
+    """Write a video whose frames change their size in the middle, as recordings of calls do."""
     with av.open(str(path), "w") as target:
         stream = target.add_stream("mpeg4", rate=25)
         stream.width, stream.height, stream.pix_fmt = *sizes[0], "yuv420p"
@@ -99,7 +99,7 @@ def test_frames_that_change_their_size_are_brought_back_to_the_first(tmp_path: P
         ("interlaced.mp4", {"options": {"flags": "+ilme+ildct", "x264-params": "tff=1"}}),
     ],
 )
-def test_unusual_pictures_come_as_rgb_as_from_decord(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+def test_unusual_images_come_as_rgb_as_from_decord(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     path = str(write_video(tmp_path / name, 12, **options))
     for number, (ours, theirs) in enumerate(zip(PyAvReader(path).frames(range(12)), decord_frames(path), strict=True)):
         assert frame_number(ours) == frame_number(theirs) == number

@@ -59,16 +59,16 @@ def test_what_is_no_container_or_points_elsewhere_is_refused(
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png"])
-def test_pictures_are_refused(tmp_path: Path, suffix: str) -> None:
+def test_images_are_refused(tmp_path: Path, suffix: str) -> None:
     image = pytest.importorskip("PIL.Image").new("RGB", (32, 32))
     image.save(tmp_path / f"a.{suffix}")
     with pytest.raises(UnsupportedFileError, match="its format is none of"):
         probe(str(tmp_path / f"a.{suffix}"))
 
 
-def test_sound_alone_has_no_video_stream(tmp_path: Path) -> None:
+def test_audio_alone_has_no_video_stream(tmp_path: Path) -> None:
     with pytest.raises(NoVideoStreamError, match=r"a\.wav: no video stream"):
-        probe(str(write_sound(tmp_path / "a.wav")))
+        probe(str(write_wav(tmp_path / "a.wav")))
 
 
 def test_damaged_first_frame_is_an_error(tmp_path: Path) -> None:
@@ -82,12 +82,12 @@ def test_missing_file_is_an_error(tmp_path: Path) -> None:
         probe(str(tmp_path / "gone.mp4"))
 
 
-def write_sound(path: Path) -> Path:
+def write_wav(path: Path) -> Path:
     import wave
 
-    with wave.open(str(path), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(16_000)
-        sound.writeframes(bytes(3200))
+    with wave.open(str(path), "wb") as wav:
+        wav.setnchannels(1)
+        wav.setsampwidth(2)
+        wav.setframerate(16_000)
+        wav.writeframes(bytes(3200))
     return path

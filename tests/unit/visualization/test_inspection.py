@@ -72,8 +72,10 @@ def test_mirrored_points_are_orange_on_the_mirrored_side_and_the_visible_side_is
     assert fraction_in(from_left.image, MIRRORED_COLOR) > 0.3
     assert fraction_in(from_right.image, MIRRORED_COLOR) < 0.05
     assert fraction_in(from_right.image, VISIBLE_COLOR) > 0.8
-    num_mirrored = int((cloud.twin >= 0).sum())
-    assert text_of(from_right).replace(" ", "") == f"{len(cloud.twin) - num_mirrored}visible{num_mirrored}mirrored"
+    num_mirrored = int((cloud.mirrored_of >= 0).sum())
+    assert (
+        text_of(from_right).replace(" ", "") == f"{len(cloud.mirrored_of) - num_mirrored}visible{num_mirrored}mirrored"
+    )
 
 
 def test_the_last_row_has_the_persons_right_before_the_left(shards, turned):
@@ -110,7 +112,7 @@ def test_a_right_cloud_covers_nothing_in_the_source_and_points_before_the_face_s
     source, cloud = turned
     right = head_panels.source_view_panel(source.frame, cloud, SIZE)
     assert percent_in(right) < 8  # at the rim, where a mirrored disc is coarse
-    num_visible = int((cloud.twin < 0).sum())
+    num_visible = int((cloud.mirrored_of < 0).sum())
     positions, normals, pixels = (
         values[:num_visible] for values in (cloud.positions, cloud.normals, cloud.source_pixel)
     )
@@ -119,7 +121,7 @@ def test_a_right_cloud_covers_nothing_in_the_source_and_points_before_the_face_s
         np.concatenate((positions, nearer)),
         np.concatenate((normals, normals)),
         np.concatenate((pixels, pixels)),
-        np.concatenate((cloud.twin[:num_visible], np.arange(num_visible, dtype=np.int32))),
+        np.concatenate((cloud.mirrored_of[:num_visible], np.arange(num_visible, dtype=np.int32))),
     )
     panel = head_panels.source_view_panel(source.frame, wrong, SIZE)
     assert percent_in(panel) > 95

@@ -16,9 +16,9 @@ from mggtalk.errors import StageError
 from mggtalk.fingerprint import code_digest, content_key, library_versions
 from mggtalk.geometry.head.landmark_sets import landmark_set
 from mggtalk.perception.identity import DlibIdentityEncoder, IdentityUnavailable, load_identity_encoder
-from mggtalk.records import Rejected, TrackedVideo, VideoRecord
+from mggtalk.records import Rejected, RejectReason, TrackedVideo, VideoRecord
 from mggtalk.result_cache import ResultCache
-from mggtalk.stages.cached_stage import CachedStage
+from mggtalk.stages.cached_stage import CachedStage, FileStore
 from mggtalk.stages.ingest.config import IngestConfig
 from mggtalk.stages.limits import part_deadline_s
 from mggtalk.stages.tables import read_rows, write_rows
@@ -74,6 +74,7 @@ class IdentityDefinition(CachedStage[VideoFaces, ClipEmbedding, Path]):
     name = "identities"
     record_name = "name"
     amount_unit = "face"
+    retried = frozenset(RejectReason)
     video_of = attrgetter("video")
 
     def __init__(
@@ -86,14 +87,15 @@ class IdentityDefinition(CachedStage[VideoFaces, ClipEmbedding, Path]):
     ) -> None:
         self._tracks, self._encoder, self._splits = tracks, encoder, splits
         self._clips: dict[str, VideoRecord] = {}
-        keys: dict[str, str] = {}
-        self.records: list[VideoFaces] = []
+        keys: dict[VideoFaces, str] = {}
         for file in read_track_files(tracks, videos, identified=False):
             if isinstance(file.result, TrackedVideo) and file.result.clips:
                 self._clips |= {clip.clip_id: file.record for clip in file.result.clips}
-                keys[file.result.clips[0].clip_id] = _key(file.sha256, encoder_hash)
-                self.records.append(choose_video_faces(file.result))
-        self.store: EmbeddingStore = EmbeddingStore(tracks / EMBEDDINGS_DIRECTORY, keys)
+                keys[choose_video_faces(file.result)] = _key(file.sha256, encoder_hash)
+        self.records = list(keys)
+        self.store: FileStore[VideoFaces, ClipEmbedding] = FileStore(
+            ResultCache(tracks / EMBEDDINGS_DIRECTORY, ".parquet"), keys, _write_embeddings
+        )
 
     def worker(self) -> Callable[[], IdentityStage]:
         """Return a factory of the stage that embeds the faces of one track file."""
@@ -107,46 +109,21 @@ class IdentityDefinition(CachedStage[VideoFaces, ClipEmbedding, Path]):
         """Return the number of faces."""
         return sum(len(clip.frame_index) for clip in record.clips)
 
-    def assemble(self, results: Mapping[str, Path | Rejected]) -> None:  # noqa: ARG002  files are read by key
+    def prune(self) -> None:
+        """Remove the embeddings of other tracks, encoders or code."""
+        self.store.prune()
+
+    def assemble(self, results: Mapping[VideoFaces, Path | Rejected]) -> None:
         """Resolve the identities of all clips and write `identities.parquet`."""
-        embeddings = {row.clip_id: row for path in self.store.paths() for row in read_rows(path, ClipEmbedding)}
+        paths = [path for faces in self.records if isinstance(path := results[faces], Path)]
+        embeddings = {row.clip_id: row for path in paths for row in read_rows(path, ClipEmbedding)}
         identities = resolve(self._clips, embeddings, self._splits)
         write_identities(self._tracks, identities)
         _logger.info("identities: %s", _summary(identities))
 
 
-class EmbeddingStore:
-    """Embeddings of the clips of a track file, by content key; those of other tracks or encoders are removed at once.
-
-    Args:
-        directory: of the embeddings. keys: content keys by the first clip of a track file.
-    """
-
-    def __init__(self, directory: Path, keys: Mapping[str, str]) -> None:
-        self._files, self._keys = ResultCache(directory, ".parquet"), keys
-        self._files.prune(list(keys.values()))
-
-    def paths(self) -> list[Path]:
-        """Return the files that are there."""
-        return [path for path in map(self._files.path, self._keys.values()) if path.is_file()]
-
-    def find(self, record: VideoFaces) -> Path | None:
-        """Return the file of a record, if it is there."""
-        path = self._path(record)
-        return path if path.is_file() else None
-
-    def keep(self, record: VideoFaces, outputs: Sequence[ClipEmbedding | Rejected]) -> Path | Rejected:
-        """Write the embeddings; a rejection is not stored, so the next run tries again."""
-        embeddings = [output for output in outputs if isinstance(output, ClipEmbedding)]
-        if not embeddings:
-            (lost,) = (output for output in outputs if isinstance(output, Rejected))
-            _logger.warning("identities: %s: %s: %s; the next run tries again", lost.key, lost.reason, lost.detail)
-            return lost
-        write_rows(self._path(record), embeddings, ClipEmbedding)
-        return self._path(record)
-
-    def _path(self, record: VideoFaces) -> Path:
-        return self._files.path(self._keys[record.clips[0].clip_id])
+def _write_embeddings(path: Path, _: VideoFaces, outputs: Sequence[ClipEmbedding | Rejected]) -> None:
+    write_rows(path, [output for output in outputs if isinstance(output, ClipEmbedding)], ClipEmbedding)
 
 
 def _key(track_sha256: str, encoder_hash: str) -> str:

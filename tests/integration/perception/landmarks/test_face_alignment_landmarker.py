@@ -1,4 +1,4 @@
-"""The library's own loading and decoding, at full size, on weights whose answer is known."""
+"""Runs the library's own loading and decoding at full size, on weights whose result is known."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ GRAIN_PX = 3.0  # half a cell of the heat map
 
 
 class Finder:
-    """Says that faces are in these boxes."""
+    """Finds faces in the given boxes."""
 
     landmark_set = "corners"
     expression_names: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Finder:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """On a busy machine the threads of these networks wait for each other many times as long as they work."""
+    """Use one thread, because on a busy machine the networks' threads mostly wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -61,18 +61,18 @@ def hub(tmp_path_factory) -> Path:
     return folder
 
 
-def picture_of_spots():
+def image_of_spots():
     columns, rows = np.meshgrid(np.arange(640) + 0.5, np.arange(360) + 0.5)
-    picture = np.zeros((360, 640, 3))
+    image = np.zeros((360, 640, 3))
     for channel, (x, y) in enumerate((RED, GREEN)):
-        picture[..., channel] = 255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 128)
-    return picture.astype(np.uint8)
+        image[..., channel] = 255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 128)
+    return image.astype(np.uint8)
 
 
 def test_points_are_where_the_networks_see_them(hub):
-    """Through the files of weights, the crop, the heat maps and back: in pixels of the picture, nearer is smaller."""
+    """Through the files of weights, the crop, the heat maps and back: in pixels of the image, nearer is smaller."""
     hub_before = torch.hub.get_dir()
-    (face,) = FaceAlignmentLandmarker(Finder(BOX), hub).detect(picture_of_spots())
+    (face,) = FaceAlignmentLandmarker(Finder(BOX), hub).detect(image_of_spots())
     assert face.landmarks.shape == (NUM_POINTS, 3)
     assert face.landmarks.dtype == np.float64
     assert np.abs(face.landmarks[: NUM_POINTS // 2, :2] - RED).max() < GRAIN_PX
@@ -102,10 +102,10 @@ def test_the_backend_by_name_lands_in_the_face_that_mediapipe_finds(hub, face_la
     assert brightness[row - 3 : row + 4, column - 3 : column + 4].mean() > np.percentile(brightness, 95)
 
 
-def test_no_face_gives_no_points_and_one_outside_the_picture_neither(hub):
-    picture = np.zeros((360, 640, 3), np.uint8)
-    assert FaceAlignmentLandmarker(Finder(), hub).detect(picture) == []
-    assert FaceAlignmentLandmarker(Finder((-90, 10, -5, 80), (10, 400, 80, 500)), hub).detect(picture) == []
+def test_no_face_gives_no_points_and_one_outside_the_image_neither(hub):
+    image = np.zeros((360, 640, 3), np.uint8)
+    assert FaceAlignmentLandmarker(Finder(), hub).detect(image) == []
+    assert FaceAlignmentLandmarker(Finder((-90, 10, -5, 80), (10, 400, 80, 500)), hub).detect(image) == []
 
 
 def test_the_finder_is_closed_with_the_landmarker(hub):
@@ -161,7 +161,7 @@ def test_without_the_package_it_is_said_how_to_get_it(hub, monkeypatch, tmp_path
 
 
 def test_the_landmark_set_is_the_one_that_the_trained_networks_give():
-    """What the released weights give for a picture of the library's own test, rounded; its depth grows nearer."""
+    """Compare to the points of the released weights for an image of the library's test; nearer is larger."""
     points = np.array(FAN_POINTS) * (1, 1, -1)
     landmarks = ibug_68()
     shape = align(landmarks.neutral, points[None], landmarks.alignment_weights).inverse_apply(points[None])[0]

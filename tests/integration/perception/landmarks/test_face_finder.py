@@ -1,4 +1,4 @@
-"""Where the landmarker is made to look, with landmarker and detector handed in; and both for real on a far face."""
+"""Regions that the landmarker gets to see, with fake landmarker and detector; and both real ones on a far face."""
 
 import cv2
 import numpy as np
@@ -13,20 +13,20 @@ FRAME = np.zeros((1080, 1920, 3), np.uint8)
 
 
 class Landmarker:
-    """Sees the face at `place` (left, top, side, in the frame) if it is large enough in what it gets to see."""
+    """Sees `face` (left, top, side in the frame) if it is large enough in the given image."""
 
     landmark_set = "test"
     expression_names: tuple[str, ...] = ()
 
-    def __init__(self, place=None):
-        self.place, self.views, self.forgot = place, [], 0
+    def __init__(self, face=None):
+        self.face, self.views, self.forgot = face, [], 0
         self.region = (0, 0)
 
     def detect(self, image, step_ms=40):
         self.views.append(image.shape[:2])
-        if self.place is None or self.place[2] < 0.2 * min(image.shape[:2]):
+        if self.face is None or self.face[2] < 0.2 * min(image.shape[:2]):
             return []
-        left, top, side = self.place[0] - self.region[0], self.place[1] - self.region[1], self.place[2]
+        left, top, side = self.face[0] - self.region[0], self.face[1] - self.region[1], self.face[2]
         return [FaceDetection(np.array([[left, top, 0.0], [left + side, top + side, 0.0]]), np.zeros(0, np.float32))]
 
     def forget(self):
@@ -69,7 +69,7 @@ def test_a_far_face_gets_a_region_which_follows_it():
     assert face.box.tolist() == [1000, 500, 1100, 600]
     assert landmarker.views == [(1080, 1920), (250, 250)]
     forgot = landmarker.forgot
-    landmarker.place = (1055, 500, 100)  # to the border of the region
+    landmarker.face = (1055, 500, 100)  # to the border of the region
     (face,) = finder.detect(FRAME, 40)
     assert face.box.tolist() == [1055, 500, 1155, 600]
     assert landmarker.forgot == forgot + 1  # it sees another region from now on
@@ -83,13 +83,13 @@ def test_a_lost_face_leaves_its_region():
     landmarker.region = (925, 425)
     finder.detect(FRAME, 40)
     finder.detect(FRAME, 40)
-    landmarker.place, detector.boxes = None, []
+    landmarker.face, detector.boxes = None, []
     finder.detect(FRAME, 40)
     finder.detect(FRAME, 40)
     assert landmarker.views[-1] == (1080, 1920)
 
 
-def test_bystanders_are_counted_and_not_forgotten_at_once():
+def test_background_faces_are_counted_and_not_forgotten_at_once():
     landmarker = Landmarker((1000, 500, 100))
     detector = Detector(FaceBox(1000, 500, 1100, 600), FaceBox(100, 100, 190, 190))
     finder = FaceFinder(landmarker, detector)
@@ -113,25 +113,25 @@ def test_a_box_is_all_that_is_looked_at():
     (face,) = finder.detect(FRAME, 40)
     assert face.box.tolist() == [430, 330, 580, 480]
     assert landmarker.views == [(300, 300)]
-    landmarker.place = None
+    landmarker.face = None
     finder.detect(FRAME, 40)
     assert detector.sizes == [(300, 300)]
 
 
-def test_a_face_without_a_place_is_none():
+def test_a_face_without_a_position_is_none():
     landmarker = Landmarker((float("nan"), 300, 400))
     assert FaceFinder(landmarker, Detector()).detect(FRAME, 40) == []
 
 
-@pytest.mark.parametrize("place", [(300, 200), (900, 600), (1600, 700)])
-def test_a_face_of_150_px_is_found_in_a_full_hd_frame(track_models, face_image, place):
+@pytest.mark.parametrize("corner", [(300, 200), (900, 600), (1600, 700)])
+def test_a_face_of_150_px_is_found_in_a_full_hd_frame(track_models, face_image, corner):
     """FaceLandmarker alone does not find it."""
     with FaceLandmarker(track_models["face_landmarker"], video=False) as alone:
         (whole,) = alone.detect(face_image)
         scale = 150 / whole.size
         small = cv2.resize(face_image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         frame = np.full((1080, 1920, 3), 90, np.uint8)
-        left, top = np.array(place) - (whole.box[:2] * scale).astype(int)
+        left, top = np.array(corner) - (whole.box[:2] * scale).astype(int)
         low, high = np.maximum((left, top), 0), np.minimum((left + small.shape[1], top + small.shape[0]), (1920, 1080))
         frame[low[1] : high[1], low[0] : high[0]] = small[low[1] - top : high[1] - top, low[0] - left : high[0] - left]
         assert alone.detect(frame) == []
@@ -153,8 +153,8 @@ class Script:
         self.views, self.forgot = list(views), 0
 
     def detect(self, image, step_ms=40):
-        places = self.views.pop(0) if self.views else []
-        corners = [np.array([[left, top, 0.0], [left + side, top + side, 0.0]]) for left, top, side in places]
+        faces = self.views.pop(0) if self.views else []
+        corners = [np.array([[left, top, 0.0], [left + side, top + side, 0.0]]) for left, top, side in faces]
         return [FaceDetection(points, np.zeros(0, np.float32)) for points in corners]
 
     def forget(self):
@@ -177,8 +177,8 @@ def test_the_frames_in_which_the_detector_is_asked():
 
 
 def test_a_face_at_the_border_of_the_frame_keeps_its_region():
-    place = (0, 75, 100)  # in the region (0, 425) to (175, 675)
-    landmarker = Script([], *[[place]] * 5)
+    face = (0, 75, 100)  # in the region (0, 425) to (175, 675)
+    landmarker = Script([], *[[face]] * 5)
     finder = FaceFinder(landmarker, Detector(FaceBox(0, 500, 100, 600)))
     for _ in range(5):
         assert finder.detect(FRAME, 40)[0].box.tolist() == [0, 500, 100, 600]
@@ -193,14 +193,14 @@ def test_the_region_follows_the_largest_face_in_it():
     assert landmarker.forgot == 2
 
 
-def test_who_is_seen_in_the_region_is_no_bystander():
+def test_who_is_seen_in_the_region_is_no_background_face():
     boxes = FaceBox(1000, 500, 1100, 600), FaceBox(940, 440, 990, 490), FaceBox(100, 100, 190, 190)
     finder = FaceFinder(Script([], [(75, 75, 100)]), Detector(*boxes))
     finder.detect(FRAME, 40)
     assert finder.background_faces == (90.0,)
 
 
-def test_where_nobody_is_left_bystanders_are_forgotten():
+def test_where_nobody_is_left_background_faces_are_forgotten():
     detector = Detector(FaceBox(1000, 500, 1100, 600), FaceBox(100, 100, 190, 190))
     finder = FaceFinder(Script([], [(75, 75, 100)]), detector)
     finder.detect(FRAME, 40)

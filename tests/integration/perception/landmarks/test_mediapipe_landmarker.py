@@ -47,12 +47,12 @@ def test_coefficients_are_named_and_lie_between_0_and_1(face_landmarker_path, fa
     assert (face.expression <= 1).all()
 
 
-def test_a_mirrored_picture_gives_the_mirrored_twins(face_landmarker_path, face, face_image):
-    """The table of twins agrees with the model: a landmark's twin is found where the mirrored face has it."""
+def test_a_mirrored_image_gives_the_mirrored_landmarks(face_landmarker_path, face, face_image):
+    """The table of mirrored landmarks agrees with the model on a mirrored image."""
     (mirrored,) = detect(face_landmarker_path, face_image[:, ::-1])
-    twins = mirrored.landmarks[LANDMARKS.mirror]
-    twins[:, 0] = face_image.shape[1] - twins[:, 0]
-    distance = np.linalg.norm(twins - face.landmarks, axis=1)[:, None]
+    counterparts = mirrored.landmarks[LANDMARKS.mirror]
+    counterparts[:, 0] = face_image.shape[1] - counterparts[:, 0]
+    distance = np.linalg.norm(counterparts - face.landmarks, axis=1)[:, None]
     assert np.median(distance) < 0.015 * face.size
     assert distance.max() < 0.08 * face.size
 
@@ -63,7 +63,7 @@ def test_two_people_are_two_faces(face_landmarker_path, face_image):
     assert faces[0].size == pytest.approx(faces[1].size, rel=0.1)
 
 
-def test_a_picture_without_a_face_has_none(face_landmarker_path, face_image):
+def test_an_image_without_a_face_has_none(face_landmarker_path, face_image):
     assert detect(face_landmarker_path, np.full_like(face_image, 128)) == []
 
 
@@ -76,8 +76,8 @@ def test_a_new_landmarker_follows_the_same_frames_to_the_same_numbers(face_landm
 
 
 def test_a_landmarker_that_has_forgotten_is_like_new(face_landmarker_path, face_image):
-    """A face that shrinks to a third is followed; nobody finds it who has not seen it before."""
-    *shrinking, far = (_shrunk(face_image, share) for share in (1.0, 0.83, 0.67, 0.55, 0.48, 0.4, 0.33))
+    """A landmarker follows a face that shrinks to a third, but a new one does not find it at that size."""
+    *shrinking, far = (_shrunk(face_image, scale) for scale in (1.0, 0.83, 0.67, 0.55, 0.48, 0.4, 0.33))
     with FaceLandmarker(face_landmarker_path) as new, FaceLandmarker(face_landmarker_path) as used:
         for image in shrinking:
             used.detect(image)
@@ -90,9 +90,9 @@ def test_a_landmarker_that_has_forgotten_is_like_new(face_landmarker_path, face_
             np.testing.assert_array_equal(found.expression, expected.expression)
 
 
-def _shrunk(image, share):
-    """The picture made smaller, in the middle of a grey one of the same size."""
-    small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+def _shrunk(image, scale):
+    """The image made smaller, in the middle of a grey one of the same size."""
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     frame = np.full_like(image, 90)
     top, left = (np.array(image.shape[:2]) - small.shape[:2]) // 2
     frame[top : top + small.shape[0], left : left + small.shape[1]] = small

@@ -1,4 +1,4 @@
-"""Shards behind TLS, with certificates made on the spot: whom the reader trusts, and what it says if it does not."""
+"""Shards behind TLS, with certificates made by the test: which ones the reader trusts, and its errors otherwise."""
 
 import os
 import ssl
@@ -29,7 +29,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="module")
 def trusting(authority) -> ssl.SSLContext:
-    """What a client needs to trust the authority."""
+    """Return a client context that trusts the authority."""
     context = ssl.create_default_context()
     authority.configure_trust(context)
     return context

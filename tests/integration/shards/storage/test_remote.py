@@ -52,7 +52,7 @@ def open_remote(server, tmp_path):
 
 
 def content_of(shards: Shards) -> list[np.ndarray]:
-    """Everything that can be read of a data set, as arrays."""
+    """Return everything that can be read of a data set, as arrays."""
     arrays: list[np.ndarray] = []
     for clip in shards.clips():
         arrays += [getattr(shards.tracks(clip.clip_id), name) for name in ("landmarks", "expression")]
@@ -60,7 +60,7 @@ def content_of(shards: Shards) -> list[np.ndarray]:
         arrays += [shards.head_frame(clip.clip_id, frame).head_mask for frame in range(clip.num_frames)]
         for frame in clip.source_frames:
             source, cloud = shards.source_frame(clip.clip_id, frame), shards.cloud(clip.clip_id, frame)
-            arrays += [source.depth, source.normals, cloud.positions, cloud.twin]
+            arrays += [source.depth, source.normals, cloud.positions, cloud.mirrored_of]
         arrays.append(np.frombuffer(shards.audio(clip.clip_id, 0) or b"", np.uint8))
     return arrays
 
@@ -163,7 +163,7 @@ def test_a_busy_server_is_asked_again(root, server, open_remote):
 
 
 def without_pauses(shards: Shards) -> Shards:
-    """Read what does not come from the shards of `BOB`, and let no try wait from now on."""
+    """Read all that does not come from the shards of `BOB`, and remove the pauses between tries."""
     shards.meta(ADA)
     assert isinstance(shards._storage, RemoteStorage)
     shards._storage._pauses_s = (0, 0, 0)
@@ -178,7 +178,7 @@ def test_what_fails_for_good_names_the_url_and_the_sample(server, open_remote):
     )
     with pytest.raises(ShardError, match=where + r": HTTP 503 .* after 4 tries") as raised:
         shards.image(BOB, 0)
-    assert raised.value.sample == ""  # no damage that a policy may skip
+    assert raised.value.sample == ""  # no corrupt sample that a policy may skip
     server.busy = 0
     del server.files["/data/val/all.tar"]
     with pytest.raises(ShardError, match=where + ": no such file") as raised:

@@ -24,8 +24,8 @@ from mggtalk.stages.shards.config import ShardsConfig
 from mggtalk.stages.shards.crop import head_crop
 from mggtalk.stages.shards.stage import ShardsStage
 from mggtalk.video.decode import open_video
-from tests.support.footage import SHARDS, SOUND_BEGINS_S, first_frames, tracked_video, write_frames
-from tests.support.media import AUDIO_RATE_HZ, with_broken_sound
+from tests.support.footage import AUDIO_BEGINS_S, SHARDS, first_frames, tracked_video, write_frames
+from tests.support.media import AUDIO_RATE_HZ, with_broken_audio
 
 LANDMARKS = landmark_set("mediapipe_478")
 HASHES = {"face_landmarker": "a" * 64, "selfie_segmentation": "b" * 64}
@@ -204,7 +204,7 @@ def test_normals_face_the_camera_and_are_known_on_nearly_all_of_the_head(samples
 def test_the_cloud_lies_on_the_depth_map_and_its_mirror(samples):
     for sample, tracks, frame, depth in sources(samples):
         cloud = decode_cloud(sample.members[schema.cloud_member(frame)])
-        visible = cloud.twin < 0
+        visible = cloud.mirrored_of < 0
         assert visible.sum() > 1500
         columns, rows = cloud.source_pixel[visible].T
         pose = tracks.head_to_camera[frame].astype(float)
@@ -212,7 +212,7 @@ def test_the_cloud_lies_on_the_depth_map_and_its_mirror(samples):
         assert np.abs(camera[:, 2] - depth[rows, columns]).max() < 0.05
         mirrored = cloud.positions[~visible]
         np.testing.assert_array_equal(
-            mirrored, cloud.positions[cloud.twin[~visible]] * np.array([-1, 1, 1], np.float32)
+            mirrored, cloud.positions[cloud.mirrored_of[~visible]] * np.array([-1, 1, 1], np.float32)
         )
         assert 0 < len(mirrored) < visible.sum()
 
@@ -221,12 +221,12 @@ def test_sound_is_as_long_as_the_frames_and_in_step_with_them(samples, short_cli
     for sample in samples:
         assert len(sound(sample)) == round(sample.num_frames / 25 * AUDIO_RATE_HZ)
     first, second = map(sound, samples)
-    assert onset_s(first) == pytest.approx(SOUND_BEGINS_S, abs=0.02)
+    assert onset_s(first) == pytest.approx(AUDIO_BEGINS_S, abs=0.02)
     assert np.abs(second[:1000]).max() > 5000
     (sample,) = stage(short_clip)
     assert isinstance(sample, ShardSample)
     assert len(sound(sample)) == round(short_clip.num_frames / 25 * AUDIO_RATE_HZ)
-    assert onset_s(sound(sample)) == pytest.approx(SOUND_BEGINS_S - short_clip.times_s[0], abs=0.02)
+    assert onset_s(sound(sample)) == pytest.approx(AUDIO_BEGINS_S - short_clip.times_s[0], abs=0.02)
 
 
 def sound(sample):
@@ -248,7 +248,7 @@ def test_a_clip_that_begins_later_in_its_video_has_its_own_pictures_and_sound(st
     later = replace(clip, clip_id=f"{clip.video.video_id}-f{first:06d}", start_frame=first, **part)
     (sample,) = stage(later)
     assert isinstance(sample, ShardSample)
-    assert onset_s(sound(sample)) == pytest.approx(SOUND_BEGINS_S - first / 25, abs=0.02)
+    assert onset_s(sound(sample)) == pytest.approx(AUDIO_BEGINS_S - first / 25, abs=0.02)
     assert sample.source_frames == (0, 8)
     (frame,) = open_video(clip.video.path).frames(first + 5, first + 6)
     crop = head_crop(later.head_to_camera, later.intrinsics, SHARDS.crop_margin, SHARDS.size)
@@ -265,7 +265,7 @@ def test_a_video_without_a_sound_stream_has_no_sound(stage, short_clip, tmp_path
 
 
 def test_sound_that_nothing_decodes_does_not_cost_the_pictures(stage, short_clip, tmp_path):
-    broken = with_broken_sound(Path(short_clip.video.path), tmp_path / "broken.mp4")
+    broken = with_broken_audio(Path(short_clip.video.path), tmp_path / "broken.mp4")
     (whole,) = stage(short_clip)
     (sample,) = stage(replace(short_clip, video=replace(short_clip.video, path=str(broken))))
     assert isinstance(whole, ShardSample)

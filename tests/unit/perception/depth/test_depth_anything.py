@@ -39,7 +39,7 @@ def views(count):
     )
 
 
-def test_a_saved_network_sees_a_batch_as_it_does_pictures_one_by_one(folder):
+def test_a_saved_network_sees_a_batch_as_it_does_images_one_by_one(folder):
     geometry = DepthAnythingGeometry(folder, LANDMARKS, "cpu")
     images = noise(5)
     together = geometry.predict(images)
@@ -67,7 +67,7 @@ def test_the_prediction_is_that_of_the_library(folder):
 
 
 class Knowing(DepthAnythingGeometry):
-    """Loaded like any other, but with an answer of the test's."""
+    """Loads like any other, but returns the test's prediction."""
 
     def __init__(self, folder, answer):
         super().__init__(folder, LANDMARKS, "cpu")
@@ -97,7 +97,7 @@ def test_relative_networks_give_inverse_depth_and_metric_ones_depth(folder):
     assert Knowing(folder, wrong)(scene).fell_back.all()  # what grows nearer in one shrinks in the other
 
 
-def test_from_pictures_to_depth_and_normals(folder):
+def test_from_images_to_depth_and_normals(folder):
     scene = views(3)
     seen = DepthAnythingGeometry(folder, LANDMARKS, "cpu")(scene)
     assert seen.depth.shape == (3, SIZE, SIZE)

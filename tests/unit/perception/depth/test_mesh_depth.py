@@ -20,7 +20,7 @@ from tests.support.faces import INTRINSICS, LANDMARK_SETS, LANDMARKS, SIZE, pers
 
 
 def brute_force(pixels, depth, triangles, height, width):
-    """Nearest plane through the corners, pixel by pixel; pixels within 1e-9 of an edge are marked unsure (NaN)."""
+    """Return the nearest plane through the corners, pixel by pixel; NaN within 1e-9 of an edge, where it is unsure."""
     image = np.zeros((height, width))
     for row in range(height):
         for column in range(width):
@@ -29,17 +29,17 @@ def brute_force(pixels, depth, triangles, height, width):
                 corners = np.column_stack((pixels[triangle], np.ones(3)))
                 if abs(np.linalg.det(corners)) < 1e-9:
                     continue
-                shares = np.linalg.solve(corners.T, (column + 0.5, row + 0.5, 1))
-                unsure |= bool(np.abs(shares).min() < 1e-9)
-                if shares.min() >= 0:
-                    hits.append(shares @ depth[triangle])
+                weights = np.linalg.solve(corners.T, (column + 0.5, row + 0.5, 1))
+                unsure |= bool(np.abs(weights).min() < 1e-9)
+                if weights.min() >= 0:
+                    hits.append(weights @ depth[triangle])
             image[row, column] = np.nan if unsure else min(hits, default=0)
     return image
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
 def test_rasterised_depth_agrees_with_a_loop_over_pixels(seed, count):
-    """Random triangles that overlap, leave the picture and lie behind each other."""
+    """Random triangles that overlap, leave the image and lie behind each other."""
     random = np.random.default_rng(seed)
     pixels, depth = random.uniform(-5, 15, (8, 2)), random.uniform(20, 60, 8)
     triangles = np.array([random.permutation(8)[:3] for _ in range(count)])
@@ -71,7 +71,7 @@ UNCUT = np.zeros((SIZE, SIZE), bool)
 
 
 def ellipsoid_depth(head_to_camera, intrinsics, height, width):
-    """z in cm where each pixel's ray meets the mean head, or passes closest to its surface."""
+    """Return z in cm where each pixel's ray meets the mean head, or passes closest to its surface."""
     columns, rows = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     rays = np.stack((columns, rows, np.ones_like(columns)), axis=-1) @ np.linalg.inv(intrinsics).T
     turn = head_to_camera[:3, :3].T
@@ -152,7 +152,7 @@ def test_the_mean_head_behind_its_own_outline_is_itself(yaw_deg):
 
 @pytest.mark.parametrize("size", [0.88, 1.25])
 def test_the_mean_head_is_as_wide_as_the_hair(size):
-    """It bulges to the outline: in front as far as ever, at the outline in the plane of the head's middle."""
+    """Its front stays in place, and at the outline it lies in the plane of the head's centre."""
     pose = posed_face(distance_cm=90).head_to_camera
     hair = solid(pose, HEAD_CENTER, HEAD_RADII * size)
     depth = mean_head_depth(pose, INTRINSICS, hair, UNCUT)
@@ -165,7 +165,7 @@ def test_the_mean_head_is_as_wide_as_the_hair(size):
     assert (depth[inner] < middle - 2).all()
 
 
-def test_where_the_picture_ends_the_mean_head_goes_on():
+def test_where_the_image_ends_the_mean_head_goes_on():
     pose = posed_face().head_to_camera
     outline = solid(pose, HEAD_CENTER, HEAD_RADII)
     cut = np.zeros_like(outline)
@@ -187,7 +187,7 @@ def test_an_open_mouth_lengthens_the_surface(landmarks):
     assert open_depth[nose] == pytest.approx(closed_depth[nose], abs=1e-3)
 
 
-def test_a_face_outside_the_picture_leaves_the_mean_head():
+def test_a_face_outside_the_image_leaves_the_mean_head():
     face = posed_face()
     intrinsics = INTRINSICS + np.array([[0, 0, 900], [0, 0, 0], [0, 0, 0]])
     head = np.ones((SIZE, SIZE), bool)
@@ -211,9 +211,9 @@ def test_the_backend_gives_depth_and_its_normals(landmarks):
     face = posed_face(yaw_deg=15, landmarks=landmarks)
     head = person(face.head_to_camera)["head"] | (face.surface_depth > 0)
     geometry = FaceMeshGeometry(landmarks)
-    picture = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    image = np.zeros((1, SIZE, SIZE, 3), np.uint8)
     seen = geometry(
-        HeadViews(picture, head[None], ~UNCUT, landmarks.neutral[None], face.head_to_camera[None], INTRINSICS)
+        HeadViews(image, head[None], ~UNCUT, landmarks.neutral[None], face.head_to_camera[None], INTRINSICS)
     )
     depth, normals = seen.depth[0], seen.normals[0]
     assert geometry.name == "facemesh"
@@ -229,13 +229,13 @@ def test_the_backend_gives_depth_and_its_normals(landmarks):
     edges = [np.abs(np.diff(plane, axis=1)).sum(axis=-1)[inner] for plane in (normals, flat[0].numpy())]
     assert np.percentile(edges[0], 99) < 0.75 * np.percentile(edges[1], 99)
     assert known.sum() > 0.95 * head.sum()
-    # The forehead of a head that turns to its left looks to the right of the picture.
+    # The forehead of a head that turns to its left looks to the right of the image.
     column, row = posed_face(yaw_deg=15).pixels[LANDMARKS.points["forehead"]].astype(int)
     assert normals[row + 8, column, 0] > 0.1
     assert normals[row + 8, column, 2] < -0.7
 
 
-def test_shares_of_the_corners_interpolate_linearly():
+def test_barycentric_coordinates_interpolate_linearly():
     face = posed_face(yaw_deg=20)
     seen = rasterize(face.pixels, face.depth, LANDMARKS.triangles, SIZE, SIZE)
     centers = np.argwhere(seen.covered)[:, ::-1] + 0.5
@@ -256,16 +256,16 @@ def test_vertex_normals_of_a_ball_point_outwards():
 
 
 def test_where_the_video_frame_ends_the_head_goes_on():
-    """Through the backend, whose box is that of the mask: above the cut nothing is in it."""
+    """Run the backend, whose box is that of the mask: nothing above the cut is in it."""
     face = posed_face()
     head = person(face.head_to_camera)["head"] | (face.surface_depth > 0)
     valid = np.ones_like(head)
     valid[:70] = False
-    pictures = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    images = np.zeros((1, SIZE, SIZE, 3), np.uint8)
     pose = face.head_to_camera[None]
     whole, part = (
         FaceMeshGeometry(LANDMARKS)(
-            HeadViews(pictures, (head & seen)[None], seen, LANDMARKS.neutral[None], pose, INTRINSICS)
+            HeadViews(images, (head & seen)[None], seen, LANDMARKS.neutral[None], pose, INTRINSICS)
         ).depth[0]
         for seen in (~UNCUT, valid)
     )
@@ -273,11 +273,11 @@ def test_where_the_video_frame_ends_the_head_goes_on():
     assert np.abs(part - whole)[head & valid].max() < 0.5
 
 
-@pytest.mark.parametrize("place", ["left_eye_outer", "left_mouth_corner", "forehead"])
-def test_what_hides_a_part_of_the_face_does_not_bend_the_rest(place):
+@pytest.mark.parametrize("point", ["left_eye_outer", "left_mouth_corner", "forehead"])
+def test_what_hides_a_part_of_the_face_does_not_bend_the_rest(point):
     face = posed_face()
     head = person(face.head_to_camera)["head"] | (face.surface_depth > 0)
-    column, row = face.pixels[LANDMARKS.points[place]]
+    column, row = face.pixels[LANDMARKS.points[point]]
     rows, columns = np.mgrid[:SIZE, :SIZE] + 0.5
     hand = np.hypot(columns - column, rows - row) < 18
     seen = solve(face, head & ~hand)

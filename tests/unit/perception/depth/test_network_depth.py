@@ -17,7 +17,7 @@ NOTHING_CUT = np.zeros((SIZE, SIZE), bool)
 
 
 def scene(face):
-    """What a camera sees: a head of the same pose, and a wall two metres behind."""
+    """Return the depth that a camera sees, of a head of the same pose and a wall two metres behind, and the mask."""
     head = solid(face.head_to_camera, HEAD_CENTER, HEAD_RADII) | (face.surface_depth > 0)
     surface = head_surface(
         face.landmark_set.neutral, face.head_to_camera, INTRINSICS, head, NOTHING_CUT, face.landmark_set
@@ -37,7 +37,7 @@ def views_of(faces, heads):
 
 
 def predict(depth, inverse):
-    """A perfect network's answer in a unit of its own: inverse depth from 0 to 10, or metres with an error of both."""
+    """Return a perfect network's prediction in its own unit: inverse depth from 0 to 10, or scaled, shifted depth."""
     return 2500 / depth - 3 if inverse else 0.013 * depth + 0.4
 
 
@@ -91,7 +91,7 @@ def test_what_the_mask_leaves_out_does_not_count_however_large():
 
 
 def test_faces_are_aligned_where_they_face_the_camera():
-    """What is turned away by more than 70 degrees is left out, and the rest is the mesh."""
+    """Leave out surface turned away by more than 70 degrees; the rest is the mesh."""
     face = posed_face(yaw_deg=50)
     points = project(LANDMARKS.surface(LANDMARKS.neutral), face.head_to_camera)
     camera = np.linalg.inv(INTRINSICS) @ np.vstack((points[:, :2].T, np.ones(len(points)))) * points[:, 2]
@@ -163,7 +163,7 @@ def test_a_frame_that_cannot_be_aligned_gets_the_depth_of_its_mesh_and_says_so(c
     assert np.abs(seen.depth[1] - depth)[head].max() < 0.05
 
 
-def test_a_face_outside_the_picture_falls_back_too():
+def test_a_face_outside_the_image_falls_back_too():
     face = posed_face()
     _, head = scene(face)
     away = np.array([[0, 0, 900.0], [0, 0, 0], [0, 0, 0]])

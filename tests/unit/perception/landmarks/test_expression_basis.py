@@ -81,13 +81,13 @@ def test_a_fit_finds_the_movements_that_faces_were_made_from():
     for length in (40, 60):
         shape_of_the_face = random.normal(scale=0.5, size=(68, 3))  # constant over a clip: no expression
         clips.append(np.einsum("tm,mni->tni", random.uniform(0, 1, (length, 2)), movements) + shape_of_the_face)
-    basis, share = fit_expression_basis(clips, SPARSE.mirror, num_coefficients=3)
-    assert share == pytest.approx(1.0)  # the jaw, both brows, one brow against the other
+    basis, explained = fit_expression_basis(clips, SPARSE.mirror, num_coefficients=3)
+    assert explained == pytest.approx(1.0)  # the jaw, both brows, one brow against the other
     assert sorted(basis.symmetric) == [False, True, True]
     for movement in movements:
         still = np.zeros_like(movement)
         before, after = np.einsum("tni,kni->tk", np.stack((still, movement)), basis.directions)
         # The three numbers tell the movement whole: together they are as long as it is itself.
         assert np.linalg.norm(after - before) == pytest.approx(np.linalg.norm(movement * point_weights()))
-    _, one_share = fit_expression_basis(clips, SPARSE.mirror, num_coefficients=1)
-    assert one_share < 0.98
+    _, explained_by_one = fit_expression_basis(clips, SPARSE.mirror, num_coefficients=1)
+    assert explained_by_one < 0.98

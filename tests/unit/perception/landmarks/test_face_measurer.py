@@ -21,7 +21,7 @@ def test_yaw_is_the_angle_between_the_gaze_and_the_camera_axis():
     assert np.rad2deg(np.arctan2(forward[0], forward[2])) == pytest.approx(float(rotation_angles(matrix)[0]), abs=1e-4)
 
 
-def test_small_pictures_are_enlarged_and_large_ones_kept():
+def test_small_images_are_enlarged_and_large_ones_kept():
     assert enlarged(np.zeros((64, 128, 3), np.uint8)).shape == (MEASURED_SIZE // 2, MEASURED_SIZE, 3)
     large = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
     assert np.array_equal(enlarged(large), large)

@@ -52,7 +52,7 @@ def test_hair_and_crown_are_in_and_neck_and_shoulders_are_out(face):
 
 
 def rows_below_chin(face):
-    """How far down a pixel lies from the chin, in cm, along the head's own upright."""
+    """Return each pixel's distance below the chin, in cm, along the head's own axis."""
     down = -face.up / np.linalg.norm(face.up)
     columns, rows = np.meshgrid(np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5)
     lowest = (face.pixels @ down).max()
@@ -94,8 +94,8 @@ def test_a_face_that_the_segmenter_missed_is_in_by_its_landmarks():
     assert not (disagreement & ~ndimage.binary_dilation(mesh(face), iterations=2)).any()
 
 
-def test_the_mask_turns_with_the_picture():
-    """The same head, upright and with its crown to the left by a quarter turn of the picture."""
+def test_the_mask_turns_with_the_image():
+    """The same head, upright and with its crown to the left by a quarter turn of the image."""
     face = posed_face(yaw_deg=15)
     probability = np.any([*person(face.head_to_camera).values()], axis=0)
     upright = solve(probability, face)
@@ -105,7 +105,7 @@ def test_the_mask_turns_with_the_picture():
     assert (turned ^ np.rot90(upright)).mean() < 0.003
 
 
-def test_a_face_outside_the_picture_has_no_mask():
+def test_a_face_outside_the_image_has_no_mask():
     face = posed_face()
     mask = head_mask(np.ones((SIZE, SIZE), np.float32), face.pixels + 2000, face.up, LANDMARKS)
     assert mask.shape == (SIZE, SIZE)

@@ -79,12 +79,12 @@ def folder(tmp_path_factory):
 
 
 def noise(count):
-    """Pictures with something to see for a network of random weights."""
+    """Images with structure for a network of random weights."""
     coarse = np.random.default_rng(5).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
     return np.stack([cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC) for image in coarse])
 
 
-def test_a_saved_network_parses_a_batch_as_it_does_pictures_one_by_one(folder):
+def test_a_saved_network_parses_a_batch_as_it_does_images_one_by_one(folder):
     parse = SegformerParser(folder, LANDMARKS, "cpu")
     assert parse.name == "segformer"
     images = noise(5)
@@ -101,7 +101,7 @@ def test_a_saved_network_parses_a_batch_as_it_does_pictures_one_by_one(folder):
 
 
 def test_the_mask_is_what_the_network_says_at_the_face(folder):
-    """The same picture through the library's own forward pass, upsampled and thresholded by hand."""
+    """The same image through the library's own forward pass, upsampled and thresholded by hand."""
     from transformers import SegformerForSemanticSegmentation
 
     network = SegformerForSemanticSegmentation.from_pretrained(folder)

@@ -1,4 +1,4 @@
-"""The example pictures follow from the shards alone: which people are shown, in which order, and the bytes."""
+"""The example images follow from the shards alone: which people are shown, in which order, and the bytes."""
 
 import hashlib
 from dataclasses import replace
@@ -43,7 +43,7 @@ def test_one_person_more_takes_at_most_one_place(tmp_path, write_dataset):
         assert len(set(before[0]) - set(after[0])) <= 1
 
 
-def test_the_picture_shows_the_crops_and_is_written_with_its_hash(tmp_path, write_dataset):
+def test_the_image_shows_the_crops_and_is_written_with_its_hash(tmp_path, write_dataset):
     rows = people(write_dataset(tmp_path, clips()))
     digest = write_examples(tmp_path, rows)
     content = (tmp_path / EXAMPLES).read_bytes()
@@ -59,7 +59,7 @@ def test_the_picture_shows_the_crops_and_is_written_with_its_hash(tmp_path, writ
     assert sheet[128:, 160:].mean() < 1  # no one else in that row
 
 
-def test_without_samples_there_is_no_picture(tmp_path):
+def test_without_samples_there_is_no_image(tmp_path):
     (tmp_path / EXAMPLES).write_bytes(b"of before")
     assert write_examples(tmp_path, []) == ""
     assert not (tmp_path / EXAMPLES).exists()

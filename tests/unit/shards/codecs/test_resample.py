@@ -1,4 +1,4 @@
-"""Conventions of a change of size: pixels, intrinsics, landmarks and validity stay one geometry."""
+"""Resampling keeps pixels, intrinsics, landmarks and validity consistent."""
 
 import numpy as np
 import pytest
@@ -18,19 +18,19 @@ from tests.support.shard_samples import make_clip
 
 
 @given(st.integers(1, 64), st.tuples(*[st.floats(-5, 5)] * 2, st.floats(20, 90)))
-def test_a_point_projects_to_the_same_relative_place_at_any_size(size, point):
+def test_a_point_projects_to_the_same_relative_position_at_any_size(size, point):
     intrinsics = np.array([[90, 0.0, 31], [0, 95, 33], [0, 0, 1]], np.float32)
     stored, scaled = (matrix @ point for matrix in (intrinsics, scale_intrinsics(intrinsics, size / 64)))
     assert scaled[:2] / scaled[2] / size == pytest.approx(stored[:2] / stored[2] / 64, abs=1e-5)
 
 
 @pytest.mark.parametrize("size", [16, 8, 12])
-def test_a_blob_in_the_picture_moves_with_the_intrinsics(size):
+def test_a_blob_in_the_image_moves_with_the_intrinsics(size):
     rows, columns = np.mgrid[:32, :32] + 0.5
     blob = np.exp(-((columns - 20.3) ** 2 + (rows - 9.8) ** 2) / 18) * 255
-    picture = resize_image(np.repeat(blob[..., None], 3, -1).astype(np.uint8), size)[..., 0].astype(float)
+    image = resize_image(np.repeat(blob[..., None], 3, -1).astype(np.uint8), size)[..., 0].astype(float)
     rows, columns = np.mgrid[:size, :size] + 0.5
-    centre = np.array([(columns * picture).sum(), (rows * picture).sum()]) / picture.sum()
+    centre = np.array([(columns * image).sum(), (rows * image).sum()]) / image.sum()
     assert centre * 32 / size == pytest.approx([20.3, 9.8], abs=0.25)
 
 
@@ -102,8 +102,8 @@ def test_valid_pixels_hold_nothing_from_outside_the_frame(size):
     box = (10.0, -5.0, 61.0, 40.00001)
     inside = np.zeros((64, 64), np.uint8)
     inside[:40, 10:61] = 255
-    share = resize_image(np.repeat(inside[..., None], 3, -1), size)[..., 0]
-    assert np.array_equal(valid_mask(box, 64, size), share == 255)
+    covered = resize_image(np.repeat(inside[..., None], 3, -1), size)[..., 0]
+    assert np.array_equal(valid_mask(box, 64, size), covered == 255)
 
 
 def test_valid_forgives_rounding_of_the_frame_edge():

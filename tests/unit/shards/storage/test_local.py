@@ -5,7 +5,7 @@ from mggtalk.shards.storage.local import LocalStorage
 
 
 def test_threads_that_open_a_file_at_once_read_it(tmp_path):
-    """Each opens the file, one of them is kept; the others' must stay open until they have read."""
+    """All threads open the file and one descriptor is kept; the others must stay open until they have read."""
     (tmp_path / "shard").write_bytes(b"content")
     threads = 8
     with ThreadPoolExecutor(threads) as pool:

@@ -1,20 +1,20 @@
-"""What no shard shows alone: clips that are whole, in one place, and in the shard that the prefix tree gives."""
+"""`verify` checks the layout across shards: every clip complete, and in the one shard that the prefix tree gives."""
 
-from mggtalk.shards.verify.layout_check import PlacedSample, check_layout
+from mggtalk.shards.verify.layout_check import LocatedSample, check_layout
 
 LABELS = ("video", "ada", "CC0-1.0", 25.0, 100)
 
 
-def sample(clip: str, shard: str, start: int = 0, frames: int = 100, size: int = 10, **labels: str) -> PlacedSample:
+def sample(clip: str, shard: str, start: int = 0, frames: int = 100, size: int = 10, **labels: str) -> LocatedSample:
     told = (LABELS[0], labels.get("identity", LABELS[1]), *LABELS[2:])
-    return PlacedSample(f"{clip}-{start // 64:04d}", shard, clip, told, start, frames, size)
+    return LocatedSample(f"{clip}-{start // 64:04d}", shard, clip, told, start, frames, size)
 
 
-def whats(*samples: PlacedSample, target: int | None = None) -> list[str]:
+def whats(*samples: LocatedSample, target: int | None = None) -> list[str]:
     return [issue.what for issue in check_layout(samples, target)]
 
 
-def test_a_sound_layout_has_no_finding():
+def test_a_sound_layout_has_no_issue():
     assert whats(sample("a1", "train/all.tar", 64, 36), sample("a1", "train/all.tar", 0, 64)) == []
     assert whats(sample("a1", "train/a.tar"), sample("b1", "train/b.tar"), sample("c1", "val/all.tar")) == []
 

@@ -1,4 +1,4 @@
-"""A member is held against the sample's metadata, not only decoded."""
+"""`verify` compares a member to the sample's metadata, and does not only decode it."""
 
 import io
 from dataclasses import replace
@@ -35,7 +35,7 @@ def test_what_the_encoder_makes_passes():
         ("002.depth.png", replace(META, depth_scale=META.depth_scale[:1]), "no depth scale above 0"),
         ("tracks.npz", replace(META, num_frames=2, clip_num_frames=2, source_frames=(0,)), "tracks of 3 frames"),
         ("tracks.npz", replace(META, expression_names=("jawOpen",)), "expression: 2 numbers, expected 1"),
-        ("audio.flac", replace(META, fps=30.0), "1920 samples of sound, expected 1600"),
+        ("audio.flac", replace(META, fps=30.0), "1920 audio samples, expected 1600"),
         ("000.cloud.npz", replace(META, size=4), "source_pixel: expected 0 to 3"),
         ("000.rgb.jpg", replace(META, size=4), "got shape"),
         ("000.head.png", replace(META, size=4), "got shape"),
@@ -58,11 +58,11 @@ def test_numbers_that_are_none_are_refused():
         check_member("tracks.npz", tracks_with(sharpness=sharpness), META)
 
 
-def test_a_pixel_left_of_the_picture_is_refused():
+def test_a_pixel_left_of_the_image_is_refused():
     cloud = MADE.sources[0].cloud
     pixels = cloud.source_pixel.copy()
     pixels[0, 0] = -1
-    data = encode_cloud(HeadCloud(cloud.positions, cloud.normals, pixels, cloud.twin))
+    data = encode_cloud(HeadCloud(cloud.positions, cloud.normals, pixels, cloud.mirrored_of))
     with pytest.raises(ValueError, match="source_pixel"):
         check_member("000.cloud.npz", data, META)
 
@@ -75,5 +75,5 @@ def test_sound_of_another_rate_or_layout_is_refused():
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 3840), np.int16), format="s16", layout="stereo")
         frame.sample_rate = 32_000
         container.mux([*stream.encode(frame), *stream.encode(None)])
-    with pytest.raises(ValueError, match="sound of 32000 Hz, stereo; expected 16000 Hz, mono"):
+    with pytest.raises(ValueError, match="audio of 32000 Hz, stereo; expected 16000 Hz, mono"):
         check_member("audio.flac", target.getvalue(), META)

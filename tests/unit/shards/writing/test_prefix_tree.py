@@ -18,7 +18,7 @@ def shared_start(*ids: str) -> str:
 
 
 def leaves_by_bits(sizes: dict[str, int], target: int) -> dict[str, tuple[str, ...]]:
-    """The leaves by the longest beginning that their ids share."""
+    """Return the leaves by the longest common prefix of their ids."""
     return {shared_start(*map(id_bits, clips)): clips for clips in assign_leaves(sizes, target).values()}
 
 

@@ -71,25 +71,25 @@ def test_clips_of_one_video_split_by_what_follows_its_hash(tmp_path, write_datas
     assert [row.shard for row in rows] == [f"train/{'ab' * 8}-f000.0{bit}.tar" for bit in "01"]
 
 
-def stored_in(root: Path) -> list[StagedClip]:
+def clips_in(root: Path) -> list[StagedClip]:
     by_clip: dict[str, list[SampleRow]] = {}
     for row in iterate_rows(read_index(root)):
         by_clip.setdefault(row.clip_id, []).append(row)
     return [StagedClip(root / rows[0].shard, tuple(rows)) for rows in by_clip.values()]
 
 
-def test_stored_clips_are_copied_from_old_shards_as_bytes(tmp_path, write_dataset):
+def test_staged_clips_are_copied_from_old_shards_as_bytes(tmp_path, write_dataset):
     write_dataset(tmp_path / "old", CLIPS, TARGET)
-    write_index(tmp_path / "new", write_shards(tmp_path / "new", stored_in(tmp_path / "old"), target_bytes=TARGET))
+    write_index(tmp_path / "new", write_shards(tmp_path / "new", clips_in(tmp_path / "old"), target_bytes=TARGET))
     assert contents(tmp_path / "new") == contents(tmp_path / "old")
 
 
 @pytest.mark.parametrize("old_target", [1, TARGET, 10**9])
-def test_stored_clips_may_lie_in_the_shards_that_are_replaced(tmp_path, write_dataset, old_target):
+def test_staged_clips_may_lie_in_the_shards_that_are_replaced(tmp_path, write_dataset, old_target):
     write_dataset(tmp_path / "expected", CLIPS, TARGET)
     root = tmp_path / "shards"
     write_dataset(root, CLIPS[1:], old_target)
-    clips = [*stored_in(root), write_staged_clip(tmp_path / "new.tar", CLIPS[0].samples())]
+    clips = [*clips_in(root), write_staged_clip(tmp_path / "new.tar", CLIPS[0].samples())]
     write_index(root, write_shards(root, clips, target_bytes=TARGET))
     assert contents(root) == contents(tmp_path / "expected")
 
@@ -101,15 +101,15 @@ def test_a_shard_can_be_indexed_from_its_bytes_alone(tmp_path, write_dataset):
     )
 
 
-def test_an_opened_spool_is_what_was_spooled(tmp_path):
-    stored = write_staged_clip(tmp_path / "clip.tar", CLIPS[0].samples())
-    assert open_staged(stored.path) == stored
+def test_an_opened_clip_is_what_was_staged(tmp_path):
+    staged = write_staged_clip(tmp_path / "clip.tar", CLIPS[0].samples())
+    assert open_staged(staged.path) == staged
 
 
 def test_the_index_is_gone_while_shards_change(tmp_path, write_dataset):
     write_dataset(tmp_path / "shards", CLIPS)
-    stored = write_staged_clip(tmp_path / "clip.tar", CLIPS[0].samples())
-    write_shards(tmp_path / "shards", [stored], target_bytes=TARGET)
+    staged = write_staged_clip(tmp_path / "clip.tar", CLIPS[0].samples())
+    write_shards(tmp_path / "shards", [staged], target_bytes=TARGET)
     with pytest.raises(ShardError, match="it is written last, so writing these shards may not have finished"):
         Shards(tmp_path / "shards")
 
@@ -132,31 +132,31 @@ def test_atomic_path_keeps_the_old_file_until_the_new_one_is_whole(tmp_path):
     assert contents(tmp_path) == {"file": b"new"}
 
 
-def test_a_spooled_clip_that_changed_is_not_assembled(tmp_path):
-    stored = write_staged_clip(tmp_path / "clip.tar", CLIPS[0].samples())
-    data = bytearray(stored.path.read_bytes())
+def test_a_staged_clip_that_changed_is_not_assembled(tmp_path):
+    staged = write_staged_clip(tmp_path / "clip.tar", CLIPS[0].samples())
+    data = bytearray(staged.path.read_bytes())
     data[3000] ^= 1
-    stored.path.write_bytes(data)
-    with pytest.raises(ShardError, match=rf"clip\.tar: sample {stored.rows[0].key}: changed since it was stored"):
-        write_shards(tmp_path / "shards", [stored], target_bytes=TARGET)
+    staged.path.write_bytes(data)
+    with pytest.raises(ShardError, match=rf"clip\.tar: sample {staged.rows[0].key}: changed since it was staged"):
+        write_shards(tmp_path / "shards", [staged], target_bytes=TARGET)
     assert contents(tmp_path / "shards") == {}
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.95])
-def test_a_truncated_spool_is_refused(tmp_path, keep):
+def test_a_truncated_staged_clip_is_refused(tmp_path, keep):
     path = write_staged_clip(tmp_path / "clip.tar", CLIPS[2].samples()).path
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
     with pytest.raises(ShardError, match=r"clip\.tar"):
         open_staged(path)
 
 
-def test_a_damaged_header_in_a_spool_is_noticed(tmp_path):
-    stored = write_staged_clip(tmp_path / "clip.tar", CLIPS[2].samples())
-    data = bytearray(stored.path.read_bytes())
-    data[stored.rows[0].member_offsets[4] - 500] ^= 1
-    stored.path.write_bytes(data)
+def test_a_damaged_header_of_a_staged_clip_is_noticed(tmp_path):
+    staged = write_staged_clip(tmp_path / "clip.tar", CLIPS[2].samples())
+    data = bytearray(staged.path.read_bytes())
+    data[staged.rows[0].member_offsets[4] - 500] ^= 1
+    staged.path.write_bytes(data)
     with pytest.raises(ShardError, match=r"members missing or not in schema: 000\.cloud\.npz, 000\.depth\.png"):
-        open_staged(stored.path)
+        open_staged(staged.path)
 
 
 def without(sample: ShardSample, member: str) -> ShardSample:
@@ -182,9 +182,9 @@ def test_incomplete_clips_are_refused(tmp_path):
 
 
 def test_a_clip_given_twice_is_refused(tmp_path):
-    stored = [write_staged_clip(tmp_path / name, CLIPS[0].samples()) for name in ("a.tar", "b.tar")]
+    staged = [write_staged_clip(tmp_path / name, CLIPS[0].samples()) for name in ("a.tar", "b.tar")]
     with pytest.raises(ValueError, match=r"given twice, in .*a\.tar and .*b\.tar"):
-        write_shards(tmp_path / "shards", stored, target_bytes=TARGET)
+        write_shards(tmp_path / "shards", staged, target_bytes=TARGET)
 
 
 def test_tar_members_are_sorted_meta_first_and_anonymous(tmp_path, write_dataset):

@@ -86,7 +86,7 @@ def write_signals(path: Path, case: Case) -> Path:
         audio_codec=case.codecs[1],
         audio_start_s=case.audio_start_s,
         audio_rate_hz=rate_hz,
-        picture=picture,
+        draw_frame=picture,
     )
 
 

@@ -46,7 +46,7 @@ def test_every_view_has_its_own_surface_and_cloud():
         assert np.abs(source.depth - view.depth)[view.known].mean() < 0.06
         np.testing.assert_array_equal(source.normals, view.normals.astype(np.float32))
         assert (distance_cm(source.cloud.positions) < 0.4).mean() > 0.97
-    mirrored = [int((source.cloud.twin >= 0).sum()) for source in made.geometry]
+    mirrored = [int((source.cloud.mirrored_of >= 0).sum()) for source in made.geometry]
     assert mirrored[0] < mirrored[1] < mirrored[2] < mirrored[3]
 
 
@@ -57,5 +57,5 @@ def test_mirrored_points_stand_out_only_where_the_video_frame_has_ended(ends):
     head = (view.known & half)[None]
     valid = np.broadcast_to(half if ends else np.ones(256, bool), (256, 256)).copy()
     (source,) = reconstructed([view], valid, head).geometry
-    visible, mirrored = (source.cloud.twin < 0).sum(), (source.cloud.twin >= 0).sum()
+    visible, mirrored = (source.cloud.mirrored_of < 0).sum(), (source.cloud.mirrored_of >= 0).sum()
     assert mirrored > 0.8 * visible if ends else mirrored < 0.1 * visible

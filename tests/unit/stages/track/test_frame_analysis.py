@@ -40,7 +40,7 @@ class Hands:
     def forget(self):
         self.forgot += 1
 
-    def share_covered(self, image, outline):
+    def covered_fraction(self, image, outline):
         self.asked += 1
         return self.share(self.asked)
 

@@ -22,6 +22,8 @@ os.environ.setdefault("MGGTALK_WORKERS", "2")  # the same number of workers on e
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 os.environ.setdefault("TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S", "2")
 os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process that takes seconds to start
+# Numba, which face-alignment brings, would compile for ten seconds what runs for milliseconds.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 
 # `--hypothesis-profile=long` is for `make test-long`.
 settings.register_profile(

@@ -194,7 +194,7 @@ def test_damaged_pairs_are_replaced_by_the_next_of_their_epoch(damaged, shards, 
         expected = reader.read(reader.sampler.pair(number))[1]
         assert (loaded.batch.targets.image[0].numpy() == expected.image).all()
         assert loaded.replaced == (step in broken)
-    assert "skipped, damaged sample no. 1" in caplog.text
+    assert "skipped corrupt sample no. 1" in caplog.text
     assert "003.rgb.jpg: damaged" in caplog.text
 
 

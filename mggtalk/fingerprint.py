@@ -87,10 +87,11 @@ def source_file(module: str, root: Path = PROJECT_ROOT) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def data_files(module: str, root: Path = PROJECT_ROOT) -> list[Path]:
+@cache
+def data_files(module: str, root: Path = PROJECT_ROOT) -> tuple[Path, ...]:
     """Return the data files that `module` reads: those beside it whose name, or whose folder's name, it mentions."""
     path = source_file(module, root)
-    return sorted(_data_files(path, ast.parse(path.read_bytes())))
+    return tuple(sorted(_data_files(path, ast.parse(path.read_bytes()))))
 
 
 def library_versions(*names: str) -> dict[str, str]:
@@ -126,6 +127,7 @@ def _closure(module: str, root: Path) -> dict[str, _Source]:
     return sources
 
 
+@cache
 def _read_source(path: Path, root: Path) -> _Source:
     tree = ast.parse(path.read_bytes())
     inside, outside = [], []

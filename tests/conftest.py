@@ -17,6 +17,13 @@ pytest_plugins = ["tests.support.samples"]
 # Before torch loads and Ray starts: networks this small are faster on one thread, and tests run beside others.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MGGTALK_WORKERS", "2")  # the same number of workers on every machine
+# Ray Train's defaults are for clusters: it looks at its workers every 2 s, and waits 30 s for those that cannot answer
+# because one of them is dead.
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+os.environ.setdefault("TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S", "2")
+os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process that takes seconds to start
+# Numba, which face-alignment brings, would compile for ten seconds what runs for milliseconds.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 
 # `--hypothesis-profile=long` is for `make test-long`.
 settings.register_profile(

@@ -39,6 +39,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "evaluate": {"max_frames_per_clip": 3, "panel_size": 64, "pictures_per_clip": 1, "speed_repeats": 1},
 }
 MODEL = {"resolution": 32, "unet_channels": 4, "feature_channels": 8, "hidden_channels": 16, "voxel_size_cm": 1.0}
+LABELS, SPLITS = {"single_face.mp4": "ada", "face_noface.mov": "bob"}, {"ada": "train", "bob": "test"}
 STAGES: Mapping[str, Callable[[StageArguments], None]] = {
     "ingest": ingest.run,
     "track": track.run,
@@ -56,9 +57,7 @@ class Project:
         self.folder.mkdir(parents=True)
         for name, source in videos.items():
             (self.folder / name).write_bytes(source.read_bytes())
-        self.label({"single_face.mp4": "ada", "face_noface.mov": "bob"})
-        recipe = {"kind": "folder", "path": "data", "labels": "labels.csv"}
-        (root / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "splits": {"ada": "train", "bob": "test"}}))
+        self.label(LABELS)
         params = yaml.safe_load((ROOT / "params.yaml").read_text())
         params["ingest"] |= {"recipe": str(root / "recipe.yaml"), "watch": str(self.folder)}
         for group, changes in CHANGES.items():
@@ -71,6 +70,9 @@ class Project:
     def label(self, identities: Mapping[str, str], license_name: str = "MIT") -> None:
         rows = [f"{name},{identity},{license_name}" for name, identity in identities.items()]
         (self.folder.parent / "labels.csv").write_text("\n".join(["file,identity,license", *rows]) + "\n")
+        recipe = {"kind": "folder", "path": "data", "labels": "labels.csv"}
+        splits = {identity: SPLITS[identity] for identity in identities.values()}
+        (self.folder.parent / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "splits": splits}))
 
     def run(self, *stages: str) -> None:
         for stage in stages:
@@ -81,20 +83,20 @@ class Project:
         return {path.relative_to(self.artifacts.root): path.read_bytes() for path in found}
 
 
-def make_project(root: Path, sample_videos: Mapping[str, Path]) -> Project:
-    names = ("single_face.mp4", "face_noface.mov", "no_face.mp4")
-    project = Project(root, {name: sample_videos[name] for name in names})
+def add_all_but_ada(project: Project, sample_videos: Mapping[str, Path]) -> None:
+    for name in ("face_noface.mov", "no_face.mp4"):
+        (project.folder / name).write_bytes(sample_videos[name].read_bytes())
     (project.folder / "broken.mp4").write_bytes(sample_videos["single_face.mp4"].read_bytes()[:2000])
     (project.folder / "empty.mp4").touch()
     (project.folder / "twin.mp4").write_bytes(sample_videos["single_face.mp4"].read_bytes())
-    return project
 
 
 @pytest.fixture(scope="module")
 def project(sample_videos, face_landmarker_path, segmenter_path, tmp_path_factory) -> Project:
     """A project after all five stages."""
     threads = torch.get_num_threads()
-    project = make_project(tmp_path_factory.mktemp("project"), sample_videos)
+    project = Project(tmp_path_factory.mktemp("project"), {"single_face.mp4": sample_videos["single_face.mp4"]})
+    add_all_but_ada(project, sample_videos)
     project.run(*STAGES)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)
@@ -185,49 +187,44 @@ def test_a_rerun_makes_nothing_again_and_changes_no_byte(project, caplog):
     assert project.files(project.artifacts.tracks, project.artifacts.shards, project.artifacts.model) == before
 
 
-def test_another_folder_and_one_worker_give_the_same_bytes(project, sample_videos, tmp_path, monkeypatch):
+def test_what_is_relabelled_and_grows_costs_what_is_new_and_ends_with_the_same_bytes(
+    project, sample_videos, tmp_path, monkeypatch, caplog
+):
+    """The same in another folder, on one worker and bit by bit: a video, another label for it, all other videos."""
+    caplog.set_level(logging.INFO)
     monkeypatch.setenv("MGGTALK_WORKERS", "1")
-    other = make_project(tmp_path, sample_videos)
+    ada = {"single_face.mp4": LABELS["single_face.mp4"]}
+    other = Project(tmp_path, {"single_face.mp4": sample_videos["single_face.mp4"]})
+    tracks, shards = other.artifacts.tracks, other.artifacts.shards
+    other.label(ada, license_name="CC0-1.0")
+    other.run("ingest", "track")
+    tracked = other.files(tracks / "videos")
+
+    other.label(ada)
     other.run("ingest", "track", "shards")
+    assert "track: 1 of 1 videos were finished before" in caplog.text
+    assert other.files(tracks / "videos") == tracked
+    clips = parquet.read_table(tracks / "clips.parquet").to_pylist()
+    assert [clip["license"] for clip in clips] == ["MIT"]
+
+    before = other.files(shards)
+    add_all_but_ada(other, sample_videos)
+    other.label(LABELS)
+    caplog.clear()
+    other.run("ingest", "track", "shards")
+    assert "track: 1 of 3 videos were finished before" in caplog.text
+    assert "track: kept 1, rejected 1 (NO_FACE 1)" in caplog.text
+    assert tracked.items() <= other.files(tracks / "videos").items()
+    assert "shards: 1 of 2 clips were finished before" in caplog.text
+    assert "shards: kept 1, rejected 0" in caplog.text
+    after = other.files(shards)
+    changed = {path.name if path.suffix != ".tar" else path for path in after if after[path] != before.get(path)}
+    assert changed == {Path("shards/test/all.tar"), "index.parquet", "CARD.md", "card.json", "examples.jpg"}
+    assert verify(shards).issues == []
+
     for name in ("tracks", "shards/train", "shards/test", "shards/index.parquet"):
         one, two = (p.artifacts.root / name for p in (project, other))
         if one.is_file():
             assert one.read_bytes() == two.read_bytes(), name
         else:
             assert project.files(one) == other.files(two), name
-
-
-@pytest.mark.long
-def test_relabelling_tracks_nothing_again_and_one_more_video_costs_one_video(sample_videos, tmp_path, caplog):
-    project = Project(tmp_path, {name: sample_videos[name] for name in ("single_face.mp4", "face_noface.mov")})
-    project.run("ingest", "track")
-    tracked = project.files(project.artifacts.tracks / "videos")
-    project.label({"single_face.mp4": "ada", "face_noface.mov": "bob"}, license_name="CC0-1.0")
-    (project.folder / "no_face.mp4").write_bytes(sample_videos["no_face.mp4"].read_bytes())
-    with caplog.at_level(logging.INFO):
-        project.run("ingest", "track")
-    assert "track: 2 of 3 videos were finished before" in caplog.text
-    assert "track: kept 0, rejected 1 (NO_FACE 1)" in caplog.text
-    assert tracked.items() <= project.files(project.artifacts.tracks / "videos").items()
-    clips = parquet.read_table(project.artifacts.tracks / "clips.parquet").to_pylist()
-    assert {clip["license"] for clip in clips} == {"CC0-1.0"}
-
-
-def test_one_more_video_makes_its_own_clips_alone_and_changes_its_own_shard(sample_videos, tmp_path, caplog):
-    project = Project(tmp_path, {"single_face.mp4": sample_videos["single_face.mp4"]})
-    project.label({"single_face.mp4": "ada"})
-    recipe = (tmp_path / "recipe.yaml").read_text()
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**yaml.safe_load(recipe), "splits": {"ada": "train"}}))
-    project.run("ingest", "track", "shards")
-    before = project.files(project.artifacts.shards)
-    (project.folder / "face_noface.mov").write_bytes(sample_videos["face_noface.mov"].read_bytes())
-    project.label({"single_face.mp4": "ada", "face_noface.mov": "bob"})
-    (tmp_path / "recipe.yaml").write_text(recipe)
-    with caplog.at_level(logging.INFO):
-        project.run("ingest", "track", "shards")
-    assert "shards: 1 of 2 clips were finished before" in caplog.text
-    assert "shards: kept 1, rejected 0" in caplog.text
-    after = project.files(project.artifacts.shards)
-    changed = {path.name if path.suffix != ".tar" else path for path in after if after[path] != before.get(path)}
-    assert changed == {Path("shards/test/all.tar"), "index.parquet", "CARD.md", "card.json", "examples.jpg"}
-    assert verify(project.artifacts.shards).issues == []

@@ -197,6 +197,7 @@ def start(params: Path, artifacts: Artifacts) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environment, start_new_session=True)
 
 
+@pytest.mark.long  # a sample: tests/integration/runtime/test_kill_and_resume.py
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path: Path, artifacts: Artifacts) -> None:
     folder = tmp_path / "videos"
     folder.mkdir()

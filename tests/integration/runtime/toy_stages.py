@@ -88,7 +88,7 @@ class SquareStage:
 
     def __call__(self, record: Job) -> Iterator[int | Rejected]:
         if record.key == "slow":
-            time.sleep(3.0)
+            time.sleep(1.5)
         if record.number < 0:
             yield Rejected(record.key, RejectReason.NO_FACE)
         else:
@@ -96,9 +96,9 @@ class SquareStage:
 
 
 class DiaryStage:
-    """Takes half a second over a record, and leaves a file in the folder `deed` each time it has worked on one."""
+    """Takes a fifth of a second over a record, and leaves a file in the folder `deed` each time."""
 
     def __call__(self, record: Job) -> Iterator[str]:
-        time.sleep(0.5)
+        time.sleep(0.2)
         Path(record.deed, f"{record.key}.{time.monotonic_ns()}").touch()
         yield record.key

@@ -42,9 +42,8 @@ def sum_of_ranks(payload: str, worker: Worker, report: Report) -> None:
             case "bug":
                 raise ZeroDivisionError("one over none")
             case "exit":
-                time.sleep(
-                    1
-                )  # Ray takes the end of a worker within milliseconds of its start for one of its own faults
+                # Ray takes the end of a worker within milliseconds of its start for one of its own faults.
+                time.sleep(1)
                 os._exit(3)
     if worker.world_size > 1:
         distributed.barrier()

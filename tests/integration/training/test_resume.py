@@ -6,6 +6,7 @@ import torch
 from mggtalk.training.config import AugmentConfig
 from mggtalk.training.data.loader import PairLoader
 from mggtalk.training.loop import make_loader
+from tests.support.tiny_networks import save_feature_network
 from tests.unit.training.small import ALONE, Reports, run, same_weights, small_training
 
 
@@ -102,3 +103,17 @@ def test_checkpoint_of_another_run_is_not_taken_up(shards, tmp_path):
     predictor = run(settings, shards, reports, tmp_path / "state.pt")
     assert sorted(reports.metrics) == [1, 2]
     assert same_weights(predictor, run(settings, shards))
+
+
+def test_a_run_with_the_perceptual_term_goes_on_as_if_nothing_had_happened_and_learns_something_else(shards, tmp_path):
+    network = save_feature_network(tmp_path / "resnet")
+    loss = dataclasses.replace(small_training().loss, perceptual=0.1, perceptual_network=str(network))
+    settings = small_training(loss=loss, steps=2, log_every=1, checkpoint_every=1, coarse_fraction=0.5)
+    reports = Reports()
+    uninterrupted = run(settings, shards, reports)
+    assert all(metrics["loss/perceptual"] > 0 for metrics in reports.metrics.values())
+    with pytest.raises(InterruptedError):
+        run(settings, shards, Reports(stop_at=2), tmp_path / "state.pt")
+    torch.manual_seed(99)
+    assert same_weights(run(settings, shards, None, tmp_path / "state.pt"), uninterrupted)
+    assert not same_weights(run(dataclasses.replace(settings, loss=small_training().loss), shards), uninterrupted)

@@ -1,12 +1,18 @@
-"""Two data-parallel workers in processes of their own learn what one does."""
+"""Two data-parallel workers in processes of their own learn what one does, and what they would if none was killed."""
 
 import dataclasses
+import os
+import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 
+from mggtalk.runtime.train_runner import run_training
 from mggtalk.shards import OnCorruptSample
+from mggtalk.training.images import Reported
+from tests.integration.runtime.toy_training import KILLABLE, KILLED_AT, KillableRun, train_killable
 from tests.support.tiny_networks import save_feature_network
 from tests.support.two_workers import TwoWorkerRun, load_weights, run_two_workers
 from tests.unit.models.small import small_model
@@ -22,13 +28,16 @@ class Trained:
     fresh: Path
     resumed: Path
     perceptual: Path
+    killable: Path
 
 
 @pytest.fixture(scope="module")
 def trained(shards, tmp_path_factory) -> Trained:
     """Every run on the same two processes, because each start loads torch twice."""
     root: Path = tmp_path_factory.mktemp("two_workers")
-    fresh, resumed, perceptual = (_folder(root / name) for name in ("fresh", "resumed", "perceptual"))
+    fresh, resumed, perceptual, killable = (
+        _folder(root / name) for name in ("fresh", "resumed", "perceptual", "killable")
+    )
     # Several channels per norm group: a lone bias would have rounding errors as gradients, which Adam amplifies.
     model = dataclasses.replace(small_model(), unet_channels=8)
     settings = small_training(steps=3, log_every=1, model=model)
@@ -44,9 +53,10 @@ def trained(shards, tmp_path_factory) -> Trained:
         TwoWorkerRun(together, shards.root, fresh),
         TwoWorkerRun(together, shards.root, resumed, (resumed / "state.pt", root / "elsewhere" / "state.pt")),
         TwoWorkerRun(small_training(steps=2, workers=2, loss=loss), shards.root, perceptual),
+        TwoWorkerRun(KILLABLE, shards.root, killable),
     ]
     run_two_workers(runs, root / "meeting_point")
-    return Trained(alone, reports, fresh, resumed, perceptual)
+    return Trained(alone, reports, fresh, resumed, perceptual, killable)
 
 
 @pytest.mark.parametrize("kind", ["fresh", "resumed"])
@@ -75,6 +85,38 @@ def test_worker_0_alone_reports_and_of_the_whole_batch(trained):
 def test_two_workers_with_the_perceptual_term_agree(trained):
     ours, theirs = load_weights(trained.perceptual, 0), load_weights(trained.perceptual, 1)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_killed_worker_costs_steps_but_changes_nothing_and_what_the_listener_raises_is_raised_here(
+    trained, shards, tmp_path
+):
+    """One run for both, because every start of Ray Train loads torch eight times."""
+    folder, reports = _folder(tmp_path / "killed"), []
+
+    def on_report(step: int, metrics: Mapping[str, Reported]) -> None:
+        reports.append(step)
+        if step == KILLED_AT:
+            os.kill(int((folder / "pid.1").read_text()), signal.SIGKILL)
+            (folder / "go").touch()
+        if step == KILLABLE.steps:
+            raise OSError(f"no space left at step {step}")
+
+    with pytest.raises(OSError, match="no space left at step 6"):
+        run_training(
+            train_killable,
+            KillableRun(shards.root, folder),
+            num_workers=2,
+            use_gpu=False,
+            storage=tmp_path / "ray",
+            on_report=on_report,
+        )
+    assert reports == [1, 2, 3, 4, 5, 6]
+    begun_at = (folder / "first_steps").read_text().split()
+    assert begun_at == ["1", "3"]  # from the checkpoint after step 2, so step 3 was done twice
+    for rank in range(2):
+        expected, found = load_weights(trained.killable, rank), load_weights(folder, rank)
+        assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
 def _folder(path: Path) -> Path:

@@ -62,7 +62,7 @@ def test_visible_and_mirrored_points_lie_on_the_true_surface(seen):
 def test_at_30_degrees_the_hidden_half_is_there():
     view = analytic_view(30)
     cloud = cloud_of(view)
-    surface = front_surface(0.2)
+    surface = front_surface(0.3)
     hidden = surface[(surface[:, 0] > 0) & ~is_visible(surface, view)]  # it turns to its left, and hides that side
     assert len(hidden) > 500
     mirrored = cloud.positions[cloud.mirrored_of >= 0].astype(float)

@@ -31,7 +31,7 @@ def scene_of_all_cases(seed: int) -> Gaussians:
     return replace_rows(scene, 5, means=stack, opacities=torch.tensor([1.0, 0.95, 1.0, 0.9]))
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_values_and_gradients_match_brute_force(seed):
     world_to_camera, intrinsics = cameras(2, HEIGHT, WIDTH)
     world_to_camera.requires_grad_()

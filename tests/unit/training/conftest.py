@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+import torch._dynamo  # torch loads it when it first needs it, which takes a second of that test's time
 
 from mggtalk.records import Split
 from mggtalk.shards import Shards

@@ -106,15 +106,15 @@ def test_rotated_video_comes_upright(tmp_path: Path, rotation: int, turns: int) 
     ("codec", "options"),
     [
         ("libx264", {"x264-params": "open-gop=1:keyint=12:min-keyint=12:bframes=3"}),
-        ("libx265", {"x265-params": "open-gop=1:keyint=12:min-keyint=12:bframes=3:log-level=none"}),
+        ("libx265", {"x265-params": "open-gop=1:keyint=12:min-keyint=12:bframes=3:log-level=none:pools=none"}),
         ("mpeg4", {}),
     ],
 )
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_every_frame_can_be_the_first(tmp_path: Path, suffix: str, codec: str, options: dict[str, str]) -> None:
-    path = str(write_video(tmp_path / f"a.{suffix}", 40, codec=codec, options=options, draw_frame=noisy_frame))
-    whole = list(PyAvReader(path).frames(range(40)))
-    for first in range(40):
+    path = str(write_video(tmp_path / f"a.{suffix}", 30, codec=codec, options=options, draw_frame=noisy_frame))
+    whole = list(PyAvReader(path).frames(range(30)))
+    for first in range(30):
         (frame,) = PyAvReader(path).frames([first])
         np.testing.assert_array_equal(frame, whole[first])
 

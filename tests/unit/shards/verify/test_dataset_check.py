@@ -64,7 +64,7 @@ def test_a_clip_of_several_samples_and_an_empty_data_set_are_intact(tmp_path):
     assert find_issues(tmp_path / "none" / "shards") == []
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.long)])
 def test_wrong_bytes_are_all_found_and_the_reader_names_them_or_never_reads_them(dataset, count):
     root, rows = dataset
     expected = read_all(root)

@@ -61,7 +61,7 @@ def uninterrupted(shards):
 
 
 @given(world_size=RANKS, threads=THREADS, later_size=RANKS, later_threads=THREADS, stop=st.integers(0, STEPS))
-@settings(max_examples=settings().max_examples // 3)
+@settings(max_examples=settings().max_examples // 5)
 def test_any_ranks_and_threads_give_one_order_and_go_on_with_any_other(
     shards, uninterrupted, world_size, threads, later_size, later_threads, stop
 ):
@@ -205,7 +205,7 @@ def replaced_alone(damaged):
 
 
 @given(world_size=RANKS, threads=THREADS)
-@settings(max_examples=settings().max_examples // 3)
+@settings(max_examples=settings().max_examples // 5)
 def test_replacements_are_the_same_for_any_ranks_and_threads(damaged, replaced_alone, world_size, threads):
     shards, broken = damaged
     together, _ = of_all_ranks(shards, world_size, threads, on_corrupt_sample=OnCorruptSample.SKIP)

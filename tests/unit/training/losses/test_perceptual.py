@@ -18,7 +18,7 @@ from mggtalk.training.losses.training_loss import TrainingStep
 from mggtalk.weights.hub_models import folder_digest
 from tests.support.tiny_networks import DEVIATION, MEAN, save_feature_network
 from tests.unit.models.small import small_model
-from tests.unit.training.small import ALONE, Reports, run, same_weights, small_training
+from tests.unit.training.small import ALONE, run, small_training
 
 CPU = torch.device("cpu")
 
@@ -152,18 +152,6 @@ def test_the_network_is_neither_trained_nor_kept(shards, folder):
     with_term.train()(*make_loader(settings, shards, ALONE).load(0).batch.unpack(CPU))["total"].backward()
     assert all(torch.equal(before[name], value) for name, value in perceptual._network.state_dict().items())
     assert all(parameter.grad is None for parameter in perceptual._network.parameters())
-
-
-def test_a_run_with_the_term_goes_on_as_if_nothing_had_happened_and_learns_something_else(shards, folder, tmp_path):
-    settings = training(folder, steps=2, log_every=1, checkpoint_every=1, coarse_fraction=0.5)
-    reports = Reports()
-    uninterrupted = run(settings, shards, reports)
-    assert all(metrics["loss/perceptual"] > 0 for metrics in reports.metrics.values())
-    with pytest.raises(InterruptedError):
-        run(settings, shards, Reports(stop_at=2), tmp_path / "state.pt")
-    torch.manual_seed(99)
-    assert same_weights(run(settings, shards, None, tmp_path / "state.pt"), uninterrupted)
-    assert not same_weights(run(dataclasses.replace(settings, loss=small_training().loss), shards), uninterrupted)
 
 
 def test_a_classifier_on_top_is_left_out_without_a_word(folder, caplog):

@@ -19,6 +19,7 @@ from tests.support.paths import ROOT
 from tests.unit.stages.ingest.recipes.recipes import recipe_file
 
 DATASETS = ROOT / "datasets"
+FAST = {"deadline": "realtime", "cpu-used": "8"}  # of the encoder of VP8
 CONFIG = IngestConfig(recipe="recipe.yaml", watch=".", val_fraction=0.1, test_fraction=0.1)
 
 each_list = pytest.mark.parametrize("name", ["hdtf", "vfhq", "celebvhq"])
@@ -60,7 +61,9 @@ def test_a_list_without_its_videos_is_rejected_clip_by_clip(tmp_path: Path, name
 def test_hdtf_gives_intervals_and_windows_at_the_size_of_the_video(tmp_path: Path) -> None:
     folder, _ = shipped("hdtf", tmp_path)
     (folder / "videos").mkdir()
-    write_video(folder / "videos" / "Example1.mp4", 60, width=640, height=360)  # half of the 720 that the list is for
+    write_video(
+        folder / "videos" / "Example1.mp4", 60, width=640, height=360, options={"preset": "ultrafast"}
+    )  # half of the 720 that the list is for
     found = records("hdtf", tmp_path)
     assert {key: (video.start_s, video.end_s, video.box) for key, video in found.items()} == {
         "Example1_0": (0.0, 1.0, (250.0, 10.0, 450.0, 210.0)),
@@ -89,7 +92,7 @@ def test_hdtf_knows_people_of_two_groups_by_the_names_of_their_videos(tmp_path: 
 def test_vfhq_tells_two_people_at_one_time_apart(tmp_path: Path) -> None:
     folder, _ = shipped("vfhq", tmp_path)
     (folder / "videos").mkdir()
-    write_video(folder / "videos" / "INVENTED_01.webm", 75, codec="libvpx", width=960, height=540)
+    write_video(folder / "videos" / "INVENTED_01.webm", 61, codec="libvpx", width=960, height=540, options=FAST)
     one, other = records("vfhq", tmp_path).values()
     assert (one.start_s, one.end_s) == (other.start_s, other.end_s) == (11 / 25, 60 / 25)
     assert (one.box, other.box) == ((240.0, 30.0, 600.0, 390.0), (580.0, 30.0, 940.0, 390.0))
